@@ -1,0 +1,85 @@
+//! Which kernel structure fields the probes read. The probes declare a read-only global per line, the agent resolves each
+//! from the running kernel's BTF before loading. There are no defaults: what BTF lacks is [`ABSENT`].
+
+/// Value of an offset that the running kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+/// Who needs an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Every program.
+    Core,
+    /// fork, exec, exit.
+    Exec,
+    /// Credentials and script before an exec.
+    Bprm,
+    /// cgroup upkeep.
+    Cgroup,
+    /// open.
+    Open,
+    /// io_uring opens.
+    Uring,
+    /// connect, send, socket.
+    Net,
+    /// unix sockets.
+    Unix,
+}
+
+/// What is asked of BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Byte offset of a member path (`a.b.c`; anonymous members are descended) in a struct.
+    Offset(&'static str, &'static str),
+    /// Size in bytes of a struct or union.
+    Size(&'static str),
+    /// Value of an enumerator (enum name, enumerator).
+    Enum(&'static str, &'static str),
+    /// Index of a parameter in a BTF-typed tracepoint (`btf_trace_NAME` typedef), by parameter name; ABSENT if none.
+    TracepointArg(&'static str, &'static str),
+}
+
+/// One line of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OffsetSpec {
+    /// Name of the read-only global in the object.
+    pub symbol: &'static str,
+    /// What it is.
+    pub ask: Ask,
+    /// Who needs it.
+    pub group: Group,
+    /// The probes cope without it.
+    pub optional: bool,
+}
+
+/// Calls `$callback! { SYMBOL, Ask, Group, optional; … }` with the whole table.
+///
+/// Used by the probes to declare the globals and below to build [`OFFSETS`].
+#[macro_export]
+macro_rules! for_each_offset {
+    ($callback:ident) => {
+        $callback! {
+            OFF_TASK_TGID, Offset("task_struct", "tgid"), Core, false;
+            OFF_TASK_PID, Offset("task_struct", "pid"), Core, false;
+            OFF_TASK_GROUP_LEADER, Offset("task_struct", "group_leader"), Core, false;
+            OFF_TASK_START_BOOTTIME, Offset("task_struct", "start_boottime"), Core, false;
+            OFF_TASK_REAL_PARENT, Offset("task_struct", "real_parent"), Core, false;
+            OFF_TASK_MM, Offset("task_struct", "mm"), Core, false;
+            OFF_TASK_FS, Offset("task_struct", "fs"), Core, false;
+            OFF_TASK_FILES, Offset("task_struct", "files"), Core, false;
+            OFF_TASK_NSPROXY, Offset("task_struct", "nsproxy"), Core, false;
+            OFF_TASK_CRED, Offset("task_struct", "cred"), Core, false;
+            OFF_TASK_FLAGS, Offset("task_struct", "flags"), Core, false;
+            OFF_TASK_CGROUPS, Offset("task_struct", "cgroups"), Core, false;
+        }
+    };
+}
+
+macro_rules! table {
+    ($($symbol:ident, $kind:ident($($arg:literal),*), $group:ident, $optional:literal;)*) => {
+        /// The table.
+        pub const OFFSETS: &[OffsetSpec] = &[$(OffsetSpec {
+            symbol: stringify!($symbol), ask: Ask::$kind($($arg),*), group: Group::$group, optional: $optional,
+        }),*];
+    };
+}
+for_each_offset!(table);

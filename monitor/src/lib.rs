@@ -1,0 +1,17 @@
+//! sandwatch: watches workflow workers from the kernel and raises escape alerts.
+//!
+//! The rooms, in the order an event walks through them:
+//! `kernel` (probes, rungs, rings) → `event` (decode) → `process` (lineage, roles) → `worker` (cgroup to worker) →
+//! `profile` (compiled rules) → `detect` (findings, incidents) → `alert` (the alert and its formats) → `sink` (where it
+//! goes); `observe` looks at the agent itself and `cli` is the command line.
+
+pub mod alert;
+pub mod cli;
+pub mod detect;
+pub mod event;
+pub mod kernel;
+pub mod observe;
+pub mod process;
+pub mod profile;
+pub mod sink;
+pub mod worker;

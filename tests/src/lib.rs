@@ -1,0 +1,1 @@
+//! Live-kernel and VM behaviour tests.
