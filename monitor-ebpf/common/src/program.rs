@@ -77,15 +77,15 @@ programs! {
     /// A task moves.
     CGROUP_ATTACH = 8, "cgroup_attach", RawTp("cgroup_attach_task"), None, RawTp, Cgroup, false;
     /// Credentials and script before an exec (kernels with `sched_prepare_exec`).
-    BTF_PREPARE_EXEC = 9, "btf_prepare_exec", TpBtf("sched_prepare_exec"), Some(Signal::Exec), TpBtf, Bprm, true;
+    BTF_PREPARE_EXEC = 9, "btf_prep_exec", TpBtf("sched_prepare_exec"), Some(Signal::Exec), TpBtf, Bprm, true;
     /// The same through LSM.
     LSM_BPRM_COMMITTING = 10, "lsm_bprm", Lsm("bprm_committing_creds"), Some(Signal::Exec), Lsm, Bprm, true;
     /// open.
-    LSM_FILE_OPEN = 11, "lsm_file_open", Lsm("file_open"), Some(Signal::Open), Lsm, Open, false;
+    LSM_FILE_OPEN = 11, "lsm_open", Lsm("file_open"), Some(Signal::Open), Lsm, Open, false;
     /// open.
-    FENTRY_FILE_OPEN = 12, "fentry_file_open", Fentry("security_file_open"), Some(Signal::Open), Fentry, Open, false;
+    FENTRY_FILE_OPEN = 12, "fentry_open", Fentry("security_file_open"), Some(Signal::Open), Fentry, Open, false;
     /// open.
-    KPROBE_FILE_OPEN = 13, "kprobe_file_open", Kprobe("security_file_open"), Some(Signal::Open), Kprobe, Open, false;
+    KPROBE_FILE_OPEN = 13, "kprobe_open", Kprobe("security_file_open"), Some(Signal::Open), Kprobe, Open, false;
     /// open.
     TP_EXIT_OPEN = 14, "tp_exit_open", Tracepoint("syscalls", "sys_exit_open"), Some(Signal::Open), Tracepoint, Open, true;
     /// open.
@@ -125,9 +125,9 @@ programs! {
     /// unconnected send.
     TP_ENTER_SENDTO = 32, "tp_enter_sendto", Tracepoint("syscalls", "sys_enter_sendto"), Some(Signal::Send), Tracepoint, Net, false;
     /// unconnected send.
-    TP_ENTER_SENDMSG = 33, "tp_enter_sendmsg", Tracepoint("syscalls", "sys_enter_sendmsg"), Some(Signal::Send), Tracepoint, Net, true;
+    TP_ENTER_SENDMSG = 33, "tp_ent_sendmsg", Tracepoint("syscalls", "sys_enter_sendmsg"), Some(Signal::Send), Tracepoint, Net, true;
     /// unconnected send.
-    TP_ENTER_SENDMMSG = 34, "tp_enter_sendmmsg", Tracepoint("syscalls", "sys_enter_sendmmsg"), Some(Signal::Send), Tracepoint, Net, true;
+    TP_ENTER_SENDMMSG = 34, "tp_ent_sendmmsg", Tracepoint("syscalls", "sys_enter_sendmmsg"), Some(Signal::Send), Tracepoint, Net, true;
     /// Result of a TCP connect.
     RAW_SOCK_STATE = 35, "raw_sock_state", RawTp("inet_sock_set_state"), Some(Signal::Connect), RawTp, Net, true;
     /// unix connect.
