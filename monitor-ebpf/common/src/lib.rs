@@ -15,6 +15,7 @@ pub mod map;
 pub mod offset;
 pub mod program;
 pub mod record;
+pub mod socket;
 
 /// Version of every layout in this crate; first field of each record.
 pub const ABI_VERSION: u16 = 1;

@@ -70,6 +70,28 @@ macro_rules! for_each_offset {
             OFF_TASK_CRED, Offset("task_struct", "cred"), Core, false;
             OFF_TASK_FLAGS, Offset("task_struct", "flags"), Core, false;
             OFF_TASK_CGROUPS, Offset("task_struct", "cgroups"), Core, false;
+            OFF_SOCKET_SK, Offset("socket", "sk"), Net, false;
+            OFF_SOCKET_FILE, Offset("socket", "file"), Net, true;
+            OFF_SOCK_FAMILY, Offset("sock", "__sk_common.skc_family"), Net, false;
+            OFF_SOCK_STATE, Offset("sock", "__sk_common.skc_state"), Net, false;
+            OFF_SOCK_DADDR, Offset("sock", "__sk_common.skc_daddr"), Net, false;
+            OFF_SOCK_DPORT, Offset("sock", "__sk_common.skc_dport"), Net, false;
+            OFF_SOCK_V6_DADDR, Offset("sock", "__sk_common.skc_v6_daddr"), Net, true;
+            OFF_SOCK_NET, Offset("sock", "__sk_common.skc_net.net"), Net, true;
+            OFF_SOCK_PROTOCOL, Offset("sock", "sk_protocol"), Net, false;
+            OFF_SOCK_TYPE, Offset("sock", "sk_type"), Net, false;
+            OFF_SOCK_ERR, Offset("sock", "sk_err"), Net, false;
+            OFF_NET_NS_INUM, Offset("net", "ns.inum"), Net, true;
+            OFF_MSGHDR_NAME, Offset("msghdr", "msg_name"), Net, false;
+            OFF_MSGHDR_NAMELEN, Offset("msghdr", "msg_namelen"), Net, false;
+            OFF_MSGHDR_FLAGS, Offset("msghdr", "msg_flags"), Net, false;
+            OFF_FILE_PRIVATE, Offset("file", "private_data"), Net, false;
+            OFF_UNIX_ADDR, Offset("unix_sock", "addr"), Unix, false;
+            OFF_UNIX_PATH_MNT, Offset("unix_sock", "path.mnt"), Unix, false;
+            OFF_UNIX_PATH_DENTRY, Offset("unix_sock", "path.dentry"), Unix, false;
+            OFF_UNIX_PEER, Offset("unix_sock", "peer"), Unix, false;
+            OFF_UNIX_ADDR_LEN, Offset("unix_address", "len"), Unix, false;
+            OFF_UNIX_ADDR_NAME, Offset("unix_address", "name"), Unix, false;
         }
     };
 }

@@ -154,6 +154,10 @@ programs! {
     FENTRY_UNIX_SEND = 46, "fentry_unix_snd", Fentry("security_unix_may_send"), Some(Signal::Unix), Fentry, Unix, true;
     /// unix datagram send or connect.
     KPROBE_UNIX_SEND = 47, "kprobe_unix_snd", Kprobe("security_unix_may_send"), Some(Signal::Unix), Kprobe, Unix, true;
+    /// Keeps descriptor and address of a connect until `TP_EXIT_CONNECT` runs.
+    TP_ENTER_CONNECT = 48, "tp_ent_connect", Tracepoint("syscalls", "sys_enter_connect"), Some(Signal::Connect), Tracepoint, Net, false;
+    /// Keeps descriptor and address of a connect until `TP_EXIT_CONNECT_UNIX` runs.
+    TP_ENTER_CONNECT_UNIX = 49, "tp_ent_conn_ux", Tracepoint("syscalls", "sys_enter_connect"), Some(Signal::Unix), Tracepoint, Unix, false;
 }
 
 #[cfg(test)]
