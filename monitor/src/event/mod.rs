@@ -7,6 +7,7 @@
 mod decode;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod join;
 mod types;
 
 pub use decode::{DecodeError, decode, outcome_of_errno};
