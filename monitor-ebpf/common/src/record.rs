@@ -240,12 +240,15 @@ pub mod stdio {
     pub const FILE: u8 = 2;
     /// Pipe or FIFO.
     pub const PIPE: u8 = 3;
-    /// Socket.
+    /// Socket of another family than the Internet's (unix, …), or of a family that could not be read. Node.js gives its
+    /// children a unix socket pair where others use pipes, so this alone says nothing about a remote peer.
     pub const SOCKET: u8 = 4;
     /// Character device.
     pub const CHAR: u8 = 5;
     /// Anything else.
     pub const OTHER: u8 = 6;
+    /// Internet socket (`skc_family` `AF_INET` or `AF_INET6`): a remote peer drives the process.
+    pub const INET: u8 = 7;
 }
 
 wire! {

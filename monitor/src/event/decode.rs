@@ -219,6 +219,7 @@ fn stdio_of(kind: u8) -> Stdio {
         stdio::FILE => Stdio::File,
         stdio::PIPE => Stdio::Pipe,
         stdio::SOCKET => Stdio::Socket,
+        stdio::INET => Stdio::Inet,
         stdio::CHAR => Stdio::Char,
         stdio::OTHER => Stdio::Other,
         _ => Stdio::Unknown,

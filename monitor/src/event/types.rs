@@ -220,8 +220,10 @@ pub enum Stdio {
     File,
     /// Pipe.
     Pipe,
-    /// Socket.
+    /// Socket of another family than the Internet's (unix, …), or of one that could not be read.
     Socket,
+    /// Internet socket.
+    Inet,
     /// Character device.
     Char,
     /// Something else.
