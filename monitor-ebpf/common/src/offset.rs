@@ -36,6 +36,9 @@ pub enum Ask {
     Enum(&'static str, &'static str),
     /// Index of a parameter in a BTF-typed tracepoint (`btf_trace_NAME` typedef), by parameter name; ABSENT if none.
     TracepointArg(&'static str, &'static str),
+    /// Number of parameters of a BTF-typed tracepoint (`btf_trace_NAME` typedef), without the leading `void *__data`.
+    /// For kernels whose BTF names no parameters (5.10 has the typedef, whose prototype is nameless, and no `__bpf_trace_NAME`).
+    TracepointArgs(&'static str),
 }
 
 /// One line of the table.
@@ -92,6 +95,58 @@ macro_rules! for_each_offset {
             OFF_UNIX_PEER, Offset("unix_sock", "peer"), Unix, false;
             OFF_UNIX_ADDR_LEN, Offset("unix_address", "len"), Unix, false;
             OFF_UNIX_ADDR_NAME, Offset("unix_address", "name"), Unix, false;
+            OFF_FILE_PATH_MNT, Offset("file", "f_path.mnt"), Core, false;
+            OFF_FILE_PATH_DENTRY, Offset("file", "f_path.dentry"), Core, false;
+            OFF_FILE_INODE, Offset("file", "f_inode"), Core, false;
+            OFF_PATH_MNT, Offset("path", "mnt"), Core, false;
+            OFF_PATH_DENTRY, Offset("path", "dentry"), Core, false;
+            OFF_DENTRY_PARENT, Offset("dentry", "d_parent"), Core, false;
+            OFF_DENTRY_NAME, Offset("dentry", "d_name"), Core, false;
+            OFF_DENTRY_INODE, Offset("dentry", "d_inode"), Core, false;
+            OFF_DENTRY_HASH, Offset("dentry", "d_hash.pprev"), Core, false;
+            OFF_QSTR_LEN, Offset("qstr", "len"), Core, false;
+            OFF_QSTR_NAME, Offset("qstr", "name"), Core, false;
+            OFF_VFSMOUNT_ROOT, Offset("vfsmount", "mnt_root"), Core, false;
+            OFF_VFSMOUNT_SB, Offset("vfsmount", "mnt_sb"), Core, false;
+            OFF_MOUNT_VFSMOUNT, Offset("mount", "mnt"), Core, false;
+            OFF_MOUNT_PARENT, Offset("mount", "mnt_parent"), Core, false;
+            OFF_MOUNT_MOUNTPOINT, Offset("mount", "mnt_mountpoint"), Core, false;
+            OFF_MOUNT_NS, Offset("mount", "mnt_ns"), Core, false;
+            OFF_MNT_NS_INUM, Offset("mnt_namespace", "ns.inum"), Core, false;
+            OFF_NSPROXY_MNT, Offset("nsproxy", "mnt_ns"), Core, false;
+            OFF_FS_ROOT, Offset("fs_struct", "root"), Core, false;
+            OFF_FS_PWD, Offset("fs_struct", "pwd"), Core, false;
+            OFF_FILES_FDT, Offset("files_struct", "fdt"), Core, false;
+            OFF_FDT_MAX, Offset("fdtable", "max_fds"), Core, false;
+            OFF_FDT_FD, Offset("fdtable", "fd"), Core, false;
+            OFF_INODE_INO, Offset("inode", "i_ino"), Core, false;
+            OFF_INODE_SB, Offset("inode", "i_sb"), Core, false;
+            OFF_INODE_MODE, Offset("inode", "i_mode"), Core, false;
+            OFF_INODE_NLINK, Offset("inode", "i_nlink"), Core, false;
+            OFF_SB_DEV, Offset("super_block", "s_dev"), Core, false;
+            OFF_SB_MAGIC, Offset("super_block", "s_magic"), Core, false;
+            OFF_SB_FLAGS, Offset("super_block", "s_flags"), Core, false;
+            OFF_INODE_GENERATION, Offset("inode", "i_generation"), Open, false;
+            OFF_FILE_FLAGS, Offset("file", "f_flags"), Open, false;
+            OFF_FILE_MODE, Offset("file", "f_mode"), Open, false;
+            SIZE_BACKING_FILE, Size("backing_file"), Open, true;
+            OFF_PROC_INODE_VFS, Offset("proc_inode", "vfs_inode"), Open, false;
+            OFF_PROC_INODE_PID, Offset("proc_inode", "pid"), Open, false;
+            OFF_PID_NUMBERS, Offset("pid", "numbers"), Open, false;
+            OFF_UPID_NR, Offset("upid", "nr"), Open, false;
+            ENUM_FUNC_TASK_PT_REGS, Enum("bpf_func_id", "BPF_FUNC_task_pt_regs"), Open, true;
+            OFF_REGS_DI, Offset("pt_regs", "di"), Open, true;
+            OFF_REGS_SI, Offset("pt_regs", "si"), Open, true;
+            OFF_REGS_DX, Offset("pt_regs", "dx"), Open, true;
+            OFF_REGS_ORIG_X0, Offset("pt_regs", "orig_x0"), Open, true;
+            OFF_REGS_REGS, Offset("pt_regs", "regs"), Open, true;
+            OFF_KIOCB_FILE, Offset("io_kiocb", "file"), Uring, false;
+            OFF_KIOCB_OPCODE, Offset("io_kiocb", "opcode"), Uring, false;
+            OFF_IO_OPEN_DFD, Offset("io_open", "dfd"), Uring, false;
+            OFF_IO_OPEN_FILENAME, Offset("io_open", "filename"), Uring, false;
+            OFF_IO_OPEN_FLAGS, Offset("io_open", "how.flags"), Uring, false;
+            OFF_FILENAME_NAME, Offset("filename", "name"), Uring, false;
+            ARGS_URING_SQE, TracepointArgs("io_uring_submit_sqe"), Uring, true;
         }
     };
 }
