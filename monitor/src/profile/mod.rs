@@ -1,1 +1,22 @@
-//! Room `profile`.
+//! Rules: what a worker is expected to do, and what is a sign of escape whoever does it.
+//!
+//! Rule files (YAML) are read by `doc` (the serde types and their JSON Schema), compiled by `compile` into a [`RuleSet`]
+//! (immutable, shared behind an `Arc`, swapped whole on reload), and asked four things: which profile a worker has
+//! ([`RuleSet::select`]), which role a process takes ([`RuleSet::role_of_exec`]), what an event breaks
+//! ([`RuleSet::judge`]) and which paths the kernel has to report ([`RuleSet::kernel_filter`]).
+//!
+//! Nothing here looks at the host: facts come in as arguments, so every answer can be tested without a kernel.
+
+mod actor;
+pub mod doc;
+mod error;
+mod finding;
+mod ruleset;
+
+pub use actor::{Actor, Image, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust};
+pub use error::{RuleError, RuleErrors};
+pub use finding::{Also, Certainty, Endpoint, Finding, FindingKind, Identity, Refs, Respond, RuleRef, Tier};
+pub use ruleset::{
+    Attribution, EntryProcess, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank, Selection, Source,
+    WatchedKey, WorkerFacts,
+};

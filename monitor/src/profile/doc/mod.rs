@@ -1,0 +1,37 @@
+//! The documents of rule files as they are written: one serde type per `schema:`, unknown keys refused.
+//!
+//! These types say what may be written, nothing of what it means; `compile` gives them meaning. Their JSON Schema (by
+//! schemars) is what `sandwatch rules schema` prints.
+
+mod detection;
+mod endpoint;
+mod identity;
+mod profile;
+mod value;
+
+pub use detection::{DetectionDoc, Detections, MatchDoc, On};
+pub use endpoint::{EndpointDoc, Endpoints};
+pub use identity::{Identities, IdentityDoc};
+pub use profile::{
+    AttributionDoc, ConnectAllow, ExecAllow, ExpectDoc, FileAllow, IdentityAllow, ProfileDoc, RoleDoc,
+    Section, SelectDoc, SocketAllow, UnixAllow,
+};
+pub use value::{
+    AccessName, At, HomeName, MountName, OneOrMany, ProcFile, ProcOf, Scope, Span, StdioName, TrustName,
+};
+
+/// Schema names of rule documents, as `schema:` gives them.
+pub mod schema_name {
+    /// A profile.
+    pub const PROFILE: &str = "sandwatch/profile/v1";
+    /// Detections.
+    pub const DETECTIONS: &str = "sandwatch/detections/v1";
+    /// The identity catalogue, or a part of it.
+    pub const IDENTITIES: &str = "sandwatch/identities/v1";
+    /// The endpoint catalogue, or a part of it.
+    pub const ENDPOINTS: &str = "sandwatch/endpoints/v1";
+    /// Tests of a rule file.
+    pub const RULE_TEST: &str = "sandwatch/rule-test/v1";
+    /// Every schema of a rule document that this version reads.
+    pub const ALL: [&str; 4] = [PROFILE, DETECTIONS, IDENTITIES, ENDPOINTS];
+}
