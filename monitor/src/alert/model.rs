@@ -70,7 +70,7 @@ pub struct Alert {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blast_radius: Option<BlastRadius>,
     /// Where catalogues of attacks and controls describe it.
-    #[serde(default, skip_serializing_if = "Refs::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refs: Refs,
     /// What to do, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -205,32 +205,8 @@ pub struct Taken {
     pub respond: String,
 }
 
-/// References into public catalogues.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Refs {
-    /// MITRE ATT&CK techniques.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attack: Vec<String>,
-    /// OWASP Non-Human Identities Top 10.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub owasp_nhi: Vec<String>,
-    /// OWASP Top 10 for Agentic Applications.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub owasp_asi: Vec<String>,
-    /// NIST Cybersecurity Framework 2.0.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub nist_csf: Vec<String>,
-}
-
-impl Refs {
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.attack.is_empty()
-            && self.owasp_nhi.is_empty()
-            && self.owasp_asi.is_empty()
-            && self.nist_csf.is_empty()
-    }
-}
+/// References into public catalogues, by catalogue: `attack` (MITRE ATT&CK), `owasp_nhi`, `owasp_asi`, `nist_csf`, `alias`.
+pub type Refs = BTreeMap<String, Vec<String>>;
 
 /// A time or place where events were, or may have been, missed.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

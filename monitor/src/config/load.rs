@@ -1,0 +1,254 @@
+//! Reading a configuration file: what it does not understand it refuses, with the place and what to write instead.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use monitor_common::hook::{Rung, Signal};
+use serde_saphyr::Error as YamlError;
+
+use super::types::{CONFIG_SCHEMA, Config, Hooks, SinkKind};
+
+/// Larger files are refused: a configuration is a page or two.
+const MAX_FILE: u64 = 1 << 20;
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It could not be read.
+    #[error("{}: cannot be read: {source}; give another file with --config", path.display())]
+    Read {
+        /// File.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Others may write it.
+    #[error(
+        "{}: {what}, so another user could change what is watched; {fix}", path.display()
+    )]
+    Unsafe {
+        /// File.
+        path: PathBuf,
+        /// Who may write.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+    /// It says something that is not understood.
+    #[error("{}{}: {what}{}", path.display(), Place(*line, *column), Fix(fix))]
+    Invalid {
+        /// File.
+        path: PathBuf,
+        /// Line, from 1; 0 if it is about the whole file.
+        line: u64,
+        /// Column, from 1.
+        column: u64,
+        /// What is wrong.
+        what: String,
+        /// What to do; may be empty.
+        fix: String,
+    },
+}
+
+struct Place(u64, u64);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 0 { Ok(()) } else { write!(f, ":{}:{}", self.0, self.1) }
+    }
+}
+
+struct Fix<'a>(&'a str);
+
+impl fmt::Display for Fix<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, "; {}", self.0) }
+    }
+}
+
+/// Reads, checks and parses the file at `path`. A file that others may write is refused.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    let read = |source| ConfigError::Read { path: path.to_owned(), source };
+    let file = File::open(path).map_err(read)?;
+    // On the open file, so that what is checked is what is read.
+    let meta = file.metadata().map_err(read)?;
+    check_owner(path, meta.uid(), meta.mode())?;
+    if meta.len() > MAX_FILE {
+        let what = format!("{} bytes is more than a configuration may have ({MAX_FILE})", meta.len());
+        return Err(invalid(path, (0, 0), what, String::new()));
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(read)?;
+    parse(path, &text)
+}
+
+fn check_owner(path: &Path, owner: u32, mode: u32) -> Result<(), ConfigError> {
+    let us = nix::unistd::geteuid().as_raw();
+    let refuse = |what: String, fix: String| Err(ConfigError::Unsafe { path: path.to_owned(), what, fix });
+    if owner != 0 && owner != us {
+        let fix = format!("make it root's: chown root {}", path.display());
+        return refuse(format!("is owned by uid {owner}"), fix);
+    }
+    if mode & 0o022 != 0 {
+        let who = if mode & 0o002 != 0 { "everyone" } else { "its group" };
+        return refuse(
+            format!("may be written by {who}"),
+            format!("take that away: chmod go-w {}", path.display()),
+        );
+    }
+    Ok(())
+}
+
+/// Parses `text`; `path` is for messages.
+pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+    let config: Config = serde_saphyr::from_str(text).map_err(|error| from_yaml(path, &error))?;
+    check(path, &config)?;
+    Ok(config)
+}
+
+fn check(path: &Path, config: &Config) -> Result<(), ConfigError> {
+    let refuse = |what: String, fix: &str| Err(invalid(path, (0, 0), what, fix.to_owned()));
+    if config.schema != CONFIG_SCHEMA {
+        return refuse(
+            format!("schema is {:?}, this version reads {CONFIG_SCHEMA:?}", config.schema),
+            "write `schema: sandwatch/config/v1`",
+        );
+    }
+    for glob in config.workers.watch.iter().chain(config.workers.assign.iter().map(|a| &a.cgroup)) {
+        // A bare name is a systemd unit, found wherever in the tree it is.
+        if !glob.starts_with('/') && glob.contains('/') {
+            return refuse(
+                format!("workers: {glob:?} is neither a path below the cgroup2 root nor the name of a unit"),
+                "start a path with `/`, or give the unit's name alone (`n8n.service`)",
+            );
+        }
+        if let Err(error) = globset::Glob::new(glob) {
+            return refuse(format!("workers: {glob:?} is not a valid pattern: {}", error.kind()), "");
+        }
+    }
+    if let Err(what) = config.hooks.pins() {
+        return refuse(format!("hooks: {what}"), "");
+    }
+    for (name, ring) in
+        [("priority_ring", config.kernel.priority_ring), ("lifecycle_ring", config.kernel.lifecycle_ring)]
+    {
+        if !ring.0.is_power_of_two() || ring.0 < 4096 || ring.0 > 1 << 30 {
+            return refuse(
+                format!("kernel.{name}: {} bytes is not a power of two between 4KiB and 1GiB", ring.0),
+                "try 4MiB",
+            );
+        }
+    }
+    check_sinks(path, config)
+}
+
+fn check_sinks(path: &Path, config: &Config) -> Result<(), ConfigError> {
+    let refuse = |what: String, fix: &str| Err(invalid(path, (0, 0), what, fix.to_owned()));
+    let mut names = std::collections::BTreeSet::new();
+    for sink in &config.sinks {
+        if !names.insert(sink.name.as_str()) {
+            return refuse(
+                format!("two sinks are named {:?}", sink.name),
+                "alerts carry the name: give each its own",
+            );
+        }
+        match (sink.kind, &sink.path) {
+            (SinkKind::File, None) => {
+                return refuse(format!("sink {:?} of type file has no path", sink.name), "add `path:`");
+            }
+            (SinkKind::Stdout, Some(_)) => {
+                return refuse(
+                    format!("sink {:?} of type stdout takes no path", sink.name),
+                    "remove `path:` or write `type: file`",
+                );
+            }
+            _ => {}
+        }
+        if sink.buffer == 0 {
+            return refuse(format!("sink {:?}: buffer must be at least 1", sink.name), "");
+        }
+    }
+    Ok(())
+}
+
+impl Hooks {
+    /// The pinned rung of each pinned signal, in signal order; empty for `auto`. A rung for all signals pins only those
+    /// whose ladder has it; the ladder says which those are.
+    pub fn pins(&self) -> Result<Vec<(Option<Signal>, Rung)>, String> {
+        match self {
+            Self::Auto => Ok(Vec::new()),
+            Self::Text(text) => {
+                text.split(',').map(str::trim).filter(|item| *item != "auto").map(pin).collect()
+            }
+            Self::PerSignal(map) => map
+                .iter()
+                .filter(|(_, rung)| *rung != "auto")
+                .map(|(s, r)| pin_of(s.trim(), r.trim()))
+                .collect(),
+        }
+    }
+}
+
+fn pin(item: &str) -> Result<(Option<Signal>, Rung), String> {
+    match item.split_once('=') {
+        Some((signal, rung)) => pin_of(signal.trim(), rung.trim()),
+        None => rung_of(item).map(|rung| (None, rung)),
+    }
+}
+
+fn pin_of(signal: &str, rung: &str) -> Result<(Option<Signal>, Rung), String> {
+    let found = Signal::ALL.iter().copied().find(|s| s.name() == signal);
+    let names = || Signal::ALL.iter().map(|s| s.name()).collect::<Vec<_>>();
+    let found = found.ok_or_else(|| format!("unknown signal {signal:?}; {}", suggest(signal, &names())))?;
+    rung_of(rung).map(|rung| (Some(found), rung))
+}
+
+fn rung_of(text: &str) -> Result<Rung, String> {
+    let names = || Rung::ALL.iter().map(|r| r.name()).collect::<Vec<_>>();
+    let found = Rung::ALL.iter().copied().find(|r| r.name() == text);
+    found.ok_or_else(|| format!("unknown rung {text:?}; {}", suggest(text, &names())))
+}
+
+fn from_yaml(path: &Path, error: &YamlError) -> ConfigError {
+    let error = error.without_snippet();
+    let place = error.location().map_or((0, 0), |at| (at.line(), at.column()));
+    let (what, fix) = match error {
+        YamlError::SerdeUnknownField { field, expected, .. } => {
+            (format!("unknown key {field:?}"), suggest(field, expected))
+        }
+        YamlError::SerdeUnknownVariant { variant, expected, .. } => {
+            (format!("unknown value {variant:?}"), suggest(variant, expected))
+        }
+        YamlError::SerdeMissingField { field, .. } => {
+            (format!("the key {field:?} is missing"), format!("add `{field}:`"))
+        }
+        YamlError::Message { msg, .. } => (msg.clone(), String::new()),
+        // Without its own place: it stands in front already.
+        other => {
+            let text = other.to_string();
+            (text.lines().next().unwrap_or("is not valid YAML").to_owned(), String::new())
+        }
+    };
+    invalid(path, place, what, fix)
+}
+
+fn suggest(given: &str, valid: &[&str]) -> String {
+    let near = valid
+        .iter()
+        .map(|name| (strsim::normalized_damerau_levenshtein(given, name), *name))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match near {
+        Some((score, name)) if score >= 0.5 => format!("did you mean {name:?}?"),
+        _ => format!("known here: {}", valid.join(", ")),
+    }
+}
+
+fn invalid(path: &Path, (line, column): (u64, u64), what: String, fix: String) -> ConfigError {
+    ConfigError::Invalid { path: path.to_owned(), line, column, what, fix }
+}
+
+#[cfg(test)]
+mod tests;

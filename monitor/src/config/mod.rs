@@ -1,0 +1,13 @@
+//! The agent's configuration: `/etc/sandwatch/sandwatch.yaml`.
+//!
+//! `types` is the file's shape, `load` reads one and refuses what it does not understand, `size` has the little
+//! languages of byte counts and durations. The command line overrides single values after loading; the agent itself
+//! only ever sees a [`Config`].
+
+mod load;
+mod size;
+mod types;
+
+pub use load::{ConfigError, load, parse};
+pub use size::{Bytes, Span};
+pub use types::*;

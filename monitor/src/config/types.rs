@@ -1,0 +1,241 @@
+//! The shape of the configuration file.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::size::{Bytes, Span};
+use crate::alert::{AlertKind, Tier};
+
+/// The `schema` of a configuration file.
+pub const CONFIG_SCHEMA: &str = "sandwatch/config/v1";
+
+/// The configuration of the agent.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Always `sandwatch/config/v1`.
+    pub schema: String,
+    /// Name of the cluster or fleet; goes on every alert.
+    #[serde(default)]
+    pub cluster: Option<String>,
+    /// Name of the environment (production, staging, …); goes on every alert.
+    #[serde(default)]
+    pub environment: Option<String>,
+    /// Labels that go on every alert.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Where the agent keeps its state.
+    #[serde(default = "default_state_dir")]
+    pub state_dir: PathBuf,
+    /// Which cgroups are workers.
+    #[serde(default)]
+    pub workers: Workers,
+    /// Rule directories, in order: a later document of the same name replaces the earlier.
+    #[serde(default = "default_rules")]
+    pub rules: Vec<PathBuf>,
+    /// `auto`, one rung for all signals, or a rung per signal.
+    #[serde(default)]
+    pub hooks: Hooks,
+    /// Ring buffers, budgets and captured environment.
+    #[serde(default)]
+    pub kernel: Kernel,
+    /// Where alerts go. Without any: standard output.
+    #[serde(default)]
+    pub sinks: Vec<SinkConfig>,
+}
+
+/// Which cgroups are workers.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Workers {
+    /// Cgroup globs below the cgroup2 root, starting with `/`, or names of systemd units; their members are workers.
+    #[serde(default)]
+    pub watch: Vec<String>,
+    /// What the profiles' selectors cannot know; each names its cgroup and is watched too.
+    #[serde(default)]
+    pub assign: Vec<Assign>,
+}
+
+/// A worker named by hand.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assign {
+    /// Cgroup glob below the cgroup2 root, starting with `/`.
+    pub cgroup: String,
+    /// Profile that it gets.
+    pub profile: String,
+    /// Name that it gets on alerts; its cgroup's last part otherwise.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+/// Which rung of its ladder each signal takes.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Hooks {
+    /// The best that a canary is seen through. Written `auto`.
+    #[default]
+    #[serde(skip)]
+    Auto,
+    /// `auto`, a rung's name for all signals, or `signal=rung,…`.
+    Text(String),
+    /// A rung per signal.
+    PerSignal(BTreeMap<String, String>),
+}
+
+/// Sizes and budgets of the kernel side.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Kernel {
+    /// Ring buffer of watched opens, connects and sockets: a power of two, at least one page.
+    pub priority_ring: Bytes,
+    /// Ring buffer of fork, exec and exit: a power of two, at least one page.
+    pub lifecycle_ring: Bytes,
+    /// Events a second that one worker may send in the priority lane before it is throttled (and named).
+    pub priority_rate: u32,
+    /// Events a second that one worker may send in the lifecycle lane.
+    pub lifecycle_rate: u32,
+    /// Whole seconds of its rate that a worker may save up and send at once.
+    pub burst: Span,
+    /// Most worker cgroups.
+    pub max_cgroups: u32,
+    /// Most processes in workers at a time.
+    pub max_processes: u32,
+}
+
+impl Default for Kernel {
+    fn default() -> Self {
+        Self {
+            priority_ring: Bytes(4 << 20),
+            lifecycle_ring: Bytes(8 << 20),
+            priority_rate: 20_000,
+            lifecycle_rate: 20_000,
+            burst: Span(std::time::Duration::from_secs(2)),
+            max_cgroups: 4096,
+            max_processes: 32_768,
+        }
+    }
+}
+
+/// A place where alerts go.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SinkConfig {
+    /// Its name, on every alert that it delivers.
+    pub name: String,
+    /// What it is.
+    #[serde(rename = "type")]
+    pub kind: SinkKind,
+    /// The file, for `file`.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// How alerts are written: `json`, or on a terminal `human`. `auto` takes `human` for a terminal.
+    #[serde(default)]
+    pub format: SinkFormat,
+    /// Incidents below this tier are not sent.
+    #[serde(default = "default_min_tier")]
+    pub min_tier: Tier,
+    /// Kinds that are sent.
+    #[serde(default = "default_kinds")]
+    pub kinds: Vec<AlertKind>,
+    /// Alerts kept in memory while the sink cannot take them; older ones are then dropped and counted.
+    #[serde(default = "default_buffer")]
+    pub buffer: usize,
+    /// How long to wait before a failing sink is tried again.
+    #[serde(default = "default_retry")]
+    pub retry: Span,
+}
+
+/// What a sink is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkKind {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File,
+}
+
+/// How a sink writes alerts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkFormat {
+    /// `human` on a terminal, `json` otherwise.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            schema: CONFIG_SCHEMA.into(),
+            cluster: None,
+            environment: None,
+            labels: BTreeMap::new(),
+            state_dir: default_state_dir(),
+            workers: Workers::default(),
+            rules: default_rules(),
+            hooks: Hooks::default(),
+            kernel: Kernel::default(),
+            sinks: Vec::new(),
+        }
+    }
+}
+
+impl SinkConfig {
+    /// A sink to standard output that sends everything.
+    pub fn stdout() -> Self {
+        Self {
+            name: "stdout".into(),
+            kind: SinkKind::Stdout,
+            path: None,
+            format: SinkFormat::Auto,
+            min_tier: default_min_tier(),
+            kinds: default_kinds(),
+            buffer: default_buffer(),
+            retry: default_retry(),
+        }
+    }
+
+    /// A sink to a file that sends everything as JSON lines.
+    pub fn file(path: PathBuf) -> Self {
+        Self {
+            name: "file".into(),
+            kind: SinkKind::File,
+            path: Some(path),
+            format: SinkFormat::Json,
+            ..Self::stdout()
+        }
+    }
+}
+
+fn default_state_dir() -> PathBuf {
+    "/var/lib/sandwatch".into()
+}
+
+fn default_rules() -> Vec<PathBuf> {
+    vec!["/usr/lib/sandwatch/rules".into(), "/etc/sandwatch/rules.d".into()]
+}
+
+fn default_min_tier() -> Tier {
+    Tier::Deviation
+}
+
+fn default_kinds() -> Vec<AlertKind> {
+    vec![AlertKind::Incident, AlertKind::Gap, AlertKind::Posture, AlertKind::Health, AlertKind::Heartbeat]
+}
+
+fn default_buffer() -> usize {
+    10_000
+}
+
+fn default_retry() -> Span {
+    Span(std::time::Duration::from_secs(1))
+}
