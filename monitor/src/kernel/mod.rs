@@ -1,1 +1,29 @@
-//! Room `kernel`.
+//! The kernel side of the agent: from "this host" to "records in the rings, and what we cannot see, by name".
+//!
+//! `host` finds out what the kernel offers; `btf` reads its type information and `offsets` resolves the fields the probes
+//! read; `load` loads the BPF object; `ladder` takes, signal by signal, the best rung through which `canary` *saw* an action of
+//! its own; `coverage` states what is watched and what is not; `maps` and `filter` are the doors to the probes' maps; `rings`
+//! drains the two ring buffers; `counters`, `sequence` and `law` account for every event. [`Sensor`] holds it together.
+//!
+//! Nothing here knows what a record means: bytes go to the `event` room.
+
+mod btf;
+mod counters;
+mod coverage;
+mod error;
+mod filter;
+mod host;
+mod law;
+mod options;
+mod sensor;
+mod sequence;
+
+pub use counters::{Counters, ErrorCount, LaneCounters, ProgramCounters, Refusal, WorkerCounters};
+pub use coverage::{Attempt, Coverage, KnownGap, Level, ProgramReport, SignalCoverage, Verdict};
+pub use error::KernelError;
+pub use filter::{InodeFilter, KernelFilter};
+pub use host::Host;
+pub use law::{Breach, LawReport};
+pub use options::{HookChoice, MapSizes, Rates, SensorOptions};
+pub use sensor::{Polled, Probes, Sensor};
+pub use sequence::{Gap, SequenceTracker};

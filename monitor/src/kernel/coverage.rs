@@ -1,0 +1,140 @@
+//! What is watched through which rung, why not through a better one, and what is not seen: the data of `sandwatch doctor`.
+
+use std::time::Duration;
+
+use monitor_common::hook::{Rung, Signal};
+use serde::{Serialize, Serializer};
+
+use super::host::Host;
+
+/// The coverage of this host.
+#[derive(Clone, Debug, Serialize)]
+pub struct Coverage {
+    /// All of it in one word.
+    pub level: Level,
+    /// Per signal.
+    pub signals: Vec<SignalCoverage>,
+    /// What the host offers.
+    pub host: Host,
+    /// Things that went wrong and do not stop the agent.
+    pub warnings: Vec<String>,
+    /// Every program that was loaded or tried.
+    pub programs: Vec<ProgramReport>,
+    /// From the start to the moment the last canary was seen.
+    #[serde(serialize_with = "milliseconds", rename = "start_ms")]
+    pub start: Duration,
+}
+
+/// How much is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// No signal.
+    None,
+    /// Some signals, or all with known gaps.
+    Partial,
+    /// All signals on their best rung, no known gap.
+    Full,
+}
+
+/// The coverage of one signal.
+#[derive(Clone, Debug, Serialize)]
+pub struct SignalCoverage {
+    /// The signal.
+    #[serde(serialize_with = "signal_name")]
+    pub signal: Signal,
+    /// The rung taken; `None`: not watched.
+    #[serde(serialize_with = "rung_name")]
+    pub rung: Option<Rung>,
+    /// The rungs that were considered, from the best.
+    pub attempts: Vec<Attempt>,
+    /// What the rung taken is known not to see, or not to say.
+    pub gaps: Vec<KnownGap>,
+}
+
+/// One rung that was considered for a signal.
+#[derive(Clone, Debug, Serialize)]
+pub struct Attempt {
+    /// The rung.
+    #[serde(serialize_with = "one_rung_name")]
+    pub rung: Rung,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why, in words; empty for the rung taken.
+    pub reason: String,
+}
+
+/// What became of a rung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The canary was seen through it.
+    Taken,
+    /// The kernel, a missing offset or the configuration rules it out before loading.
+    Unavailable,
+    /// The verifier or the kernel refused a program.
+    LoadFailed,
+    /// A program was loaded, but could not be attached.
+    AttachFailed,
+    /// Attached, and the canary was not seen: the hook does not fire.
+    NotSeen,
+    /// Below the rung taken: not tried.
+    NotNeeded,
+}
+
+/// Something that is known not to be seen on a rung.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KnownGap {
+    /// Name, stable (`ia32`, `fd-race`, …).
+    pub name: &'static str,
+    /// What is not seen.
+    pub what: String,
+    /// What would close it.
+    pub closes: String,
+}
+
+/// One BPF program on this kernel.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProgramReport {
+    /// Its name.
+    pub name: &'static str,
+    /// Its rung.
+    #[serde(serialize_with = "one_rung_name")]
+    pub rung: Rung,
+    /// Whether it is attached now.
+    pub attached: bool,
+    /// Time the kernel took to verify and load it.
+    #[serde(serialize_with = "milliseconds", rename = "load_ms")]
+    pub load: Duration,
+    /// Instructions the verifier walked (kernels >= 5.16).
+    pub verified_instructions: Option<u32>,
+    /// Bytes after translation.
+    pub translated_bytes: Option<u32>,
+    /// Bytes of machine code.
+    pub jited_bytes: u32,
+    /// Why it is not loaded or attached, with the tail of the verifier's log.
+    pub error: Option<String>,
+}
+
+impl Coverage {
+    /// The entry of a signal.
+    pub fn signal(&self, signal: Signal) -> Option<&SignalCoverage> {
+        self.signals.iter().find(|entry| entry.signal == signal)
+    }
+}
+
+fn signal_name<S: Serializer>(signal: &Signal, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(signal.name())
+}
+
+fn one_rung_name<S: Serializer>(rung: &Rung, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(rung.name())
+}
+
+fn rung_name<S: Serializer>(rung: &Option<Rung>, to: S) -> Result<S::Ok, S::Error> {
+    rung.map(Rung::name).serialize(to)
+}
+
+fn milliseconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
+}

@@ -1,0 +1,168 @@
+//! What the sensor is asked to do: which rungs, how large the maps, how much each worker may send.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::time::Duration;
+
+use monitor_common::hook::{Rung, Signal};
+
+use super::error::KernelError;
+
+/// Options of [`super::Sensor::start`]. `Default` is what `sandwatch run` uses without a configuration.
+#[derive(Clone, Debug)]
+pub struct SensorOptions {
+    /// Rungs that are pinned.
+    pub hooks: HookChoice,
+    /// Sizes of the maps.
+    pub sizes: MapSizes,
+    /// Budget of each worker.
+    pub rates: Rates,
+    /// Names of environment variables whose values are taken at exec (at most `record::ENV_NAMES_MAX`).
+    pub env_names: Vec<String>,
+    /// How long one rung may take to show the canary.
+    pub canary_timeout: Duration,
+}
+
+impl Default for SensorOptions {
+    fn default() -> Self {
+        Self {
+            hooks: HookChoice::default(),
+            sizes: MapSizes::default(),
+            rates: Rates::default(),
+            env_names: Vec::new(),
+            canary_timeout: Duration::from_millis(250),
+        }
+    }
+}
+
+/// Sizes of the maps; none is preallocated, so a large number costs nothing until it is used (ring buffers excepted).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSizes {
+    /// Bytes of the priority ring; rounded up to a power of two of pages.
+    pub priority_ring: u32,
+    /// Bytes of the lifecycle ring; rounded up likewise.
+    pub lifecycle_ring: u32,
+    /// Most labelled cgroups.
+    pub cgroups: u32,
+    /// Most live processes of workers.
+    pub processes: u32,
+    /// Most entries of each open filter.
+    pub filters: u32,
+}
+
+impl Default for MapSizes {
+    fn default() -> Self {
+        Self {
+            priority_ring: 4 << 20,
+            lifecycle_ring: 4 << 20,
+            cgroups: 16_384,
+            processes: 65_536,
+            filters: 16_384,
+        }
+    }
+}
+
+/// Token budget of each worker and lane: over it, records become a counted, named loss of that worker alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Records per second in the priority lane.
+    pub priority: u64,
+    /// Records per second in the lifecycle lane.
+    pub lifecycle: u64,
+    /// Bucket size in seconds of rate.
+    pub burst_seconds: u64,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self { priority: 20_000, lifecycle: 20_000, burst_seconds: 2 }
+    }
+}
+
+/// Which rungs are pinned: `auto`, one rung for every signal that has it, or `signal=rung` pairs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HookChoice {
+    all: Option<Rung>,
+    by_signal: BTreeMap<Signal, Rung>,
+}
+
+impl HookChoice {
+    /// The rung pinned for a signal, and whether it was named for this very signal (then its absence is an error, while a
+    /// rung pinned for all signals applies only to those that have it).
+    pub fn pinned(&self, signal: Signal) -> Option<(Rung, bool)> {
+        self.by_signal.get(&signal).map(|rung| (*rung, true)).or(self.all.map(|rung| (rung, false)))
+    }
+
+    /// Whether nothing is pinned.
+    pub fn is_auto(&self) -> bool {
+        self.all.is_none() && self.by_signal.is_empty()
+    }
+}
+
+impl FromStr for HookChoice {
+    type Err = KernelError;
+
+    /// `auto`, `lsm`, `open=kprobe,connect=cgroup`, or both: `tracepoint,connect=cgroup`.
+    fn from_str(text: &str) -> Result<Self, KernelError> {
+        let mut choice = Self::default();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty() && *word != "auto") {
+            match word.split_once('=') {
+                None => choice.all = Some(rung(word)?),
+                Some((signal, "auto")) => {
+                    choice.by_signal.remove(&named_signal(signal)?);
+                }
+                Some((signal, name)) => {
+                    choice.by_signal.insert(named_signal(signal)?, rung(name)?);
+                }
+            }
+        }
+        Ok(choice)
+    }
+}
+
+fn rung(name: &str) -> Result<Rung, KernelError> {
+    Rung::ALL.iter().copied().find(|rung| rung.name() == name).ok_or_else(|| {
+        KernelError::Hooks(format!(
+            "`{name}` is no rung; known: {}",
+            names(Rung::ALL.iter().map(|r| r.name()))
+        ))
+    })
+}
+
+fn named_signal(name: &str) -> Result<Signal, KernelError> {
+    Signal::ALL.iter().copied().find(|signal| signal.name() == name).ok_or_else(|| {
+        KernelError::Hooks(format!(
+            "`{name}` is no signal; known: {}",
+            names(Signal::ALL.iter().map(|s| s.name()))
+        ))
+    })
+}
+
+fn names(names: impl Iterator<Item = &'static str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_auto_pins_nothing() {
+        assert!("auto".parse::<HookChoice>().unwrap().is_auto());
+    }
+
+    #[test]
+    fn hooks_pair_wins_over_the_rung_for_all() {
+        let choice: HookChoice = "tracepoint, connect=cgroup".parse().unwrap();
+        assert_eq!(choice.pinned(Signal::Open), Some((Rung::Tracepoint, false)));
+        assert_eq!(choice.pinned(Signal::Connect), Some((Rung::Cgroup, true)));
+    }
+
+    #[test]
+    fn hooks_unknown_word_names_the_known_ones() {
+        let message = "lsn".parse::<HookChoice>().unwrap_err().to_string();
+        assert!(message.contains("`lsn`") && message.contains("lsm"), "{message}");
+        let message = "opne=lsm".parse::<HookChoice>().unwrap_err().to_string();
+        assert!(message.contains("`opne`") && message.contains("connect"), "{message}");
+    }
+}
