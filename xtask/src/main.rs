@@ -1,1 +1,40 @@
-fn main() {}
+//! `cargo xtask`: everything that builds, checks, measures and shows sandwatch, as plain Rust, so that a
+//! machine with rustup and Debian's packages needs nothing else.
+//!
+//! `cargo xtask --help` lists the commands; each lives in a module of its own name.
+
+mod host;
+mod vm;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, test, measure and show sandwatch", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Boot Debian kernels in qemu and run the behaviour tests, or any command, inside
+    VmTest(vm::Options),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::VmTest(options) => vm::main(&options),
+    }
+}

@@ -1,0 +1,11 @@
+//! The machine xtask runs on: where things live, which Debian packages are there, how commands are run.
+
+mod command;
+mod hash;
+mod packages;
+mod paths;
+
+pub(crate) use command::{capture, checked};
+pub(crate) use hash::sha256_file;
+pub(crate) use packages::{Package, ensure, is_root};
+pub(crate) use paths::{cache, target};
