@@ -61,13 +61,14 @@ pub mod proc_flags {
 }
 
 wire! {
-    /// Counters of one signal, per CPU; `hits = outside + filtered + folded + sent + lost + throttled + error` when quiet.
+    /// Counters of one signal, per CPU; `hits = filtered + folded + sent + lost + throttled + error` when quiet.
     ///
     /// Kept twice: per program for all of the host, and per label and signal for worker events (where `outside` is 0).
+    /// `outside` is no term of the law and no part of `hits`: a run that is not a worker's costs one plain add.
     pub struct Tally {
-        /// Times the program ran.
+        /// Times the program ran for a worker.
         pub hits: u64,
-        /// Not a worker's.
+        /// Times it ran for anybody else (a plain add: may miss one when preempted).
         pub outside: u64,
         /// A worker's, of no interest.
         pub filtered: u64,
@@ -130,7 +131,7 @@ wire! {
 wire! {
     /// Key of the error map: where a helper failed and with what errno.
     pub struct ErrorKey {
-        /// Place (`monitor_ebpf::place`).
+        /// [`place`].
         pub place: u32,
         /// Negative errno.
         pub errno: i32,
@@ -173,4 +174,30 @@ wire! {
         /// Index of the filter generation in force (0 or 1).
         pub generation: u32,
     } size 32
+}
+
+/// Places where a helper can fail ([`ErrorKey::place`]).
+pub mod place {
+    /// Insert into the process map (E2BIG: it is full).
+    pub const PROCS_INSERT: u32 = 1;
+    /// Insert into the label map.
+    pub const LABELS_INSERT: u32 = 2;
+    /// A kernel structure of a fork, exec or exit could not be read.
+    pub const LIFECYCLE_READ: u32 = 3;
+    /// A kernel structure of a cgroup event could not be read.
+    pub const CGROUP_READ: u32 = 4;
+    /// A kernel structure of an open could not be read.
+    pub const OPEN_READ: u32 = 5;
+    /// A kernel structure of a connect, send or socket could not be read.
+    pub const NET_READ: u32 = 6;
+    /// A kernel structure of a unix socket could not be read.
+    pub const UNIX_READ: u32 = 7;
+}
+
+/// Values of the map of environment variable names (key: the name, zero padded to `ENV_NAME_MAX`).
+pub mod env_flags {
+    /// Its value goes onto exec records.
+    pub const CAPTURE: u32 = 1;
+    /// It makes a loader or interpreter run code: its presence is flagged (`exec_flags::LOADER_ENV`).
+    pub const LOADER: u32 = 2;
 }

@@ -73,6 +73,10 @@ macro_rules! for_each_offset {
             OFF_TASK_CRED, Offset("task_struct", "cred"), Core, false;
             OFF_TASK_FLAGS, Offset("task_struct", "flags"), Core, false;
             OFF_TASK_CGROUPS, Offset("task_struct", "cgroups"), Core, false;
+            OFF_MM_EXE_FILE, Offset("mm_struct", "exe_file"), Core, false;
+            OFF_TASK_SIGNAL, Offset("task_struct", "signal"), Exec, false;
+            OFF_TASK_EXIT_CODE, Offset("task_struct", "exit_code"), Exec, false;
+            OFF_SIGNAL_LIVE, Offset("signal_struct", "live"), Exec, false;
             OFF_SOCKET_SK, Offset("socket", "sk"), Net, false;
             OFF_SOCKET_FILE, Offset("socket", "file"), Net, true;
             OFF_SOCK_FAMILY, Offset("sock", "__sk_common.skc_family"), Net, false;

@@ -1,0 +1,121 @@
+//! Counters and errors.
+//!
+//! All counters live in per-CPU maps. Without the feature `atomics` they are plain adds: exact as long as the program
+//! cannot be preempted, which holds for every program type on kernels below 5.12 (trampolines disable migration,
+//! which there is preemption; kernel/bpf/trampoline.c, `__bpf_prog_enter`). From 5.12 on the agent loads the second
+//! object, where another task's run may interrupt ours on the same CPU, with real fetch-and-add.
+
+use monitor_common::hook::{SIGNALS, Signal};
+use monitor_common::map::{ErrorKey, Tally};
+
+use crate::maps::{ERRORS, LABEL_TALLY, PROGRAM_TALLY};
+
+/// Adds to a counter and returns its value before.
+///
+/// Acquire-release in the atomic build: with relaxed ordering LLVM's BPF backend emits the non-fetching add and the
+/// returned value is wrong.
+#[cfg(feature = "atomics")]
+#[inline(always)]
+pub fn fetch_add(counter: *mut u64, by: u64) -> u64 {
+    use core::intrinsics::{AtomicOrdering, atomic_xadd};
+    // SAFETY: the callers pass a field of a map value, which is aligned and lives as long as the program runs.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::AcqRel }>(counter, by) }
+}
+
+/// Adds to a counter and returns its value before.
+#[cfg(not(feature = "atomics"))]
+#[inline(always)]
+pub fn fetch_add(counter: *mut u64, by: u64) -> u64 {
+    // SAFETY: as in the atomic build.
+    unsafe {
+        let before = core::ptr::read_volatile(counter);
+        core::ptr::write_volatile(counter, before.wrapping_add(by));
+        before
+    }
+}
+
+/// Adds one, exactly.
+#[inline(always)]
+pub fn one(counter: *mut u64) {
+    fetch_add(counter, 1);
+}
+
+/// What became of one run of a program (the terms of the law in [`Tally`]).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Of no interest.
+    Filtered,
+    /// The second hit of one action.
+    Folded,
+    /// Written to the ring.
+    Sent,
+    /// Refused by a full ring.
+    Lost,
+    /// Over the worker's budget.
+    Throttled,
+    /// A helper failed before a record could be built.
+    Error,
+}
+
+#[inline(always)]
+fn field(tally: *mut Tally, fate: Fate) -> *mut u64 {
+    // SAFETY: `tally` is a map value; only addresses are taken.
+    unsafe {
+        match fate {
+            Fate::Filtered => &raw mut (*tally).filtered,
+            Fate::Folded => &raw mut (*tally).folded,
+            Fate::Sent => &raw mut (*tally).sent,
+            Fate::Lost => &raw mut (*tally).lost,
+            Fate::Throttled => &raw mut (*tally).throttled,
+            Fate::Error => &raw mut (*tally).error,
+        }
+    }
+}
+
+/// Counts a run that was not a worker's. The only thing done for such a run, so a plain add: this counter is no term
+/// of the law.
+#[inline(always)]
+pub fn outside(program: u32) {
+    if let Some(tally) = PROGRAM_TALLY.get_ptr_mut(program) {
+        // SAFETY: a map value.
+        unsafe { (*tally).outside = (*tally).outside.wrapping_add(1) };
+    }
+}
+
+/// Counts the end of a worker's run. Call it exactly once per run that passed the worker check: `hits` and the fate's
+/// own counter, of the program and of the label.
+#[inline(always)]
+pub fn ended(program: u32, label: u32, signal: Signal, fate: Fate) {
+    if let Some(tally) = PROGRAM_TALLY.get_ptr_mut(program) {
+        one(field(tally, fate));
+    }
+    if let Some(tally) = LABEL_TALLY.get_ptr_mut(label * SIGNALS as u32 + signal as u32) {
+        one(field(tally, fate));
+    }
+}
+
+/// Counts the start of a worker's run.
+#[inline(always)]
+pub fn hit(program: u32, label: u32, signal: Signal) {
+    if let Some(tally) = PROGRAM_TALLY.get_ptr_mut(program) {
+        // SAFETY: a map value; only the address is taken.
+        one(unsafe { &raw mut (*tally).hits });
+    }
+    if let Some(tally) = LABEL_TALLY.get_ptr_mut(label * SIGNALS as u32 + signal as u32) {
+        // SAFETY: as above.
+        one(unsafe { &raw mut (*tally).hits });
+    }
+}
+
+/// Remembers that a helper failed at `place` (`monitor_common::map::place`) with `errno` (negative).
+#[inline(always)]
+pub fn failed(place: u32, errno: i32) {
+    let key = ErrorKey { place, errno };
+    match ERRORS.get_ptr_mut(&key) {
+        Some(counter) => one(counter),
+        // A second CPU may insert at the same moment: BPF_NOEXIST (1) keeps the first, and one count is lost at most.
+        None => {
+            let _ = ERRORS.insert(&key, &1u64, 1);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Every map of the object. The agent finds them by these names and sets the sizes marked *loader* before loading.
+//!
+//! Hash maps are not preallocated: memory follows use. Values that both sides read are `monitor_common::map` types.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf};
+use monitor_common::filter::{NAME_MAX, PREFIX_MAX};
+use monitor_common::hook::{LANES, SIGNALS};
+use monitor_common::map::{
+    Bucket, BucketKey, ErrorKey, FilterValue, InodeKey, Label, LaneTally, PROGRAMS_MAX, ProcState, Settings,
+    Tally,
+};
+use monitor_common::record::ENV_NAME_MAX;
+
+/// Records of the priority lane (size: loader).
+#[map]
+pub static RING_PRIORITY: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Records of the lifecycle lane (size: loader).
+#[map]
+pub static RING_LIFECYCLE: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
+
+/// Cgroup id (v2 hierarchy) → label (entries: loader).
+#[map]
+pub static LABELS: HashMap<u64, Label> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+
+/// Process id → state of that process (entries: loader).
+#[map]
+pub static PROCS: HashMap<u32, ProcState> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
+
+/// Counters per program (index: `monitor_common::program`).
+#[map]
+pub static PROGRAM_TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(PROGRAMS_MAX, 0);
+
+/// Counters per label and signal (index: `label * SIGNALS + signal`; entries: loader).
+#[map]
+pub static LABEL_TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(64 * SIGNALS as u32, 0);
+
+/// Output counters and sequence numbers per lane.
+#[map]
+pub static LANE_TALLY: PerCpuArray<LaneTally> = PerCpuArray::with_max_entries(LANES as u32, 0);
+
+/// Token buckets per label and lane, per CPU (entries: loader).
+#[map]
+pub static BUCKETS: PerCpuHashMap<BucketKey, Bucket> =
+    PerCpuHashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+
+/// Helper failures by place and errno.
+#[map]
+pub static ERRORS: HashMap<ErrorKey, u64> = HashMap::with_max_entries(1024, BPF_F_NO_PREALLOC);
+
+/// Settings the agent may change while probes run.
+#[map]
+pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
+
+/// Names of environment variables an exec record captures or flags (value: `monitor_common::map::env_flags`).
+#[map]
+pub static ENV_NAMES: HashMap<[u8; ENV_NAME_MAX], u32> = HashMap::with_max_entries(128, BPF_F_NO_PREALLOC);
+
+macro_rules! filters {
+    ($($inode:ident $prefix:ident $name:ident $parent:ident $generation:literal;)*) => {$(
+        #[doc = concat!("Device and inode of known secrets, generation ", $generation, " (entries: loader).")]
+        #[map]
+        pub static $inode: HashMap<InodeKey, FilterValue> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
+        #[doc = concat!("Literal path prefixes, generation ", $generation, " (entries: loader).")]
+        #[map]
+        pub static $prefix: LpmTrie<[u8; PREFIX_MAX], FilterValue> = LpmTrie::with_max_entries(4096, BPF_F_NO_PREALLOC);
+        #[doc = concat!("Literal file names, generation ", $generation, " (entries: loader).")]
+        #[map]
+        pub static $name: HashMap<[u8; NAME_MAX], FilterValue> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+        #[doc = concat!("Names of parent folders, generation ", $generation, " (entries: loader).")]
+        #[map]
+        pub static $parent: HashMap<[u8; NAME_MAX], FilterValue> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+    )*};
+}
+// Two generations: the agent fills the one that is not in force, then switches `Settings::generation`.
+filters! {
+    FILTER_INODE_0 FILTER_PREFIX_0 FILTER_NAME_0 FILTER_PARENT_0 0;
+    FILTER_INODE_1 FILTER_PREFIX_1 FILTER_NAME_1 FILTER_PARENT_1 1;
+}

@@ -1,0 +1,419 @@
+//! From a `struct path` to text: the walk up dentries and mounts that `d_path` does, with the facts rules need.
+//!
+//! It goes to the top of the mount tree, past the task's own root, and notes where that root was passed: a path alone is
+//! evaded by chroot or a bind mount. Position, dentry and mount live in the scratch slot and are read back volatile each
+//! hop: with them in registers the verifier of 6.18 gives up after a million instructions.
+
+use aya_ebpf::Global;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use monitor_common::record::{PATH_MAX, Slice, slice_flags};
+
+use crate::offsets::*;
+use crate::read::{self, field};
+use crate::record::Record;
+use crate::scratch::{self, Pool};
+
+/// Most dentries and mounts passed on the way up; a deeper path loses its head and is marked `CUT`.
+pub const HOPS: u32 = 160;
+/// Longest name of one component, bytes (`NAME_MAX`).
+const COMPONENT: u64 = 255;
+/// Names whose place is noted: the file and its last three parent folders.
+pub const MARKS: usize = 4;
+/// [`Path::view`] of a walk that never passed the task's root.
+const NEVER: u64 = u64::MAX;
+
+/// State and text of a walk. The text grows from the end of `bytes[..PATH_MAX]` to the front.
+#[repr(C)]
+pub struct Walk {
+    owner: u64,
+    /// Where the text starts.
+    pos: u64,
+    /// Current `struct dentry`.
+    dentry: u64,
+    /// Current `struct mount`.
+    mount: u64,
+    /// `mnt_root` of the current mount, so that it is read once per mount.
+    mnt_root: u64,
+    root_dentry: u64,
+    root_mount: u64,
+    /// Position when the task's root was passed, or [`NEVER`].
+    view: u64,
+    /// `slice_flags`.
+    flags: u32,
+    /// Inode number of the mount namespace of the last mount, 0 if it has none.
+    ns: u32,
+    /// Components so far.
+    parts: u32,
+    /// Copied by `text`.
+    pad: u32,
+    /// Position of the `/` before each of the last components: file name, folder, folder above, …
+    marks: [u32; MARKS],
+    bytes: [u8; PATH_MAX + 512],
+}
+
+/// One slot per run that may be interrupted, per CPU.
+#[map]
+static SCRATCH_PATH: PerCpuArray<Walk> = PerCpuArray::with_max_entries(3, 0);
+
+/// A claimed walk.
+pub struct Path {
+    slot: *mut Walk,
+}
+
+/// Reads a word of the slot as if anybody might have written it.
+macro_rules! get {
+    ($slot:expr, $field:ident) => {
+        // SAFETY: a word of a map value.
+        unsafe { core::ptr::read_volatile(&raw const (*$slot).$field) }
+    };
+}
+macro_rules! set {
+    ($slot:expr, $field:ident, $value:expr) => {{
+        let value = $value;
+        // SAFETY: a word of a map value.
+        unsafe { core::ptr::write_volatile(&raw mut (*$slot).$field, value) }
+    }};
+}
+
+impl Path {
+    /// Claims a slot; `None` if none is free.
+    #[inline(always)]
+    pub fn claim() -> Option<Self> {
+        let mut index = 0;
+        while index < 3 {
+            if let Some(slot) = SCRATCH_PATH.get_ptr_mut(index)
+                // SAFETY: address arithmetic within a map value.
+                && scratch::take(unsafe { &raw mut (*slot).owner })
+            {
+                return Some(Self { slot });
+            }
+            index += 1;
+        }
+        None
+    }
+
+    /// Gives the slot back.
+    #[inline(always)]
+    pub fn release(self) {
+        // SAFETY: address arithmetic within a map value.
+        scratch::release(unsafe { &raw mut (*self.slot).owner });
+    }
+
+    /// Whether the slot is still ours. Ask before the text is used.
+    #[inline(always)]
+    pub fn owned(&self) -> bool {
+        // SAFETY: address arithmetic within a map value.
+        scratch::owned(unsafe { &raw mut (*self.slot).owner })
+    }
+
+    /// Walks up from a `struct file`.
+    #[inline(always)]
+    pub fn walk_file(&self, task: u64, file: u64) {
+        let mnt = field::<u64>(file, &OFF_FILE_PATH_MNT).unwrap_or(0);
+        let dentry = field::<u64>(file, &OFF_FILE_PATH_DENTRY).unwrap_or(0);
+        self.walk(task, mnt, dentry);
+    }
+
+    /// Walks up from the `struct path` at this address.
+    #[inline(always)]
+    pub fn walk_path(&self, task: u64, path: u64) {
+        let mnt = field::<u64>(path, &OFF_PATH_MNT).unwrap_or(0);
+        let dentry = field::<u64>(path, &OFF_PATH_DENTRY).unwrap_or(0);
+        self.walk(task, mnt, dentry);
+    }
+
+    /// Walks up from a `struct vfsmount` and a `struct dentry`, seen by `task`.
+    #[inline(always)]
+    pub fn walk(&self, task: u64, vfsmount: u64, dentry: u64) {
+        let slot = self.slot;
+        set!(slot, pos, PATH_MAX as u64);
+        set!(slot, dentry, dentry);
+        set!(slot, view, NEVER);
+        set!(slot, flags, 0);
+        set!(slot, ns, 0);
+        set!(slot, parts, 0);
+        set!(slot, root_dentry, 0);
+        set!(slot, root_mount, 0);
+        if let Ok(fs) = field::<u64>(task, &OFF_TASK_FS)
+            && fs != 0
+        {
+            let root = at(fs, &OFF_FS_ROOT);
+            set!(slot, root_dentry, field::<u64>(root, &OFF_PATH_DENTRY).unwrap_or(0));
+            set!(slot, root_mount, mount_of(field::<u64>(root, &OFF_PATH_MNT).unwrap_or(0)));
+        }
+        if vfsmount == 0 || dentry == 0 {
+            set!(slot, mount, 0);
+            set!(slot, flags, slice_flags::UNREADABLE | slice_flags::CUT);
+            return;
+        }
+        enter(slot, mount_of(vfsmount));
+        if deleted(dentry) {
+            set!(slot, flags, slice_flags::DELETED);
+        }
+        climb(slot);
+        finish(slot);
+    }
+
+    /// `slice_flags` of the text.
+    #[inline(always)]
+    pub fn flags(&self) -> u32 {
+        get!(self.slot, flags)
+    }
+
+    /// Bytes of text.
+    #[inline(always)]
+    pub fn len(&self) -> u64 {
+        (PATH_MAX as u64).wrapping_sub(get!(self.slot, pos)) & (2 * PATH_MAX as u64 - 1)
+    }
+
+    /// Offset in the text at which the view of the task's root begins; 0 if the root is the top or was never passed
+    /// (then `OUTSIDE_ROOT` is set).
+    #[inline(always)]
+    pub fn view(&self) -> u32 {
+        let view = get!(self.slot, view);
+        if view == NEVER { 0 } else { view.wrapping_sub(get!(self.slot, pos)) as u32 }
+    }
+
+    /// Inode number of the mount namespace of the topmost mount; 0 if it has none (internal or detached mount).
+    #[inline(always)]
+    pub fn mount_namespace(&self) -> u32 {
+        get!(self.slot, ns)
+    }
+
+    /// Number of components.
+    #[inline(always)]
+    pub fn parts(&self) -> u32 {
+        get!(self.slot, parts)
+    }
+
+    /// Address of the first byte of text.
+    #[inline(always)]
+    pub fn text(&self) -> u64 {
+        // SAFETY: the mask keeps the offset inside the buffer.
+        unsafe { (&raw const (*self.slot).bytes).cast::<u8>().add(self.start()) as u64 }
+    }
+
+    #[inline(always)]
+    fn start(&self) -> usize {
+        // An empty text starts at PATH_MAX, hence not `& (PATH_MAX - 1)`.
+        read::bounded(get!(self.slot, pos), PATH_MAX as u64) as usize
+    }
+
+    /// Copies up to `N` bytes of a component's name into `key`, zero padded: 0 is the file name, 1 its folder, …
+    /// Returns its length before the cut, 0 if there is no such component.
+    #[inline(always)]
+    pub fn name<const N: usize>(&self, part: u32, key: &mut [u8; N]) -> u32 {
+        *key = [0; N];
+        if part >= MARKS as u32 || part >= self.parts() {
+            return 0;
+        }
+        // SAFETY: both indices are below MARKS.
+        let (slash, end) = unsafe {
+            let marks: *const u32 = (&raw const (*self.slot).marks).cast();
+            let slash = core::ptr::read_volatile(marks.add(part as usize));
+            let end = if part == 0 {
+                PATH_MAX as u32
+            } else {
+                core::ptr::read_volatile(marks.add(part as usize - 1))
+            };
+            (slash as u64 & (PATH_MAX as u64 - 1), end as u64)
+        };
+        let len = end.wrapping_sub(slash).wrapping_sub(1);
+        let cut = read::bounded(len, N as u64);
+        // SAFETY: the text starts below PATH_MAX and 512 bytes of margin follow it.
+        let src = unsafe { (&raw const (*self.slot).bytes).cast::<u8>().add(slash as usize + 1) };
+        read::copy_kernel(key.as_mut_ptr(), cut as u32, src as u64);
+        len as u32
+    }
+
+    /// Appends the text to a record.
+    #[inline(always)]
+    pub fn append<P: Pool, F: 'static>(&self, record: &mut Record<P, F>) -> Slice {
+        if !self.owned() {
+            return Slice { off: 0, len: 0, flags: slice_flags::UNREADABLE };
+        }
+        record.kernel(self.text(), self.len(), self.flags())
+    }
+}
+
+/// The `struct mount` a `struct vfsmount` is part of.
+#[inline(always)]
+fn mount_of(vfsmount: u64) -> u64 {
+    vfsmount.wrapping_sub(OFF_MOUNT_VFSMOUNT.load() as u64)
+}
+
+/// Whether a dentry is unhashed without being the root of something: its file was removed.
+#[inline(always)]
+fn deleted(dentry: u64) -> bool {
+    let parent = field::<u64>(dentry, &OFF_DENTRY_PARENT).unwrap_or(0);
+    parent != dentry && field::<u64>(dentry, &OFF_DENTRY_HASH) == Ok(0)
+}
+
+/// Makes a mount the current one.
+#[inline(always)]
+fn enter(slot: *mut Walk, mount: u64) {
+    set!(slot, mount, mount);
+    let vfsmount = at(mount, &OFF_MOUNT_VFSMOUNT);
+    set!(slot, mnt_root, field::<u64>(vfsmount, &OFF_VFSMOUNT_ROOT).unwrap_or(0));
+}
+
+#[inline(always)]
+fn mark(slot: *mut Walk, flags: u32) {
+    set!(slot, flags, get!(slot, flags) | flags);
+}
+
+/// Up to the top, hop by hop.
+#[inline(always)]
+fn climb(slot: *mut Walk) {
+    let mut hop = 0;
+    while hop < HOPS {
+        if !step(slot) {
+            return;
+        }
+        hop += 1;
+    }
+    mark(slot, slice_flags::CUT);
+}
+
+/// One hop: across a mount point, or to the parent folder. `false` at the end.
+#[inline(always)]
+fn step(slot: *mut Walk) -> bool {
+    let dentry = get!(slot, dentry);
+    let mount = get!(slot, mount);
+    if dentry == get!(slot, root_dentry) && mount == get!(slot, root_mount) {
+        set!(slot, view, get!(slot, pos));
+    }
+    if dentry == get!(slot, mnt_root) {
+        let parent = field::<u64>(mount, &OFF_MOUNT_PARENT).unwrap_or(0);
+        if parent == mount {
+            return false;
+        }
+        let Ok(point) = field::<u64>(mount, &OFF_MOUNT_MOUNTPOINT) else {
+            mark(slot, slice_flags::CUT | slice_flags::UNREADABLE);
+            return false;
+        };
+        set!(slot, dentry, point);
+        enter(slot, parent);
+        return true;
+    }
+    let Ok((parent, name, len)) = entry(dentry) else {
+        mark(slot, slice_flags::CUT | slice_flags::UNREADABLE);
+        return false;
+    };
+    if parent == dentry {
+        // The root of a file system, and not the root of this mount: the folder was moved out from under a bind mount,
+        // or the dentry belongs to no mount tree at all. What there is of a name is kept.
+        if len > 1 {
+            prepend(slot, name, len);
+        }
+        mark(slot, slice_flags::CUT);
+        return false;
+    }
+    if !prepend(slot, name, len) {
+        return false;
+    }
+    set!(slot, dentry, parent);
+    true
+}
+
+/// Parent, address and length of the name of a dentry. One 24-byte read where the fields lie side by side, which they do
+/// on every kernel so far: the walk is the cost of an open in a worker.
+#[inline(always)]
+fn entry(dentry: u64) -> Result<(u64, u64, u64), i32> {
+    let together = OFF_DENTRY_NAME.load() == OFF_DENTRY_PARENT.load().wrapping_add(8)
+        && OFF_QSTR_LEN.load() == 4
+        && OFF_QSTR_NAME.load() == 8;
+    if together {
+        let [parent, hash_len, name] = field::<[u64; 3]>(dentry, &OFF_DENTRY_PARENT)?;
+        return Ok((parent, name, hash_len >> 32));
+    }
+    let name = at(dentry, &OFF_DENTRY_NAME);
+    Ok((
+        field(dentry, &OFF_DENTRY_PARENT)?,
+        field(name, &OFF_QSTR_NAME)?,
+        field::<u32>(name, &OFF_QSTR_LEN)? as u64,
+    ))
+}
+
+/// Puts `/name` before the text.
+#[inline(always)]
+fn prepend(slot: *mut Walk, name: u64, len: u64) -> bool {
+    let len = read::bounded(len, COMPONENT);
+    let pos = get!(slot, pos);
+    if pos < len + 1 {
+        mark(slot, slice_flags::CUT | slice_flags::TRUNCATED);
+        return false;
+    }
+    let slash = read::opaque(pos - len - 1) & (PATH_MAX as u64 - 1);
+    // SAFETY: `slash` is below PATH_MAX, and a component and its slash fit in the margin behind it.
+    let copied = unsafe {
+        let dst = (&raw mut (*slot).bytes).cast::<u8>().add(slash as usize);
+        *dst = b'/';
+        read::copy_kernel(dst.add(1), len as u32, name)
+    };
+    if copied < 0 {
+        mark(slot, slice_flags::CUT | slice_flags::UNREADABLE);
+        return false;
+    }
+    set!(slot, pos, slash);
+    let parts = get!(slot, parts);
+    if (parts as usize) < MARKS {
+        let index = read::opaque(parts as u64) & (MARKS as u64 - 1);
+        // SAFETY: the mask keeps the index inside.
+        unsafe {
+            let marks: *mut u32 = (&raw mut (*slot).marks).cast();
+            core::ptr::write_volatile(marks.add(index as usize), slash as u32);
+        }
+    }
+    set!(slot, parts, parts + 1);
+    true
+}
+
+/// What the last mount says: its namespace, and whether this is a path at all.
+#[inline(always)]
+fn finish(slot: *mut Walk) {
+    let flags = get!(slot, flags);
+    if flags & slice_flags::UNREADABLE == 0 {
+        let ns = namespace_of_mount(get!(slot, mount));
+        set!(slot, ns, ns);
+        if ns == 0 {
+            mark(slot, slice_flags::NO_PATH);
+        }
+    }
+    if get!(slot, view) == NEVER {
+        mark(slot, slice_flags::OUTSIDE_ROOT);
+    }
+    // The top itself: "/" has no component of its own.
+    if get!(slot, parts) == 0 {
+        let last = PATH_MAX as u64 - 1;
+        // SAFETY: a constant index inside.
+        unsafe { core::ptr::write_volatile((&raw mut (*slot).bytes).cast::<u8>().add(last as usize), b'/') };
+        if get!(slot, view) == PATH_MAX as u64 {
+            set!(slot, view, last);
+        }
+        set!(slot, pos, last);
+    }
+}
+
+/// Inode number of the mount namespace a `struct mount` belongs to; 0 if none: null (detached) or an error value
+/// (`MNT_NS_INTERNAL`: pipes, sockets, memfd; fs/mount.h).
+#[inline(always)]
+fn namespace_of_mount(mount: u64) -> u32 {
+    let ns = field::<u64>(mount, &OFF_MOUNT_NS).unwrap_or(0);
+    // IS_ERR_OR_NULL: the last page of the address space.
+    if ns == 0 || ns >= u64::MAX - 4095 { 0 } else { field(ns, &OFF_MNT_NS_INUM).unwrap_or(0) }
+}
+
+/// Inode number of a namespace behind `task->nsproxy` (`which` is its offset there, `inum` that of the number in it);
+/// 0 if unreadable or absent.
+#[inline(always)]
+pub fn namespace_of_task(task: u64, which: &Global<u32>, inum: &Global<u32>) -> u32 {
+    match field::<u64>(task, &OFF_TASK_NSPROXY) {
+        Ok(proxy) if proxy != 0 => match read::field_or::<u64>(proxy, which, 0) {
+            0 => 0,
+            ns => field(ns, inum).unwrap_or(0),
+        },
+        _ => 0,
+    }
+}

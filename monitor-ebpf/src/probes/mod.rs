@@ -1,0 +1,3 @@
+//! The programs, one file per kind of event. Names and numbers are those of `monitor_common::program`.
+
+mod exit;

@@ -1,0 +1,57 @@
+//! Typed reads of kernel memory, and the compiler barriers that keep bounds visible to the verifier.
+//!
+//! A null or wrong address is an errno, never a crash: the kernel's probe reads fault softly.
+
+use aya_ebpf::Global;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated};
+
+use crate::offsets::{at, present};
+
+/// Reads a `T` at a kernel address.
+#[inline(always)]
+pub fn kernel<T: Copy>(address: u64) -> Result<T, i32> {
+    // SAFETY: the helper checks the address itself and fails with an errno.
+    unsafe { bpf_probe_read_kernel(address as *const T) }
+}
+
+/// Reads the field at `offset` of the structure at `base`.
+#[inline(always)]
+pub fn field<T: Copy>(base: u64, offset: &Global<u32>) -> Result<T, i32> {
+    kernel(at(base, offset))
+}
+
+/// The same for an optional field: `default` if the kernel has no such field or the read fails.
+#[inline(always)]
+pub fn field_or<T: Copy>(base: u64, offset: &Global<u32>, default: T) -> T {
+    if present(offset) { field(base, offset).unwrap_or(default) } else { default }
+}
+
+/// Copies `len` bytes of kernel memory to `dst`. The caller bounds `len`.
+#[inline(always)]
+pub fn copy_kernel(dst: *mut u8, len: u32, src: u64) -> i64 {
+    // SAFETY: the helper checks `src`; the verifier checks that `dst..dst + len` lies in a map value.
+    unsafe { generated::bpf_probe_read_kernel(dst.cast(), len, src as *const _) }
+}
+
+/// Copies `len` bytes of the current task's user memory to `dst`. The caller bounds `len`.
+#[inline(always)]
+pub fn copy_user(dst: *mut u8, len: u32, src: u64) -> i64 {
+    // SAFETY: as in `copy_kernel`.
+    unsafe { generated::bpf_probe_read_user(dst.cast(), len, src as *const _) }
+}
+
+/// Hides where a value came from, so that the compiler keeps the bound check that follows and the verifier sees it on
+/// this very register.
+#[inline(always)]
+pub fn opaque(mut value: u64) -> u64 {
+    // SAFETY: an empty instruction sequence.
+    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
+/// `value`, at most `max`, in a form the verifier can follow.
+#[inline(always)]
+pub fn bounded(value: u64, max: u64) -> u64 {
+    let value = opaque(value);
+    if value > max { max } else { value }
+}

@@ -1,0 +1,156 @@
+//! Building a record: a fixed struct and the data area behind it, in a claimed scratch slot.
+//!
+//! ```text
+//! let Some(mut record) = Record::<Small, Open>::claim() else { return emit::bare::<Open>(…) };
+//! let path = record.kernel(text, len, 0);
+//! unsafe { (*record.fixed()).path = path };
+//! record.send(&subject, Kind::Open, Lane::Priority);
+//! ```
+
+use core::marker::PhantomData;
+
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str};
+use monitor_common::hook::{Kind, Lane};
+use monitor_common::record::{Header, Slice, slice_flags};
+
+use crate::count::{self, Fate};
+use crate::emit;
+use crate::read;
+use crate::scratch::{self, CHUNK, FIXED, Pool};
+use crate::subject::{self, Subject};
+
+/// A record under construction in a slot of pool `P`, with fixed part `F`.
+pub struct Record<P: Pool, F> {
+    slot: *mut P::Slot,
+    fixed: PhantomData<F>,
+}
+
+impl<P: Pool, F: 'static> Record<P, F> {
+    /// Claims a slot and zeroes the fixed part; `None` if none is free (send [`emit::bare`] then).
+    #[inline(always)]
+    pub fn claim() -> Option<Self> {
+        const { assert!(size_of::<F>() <= FIXED && size_of::<F>() >= size_of::<Header>()) };
+        let slot = scratch::claim::<P>()?;
+        let record = Self { slot, fixed: PhantomData };
+        // SAFETY: the slot is a map value with room for the fixed part.
+        unsafe {
+            core::ptr::write_volatile(P::used(slot), 0);
+            core::ptr::write_bytes(record.fixed(), 0, 1);
+        }
+        Some(record)
+    }
+
+    /// The fixed part. All fields are zero until set; [`Record::send`] sets the header.
+    #[inline(always)]
+    pub fn fixed(&self) -> *mut F {
+        P::bytes(self.slot).cast()
+    }
+
+    /// Copies kernel memory into the data area, at most one [`CHUNK`]; longer is cut and marked.
+    #[inline(always)]
+    pub fn kernel(&mut self, src: u64, len: u64, flags: u32) -> Slice {
+        self.append(len, flags, |dst, len| read::copy_kernel(dst, len, src))
+    }
+
+    /// Copies user memory of the current task into the data area, at most one [`CHUNK`]; longer is cut and marked.
+    #[inline(always)]
+    pub fn user(&mut self, src: u64, len: u64, flags: u32) -> Slice {
+        self.append(len, flags, |dst, len| read::copy_user(dst, len, src))
+    }
+
+    /// Copies a NUL-terminated kernel string without its NUL, at most `max` bytes with it (≤ [`CHUNK`]).
+    #[inline(always)]
+    pub fn kernel_str(&mut self, src: u64, max: u32, flags: u32) -> Slice {
+        self.append_str(max, flags, |dst, max| {
+            // SAFETY: the helper checks `src`; `dst..dst + max` lies in the slot.
+            unsafe { bpf_probe_read_kernel_str(dst.cast(), max, src as *const _) }
+        })
+    }
+
+    /// Copies a NUL-terminated string of the current task's memory without its NUL, at most `max` bytes with it.
+    #[inline(always)]
+    pub fn user_str(&mut self, src: u64, max: u32, flags: u32) -> Slice {
+        self.append_str(max, flags, |dst, max| {
+            // SAFETY: as in `kernel_str`.
+            unsafe { bpf_probe_read_user_str(dst.cast(), max, src as *const _) }
+        })
+    }
+
+    /// Where the next byte goes, and its offset in the data area; `None` if the area is full.
+    #[inline(always)]
+    fn next(&self) -> Option<(*mut u8, u64)> {
+        // SAFETY: words of a map value.
+        let used = read::opaque(unsafe { core::ptr::read_volatile(P::used(self.slot)) });
+        if used >= P::DATA as u64 {
+            return None;
+        }
+        // SAFETY: `used` is below DATA, and one chunk of margin follows.
+        Some((unsafe { P::bytes(self.slot).add(size_of::<F>() + used as usize) }, used))
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, used: u64, by: u64) {
+        // SAFETY: a word of a map value.
+        unsafe { core::ptr::write_volatile(P::used(self.slot), used + by) };
+    }
+
+    #[inline(always)]
+    fn append(&mut self, len: u64, flags: u32, copy: impl FnOnce(*mut u8, u32) -> i64) -> Slice {
+        let Some((dst, used)) = self.next() else {
+            return Slice { off: 0, len: 0, flags: flags | slice_flags::TRUNCATED };
+        };
+        let room = P::DATA as u64 - used;
+        let cut = if len > room || len > CHUNK as u64 { slice_flags::TRUNCATED } else { 0 };
+        let len = read::bounded(if len > room { room } else { len }, CHUNK as u64);
+        if copy(dst, len as u32) < 0 {
+            return Slice { off: used as u16, len: 0, flags: flags | slice_flags::UNREADABLE };
+        }
+        self.advance(used, len);
+        Slice { off: used as u16, len: len as u16, flags: flags | cut }
+    }
+
+    #[inline(always)]
+    fn append_str(&mut self, max: u32, flags: u32, copy: impl FnOnce(*mut u8, u32) -> i64) -> Slice {
+        let Some((dst, used)) = self.next() else {
+            return Slice { off: 0, len: 0, flags: flags | slice_flags::TRUNCATED };
+        };
+        let max = if max > CHUNK as u32 { CHUNK as u32 } else { max };
+        let with_nul = copy(dst, max);
+        if with_nul <= 0 {
+            return Slice { off: used as u16, len: 0, flags: flags | slice_flags::UNREADABLE };
+        }
+        let cut = if with_nul as u32 >= max { slice_flags::TRUNCATED } else { 0 };
+        let len = read::bounded(with_nul as u64 - 1, CHUNK as u64);
+        self.advance(used, len);
+        Slice { off: used as u16, len: len as u16, flags: flags | cut }
+    }
+
+    /// Fills the header and sends the record, exact length, then gives the slot back. Counts the fate.
+    #[inline(always)]
+    pub fn send(self, subject: &Subject, kind: Kind, lane: Lane) {
+        let header: *mut Header = self.fixed().cast();
+        subject::fill(header, subject, kind, lane);
+        self.finish(subject, kind, lane);
+    }
+
+    /// The same for a record whose header the caller filled (all but `len` and `seq`).
+    #[inline(always)]
+    pub fn finish(self, subject: &Subject, kind: Kind, lane: Lane) {
+        let header: *mut Header = self.fixed().cast();
+        if !scratch::owned(P::owner(self.slot)) {
+            // Another task's run on this CPU took the slot while we were preempted: what is in it is not ours.
+            return emit::bare::<F>(subject, kind, lane, |_| {});
+        }
+        // SAFETY: a word of a map value.
+        let used = read::bounded(unsafe { core::ptr::read_volatile(P::used(self.slot)) }, P::DATA as u64);
+        emit::send(subject, kind, lane, header, size_of::<F>() as u64 + used);
+        scratch::release(P::owner(self.slot));
+    }
+
+    /// Gives the slot back without sending, and counts the run as `fate`.
+    #[inline(always)]
+    pub fn discard(self, subject: &Subject, fate: Fate) {
+        scratch::release(P::owner(self.slot));
+        count::ended(subject.program, subject.label, subject.signal, fate);
+    }
+}
