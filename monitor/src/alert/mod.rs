@@ -1,11 +1,22 @@
 //! The alert: what one looks like, how it is made safe to show, and how it is written.
 //!
 //! `model` and `parts` are the shape (the contract with every receiver: `rules/schema/alert.json`). An alert enters a
-//! format only through one door, which redacts arguments and keeps the line within its bound, so no
-//! format can forget to. `detect` fills alerts in, `sink` sends them on; neither formats anything.
+//! format only as a [`SafeAlert`], which is redacted and within its size, so that no
+//! format can forget either. `detect` fills alerts in, `sink` sends them on; neither formats anything.
 
+mod bound;
+pub mod escape;
+pub mod human;
+pub mod json;
 mod model;
 mod parts;
+pub mod redact;
 
+pub use bound::{MAX_ALERT, SafeAlert};
 pub use model::*;
 pub use parts::*;
+
+#[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use super::parts::{
     AgentInfo, Attribution, BlastRadius, Delivery, FileInfo, GapInfo, HealthInfo, HostInfo, NetworkInfo,
     ProcessInfo, Refs, WorkerInfo,
 };
+pub use crate::profile::Tier;
 
 /// The `schema` of every alert.
 pub const ALERT_SCHEMA: &str = "sandwatch/alert/v1";
@@ -138,20 +139,6 @@ pub enum ClosedBy {
     Quiet,
 }
 
-/// How far out of the sandbox. The order is the rank.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    /// Unlisted, plausible.
-    Deviation,
-    /// The sandbox was left.
-    Boundary,
-    /// A credential was taken or used.
-    Identity,
-    /// Exfiltration, persistence, lateral movement.
-    Objective,
-}
-
 /// How urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -168,23 +155,13 @@ pub enum Severity {
     Critical,
 }
 
-impl Tier {
-    /// Its name in rules, alerts and on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Deviation => "deviation",
-            Self::Boundary => "boundary",
-            Self::Identity => "identity",
-            Self::Objective => "objective",
-        }
-    }
-
+impl Severity {
     /// The severity of an incident of this tier.
-    pub const fn severity(self) -> Severity {
-        match self {
-            Self::Deviation => Severity::Low,
-            Self::Boundary => Severity::High,
-            Self::Identity | Self::Objective => Severity::Critical,
+    pub const fn of(tier: Tier) -> Self {
+        match tier {
+            Tier::Deviation => Self::Low,
+            Tier::Boundary => Self::High,
+            Tier::Identity | Tier::Objective => Self::Critical,
         }
     }
 }

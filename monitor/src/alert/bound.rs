@@ -1,0 +1,192 @@
+//! The door into every format: an alert becomes a [`SafeAlert`], redacted and within its size.
+
+use std::ops::Deref;
+
+use serde::Serialize;
+
+use super::{Alert, json, redact};
+
+/// The largest alert, in bytes of its JSON line.
+pub const MAX_ALERT: usize = 64 << 10;
+
+/// The longest single text that is never cut.
+const SHORT_TEXT: usize = 256;
+
+/// An alert that may be shown: its arguments are redacted and it is not larger than [`MAX_ALERT`]. The formats take
+/// nothing else.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(transparent)]
+pub struct SafeAlert(Alert);
+
+impl Deref for SafeAlert {
+    type Target = Alert;
+
+    fn deref(&self) -> &Alert {
+        &self.0
+    }
+}
+
+impl SafeAlert {
+    /// Redacts and bounds an alert. What had to be cut is named in its `truncated`.
+    pub fn new(mut alert: Alert) -> Self {
+        redact_alert(&mut alert);
+        let mut safe = Self(alert);
+        for step in STEPS {
+            if size(&safe) <= MAX_ALERT {
+                break;
+            }
+            if (step.cut)(&mut safe.0) {
+                safe.0.truncated.push(step.part.to_owned());
+            }
+        }
+        safe
+    }
+}
+
+fn size(alert: &SafeAlert) -> usize {
+    json::line(alert, None).len()
+}
+
+fn redact_alert(alert: &mut Alert) {
+    let mask = |text: &mut String| {
+        if let std::borrow::Cow::Owned(masked) = redact::text(text) {
+            *text = masked;
+        }
+    };
+    mask(&mut alert.title);
+    if let Some(process) = &mut alert.process {
+        if let Some(argv) = &mut process.argv {
+            *argv = redact::arguments(argv);
+        }
+        process.cwd.iter_mut().for_each(mask);
+        process.exe.iter_mut().for_each(mask);
+        process.ancestors.iter_mut().filter_map(|a| a.exe.as_mut()).for_each(mask);
+    }
+    if let Some(incident) = &mut alert.incident {
+        incident.chain.iter_mut().filter_map(|link| link.object.as_mut()).for_each(mask);
+    }
+    if let Some(file) = &mut alert.file {
+        file.path.iter_mut().for_each(mask);
+        file.host_path.iter_mut().for_each(mask);
+    }
+    if let Some(network) = &mut alert.network {
+        mask(&mut network.address);
+    }
+    alert.allow_with.iter_mut().for_each(mask);
+}
+
+/// One thing to cut; `cut` says whether there was something.
+struct Step {
+    part: &'static str,
+    cut: fn(&mut Alert) -> bool,
+}
+
+/// From what is least missed to what is most. The last ones leave only short texts, which fit in any case.
+const STEPS: &[Step] = &[
+    Step { part: "worker.pod.labels", cut: cut_pod_labels },
+    Step { part: "process.argv", cut: cut_argv },
+    Step { part: "incident.chain", cut: cut_chain },
+    Step {
+        part: "process.ancestors",
+        cut: |a| a.process.as_mut().is_some_and(|p| cut_list(&mut p.ancestors, 16)),
+    },
+    Step {
+        part: "blast_radius.reachable",
+        cut: |a| a.blast_radius.as_mut().is_some_and(|b| cut_list(&mut b.reachable, 32)),
+    },
+    Step {
+        part: "blast_radius.contacted",
+        cut: |a| a.blast_radius.as_mut().is_some_and(|b| cut_list(&mut b.contacted, 32)),
+    },
+    Step {
+        part: "attribution.candidates",
+        cut: |a| a.attribution.as_mut().is_some_and(|b| cut_list(&mut b.candidates, 8)),
+    },
+    Step { part: "incident.new", cut: |a| a.incident.as_mut().is_some_and(|i| cut_list(&mut i.new, 16)) },
+    Step { part: "allow_with", cut: |a| a.allow_with.take().is_some() },
+    Step { part: "texts", cut: cut_texts },
+    Step { part: "lists", cut: cut_lists },
+];
+
+fn cut_list<T>(list: &mut Vec<T>, keep: usize) -> bool {
+    let longer = list.len() > keep;
+    list.truncate(keep);
+    longer
+}
+
+fn cut_text(text: &mut String, keep: usize) -> bool {
+    if text.len() <= keep {
+        return false;
+    }
+    let mut end = keep;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text.push('…');
+    true
+}
+
+fn cut_pod_labels(alert: &mut Alert) -> bool {
+    let pod = alert.worker.as_mut().and_then(|w| w.pod.as_mut());
+    pod.is_some_and(|pod| !std::mem::take(&mut pod.labels).is_empty())
+}
+
+fn cut_argv(alert: &mut Alert) -> bool {
+    let Some(argv) = alert.process.as_mut().and_then(|p| p.argv.as_mut()) else { return false };
+    let fewer = cut_list(argv, 64);
+    argv.iter_mut().fold(fewer, |cut, argument| cut_text(argument, SHORT_TEXT) || cut)
+}
+
+/// The first findings say how it began, the last ones what it came to.
+fn cut_chain(alert: &mut Alert) -> bool {
+    let Some(chain) = alert.incident.as_mut().map(|i| &mut i.chain) else { return false };
+    let mut cut = false;
+    if chain.len() > 64 {
+        chain.drain(32..chain.len() - 32);
+        cut = true;
+    }
+    chain
+        .iter_mut()
+        .filter_map(|link| link.object.as_mut())
+        .fold(cut, |cut, object| cut_text(object, SHORT_TEXT) || cut)
+}
+
+/// Every text of the alert to [`SHORT_TEXT`], through its JSON value: a list of fields here would miss the next one.
+fn cut_texts(alert: &mut Alert) -> bool {
+    reshape(alert, &|value| {
+        if let serde_json::Value::String(text) = value { cut_text(text, SHORT_TEXT) } else { false }
+    })
+}
+
+/// Every list and map of the alert to 32 entries.
+fn cut_lists(alert: &mut Alert) -> bool {
+    reshape(alert, &|value| match value {
+        serde_json::Value::Array(list) => cut_list(list, 32),
+        // The alert's own parts are fewer; only free maps (labels, references) are longer.
+        serde_json::Value::Object(map) if map.len() > 48 => {
+            let extra: Vec<String> = map.keys().skip(32).cloned().collect();
+            extra.iter().for_each(|key| drop(map.remove(key)));
+            true
+        }
+        _ => false,
+    })
+}
+
+fn reshape(alert: &mut Alert, change: &dyn Fn(&mut serde_json::Value) -> bool) -> bool {
+    fn walk(value: &mut serde_json::Value, change: &dyn Fn(&mut serde_json::Value) -> bool) -> bool {
+        let mut changed = change(value);
+        match value {
+            serde_json::Value::Array(list) => list.iter_mut().for_each(|v| changed |= walk(v, change)),
+            serde_json::Value::Object(map) => map.values_mut().for_each(|v| changed |= walk(v, change)),
+            _ => {}
+        }
+        changed
+    }
+    let Ok(mut value) = serde_json::to_value(&*alert) else { return false };
+    let changed = walk(&mut value, change);
+    if changed && let Ok(shorter) = serde_json::from_value(value) {
+        *alert = shorter;
+    }
+    changed
+}

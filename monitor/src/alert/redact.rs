@@ -1,0 +1,379 @@
+//! Arguments without their secrets.
+//!
+//! Command lines carry passwords and tokens: after a flag, in a `KEY=VALUE`, in a URL, or bare in a shape that gives
+//! them away. All of them become [`MASK`] before an alert is formatted. When in doubt the value goes: a masked word costs a
+//! little insight, a leaked one is a leak.
+
+use std::borrow::Cow;
+
+/// What stands in place of a secret.
+pub const MASK: &str = "[redacted]";
+
+/// Words that make the name of a flag, variable or header a secret's name. Matched in the name without case, `-` and
+/// `_`, so that `--api-key`, `API_KEY` and `apiKey` are one.
+const SECRET_WORDS: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "passcode",
+    "pwd",
+    "secret",
+    "token",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "secretkey",
+    "signingkey",
+    "encryptionkey",
+    "credential",
+    "authorization",
+    "bearer",
+    "cookie",
+    "sessionid",
+    "connectionstring",
+    "clientkey",
+    "authkey",
+    "sharedkey",
+    "storagekey",
+    "licensekey",
+    "otp",
+    "dsn",
+    "webhookurl",
+];
+
+/// Names that are a secret's only as a whole word: parts of harmless ones (`author`, `compass`) otherwise.
+const SECRET_NAMES: &[&str] =
+    &["pass", "auth", "pat", "key", "sas", "pin", "credentials", "creds", "userpwd"];
+
+/// Short flags that take a secret in the tools that people use: `curl -u user:pass`, `sshpass -p`, `mysql -pPASS`.
+const SHORT_FLAGS: &[(&[&str], &[&str])] = &[
+    (&["curl"], &["-u", "-U", "-b"]),
+    (&["wget", "http", "https"], &["-a"]),
+    (
+        &[
+            "sshpass",
+            "mysql",
+            "mysqldump",
+            "mariadb",
+            "docker",
+            "podman",
+            "az",
+            "mongo",
+            "mongosh",
+            "ldapsearch",
+        ],
+        &["-p"],
+    ),
+    (&["redis-cli"], &["-a"]),
+    (&["ldapsearch", "ldapmodify", "ldapadd"], &["-w"]),
+    (&["openssl"], &["-passin", "-passout", "-pass", "-k", "-K"]),
+    (&["smbclient", "rpcclient"], &["-U"]),
+];
+
+/// Starts of tokens that name their issuer, with the least number of characters that follow.
+const TOKEN_STARTS: &[(&str, usize)] = &[
+    ("ghp_", 16),
+    ("gho_", 16),
+    ("ghu_", 16),
+    ("ghs_", 16),
+    ("ghr_", 16),
+    ("github_pat_", 16),
+    ("glpat-", 12),
+    ("glrt-", 12),
+    ("glptt-", 12),
+    ("gldt-", 12),
+    ("glcbt-", 12),
+    ("glsoat-", 12),
+    ("xoxb-", 8),
+    ("xoxp-", 8),
+    ("xoxa-", 8),
+    ("xoxr-", 8),
+    ("xoxs-", 8),
+    ("xapp-", 8),
+    ("AKIA", 12),
+    ("ASIA", 12),
+    ("AIza", 20),
+    ("ya29.", 12),
+    ("sk-", 16),
+    ("sk_live_", 8),
+    ("rk_live_", 8),
+    ("npm_", 16),
+    ("pypi-", 16),
+    ("dckr_pat_", 8),
+    ("hvs.", 12),
+    ("hvb.", 12),
+    ("s.", 22),
+    ("SG.", 16),
+    ("shpat_", 12),
+    ("dop_v1_", 16),
+    ("dapi", 28),
+    ("hf_", 16),
+    ("n8n_api_", 8),
+    ("eyJ", 16),
+    ("AGE-SECRET-KEY-", 8),
+    ("v1.0-", 32),
+    ("tskey-", 8),
+    ("lin_api_", 8),
+    ("secret_", 24),
+    ("PMAK-", 16),
+    ("nfp_", 16),
+    ("sntrys_", 16),
+    ("glc_", 16),
+    ("ops_", 24),
+    ("AQoD", 32),
+    ("FwoG", 32),
+    ("IQoJ", 32),
+];
+
+/// The arguments with every secret masked.
+pub fn arguments(argv: &[String]) -> Vec<String> {
+    let program = argv.first().map_or("", |first| first.rsplit('/').next().unwrap_or(first));
+    let short: Vec<&str> = SHORT_FLAGS
+        .iter()
+        .filter(|(programs, _)| programs.contains(&program))
+        .flat_map(|(_, flags)| flags.iter().copied())
+        .collect();
+    let mut out = Vec::with_capacity(argv.len());
+    let mut value_follows = false;
+    for (index, argument) in argv.iter().enumerate() {
+        if std::mem::take(&mut value_follows) && !is_flag(argument) {
+            out.push(mask_value(argument));
+            continue;
+        }
+        if index == 0 {
+            out.push(text(argument).into_owned());
+            continue;
+        }
+        if short.contains(&argument.as_str())
+            || (is_flag(argument) && is_secret_name(argument) && !argument.contains(['=', ' ']))
+        {
+            value_follows = true;
+            out.push(argument.clone());
+            continue;
+        }
+        if let Some(flag) = short.iter().find(|flag| flag.len() == 2 && argument.starts_with(**flag)) {
+            out.push(format!("{flag}{MASK}"));
+            continue;
+        }
+        out.push(text(argument).into_owned());
+    }
+    out
+}
+
+/// Free text (an argument, a title, a path) with the secrets in it masked: `KEY=VALUE` and `Key: value` of secret-like
+/// names, passwords in URLs, tokens of known shape. Also looks into the words of a shell command line.
+pub fn text(text: &str) -> Cow<'_, str> {
+    // Short text without any of these cannot hold what is masked here.
+    if text.len() < 8 && !text.contains(['=', ':', ' ']) {
+        return Cow::Borrowed(text);
+    }
+    let masked = words(&url_passwords(&headers(text)));
+    if masked == text { Cow::Borrowed(text) } else { Cow::Owned(masked) }
+}
+
+fn is_flag(argument: &str) -> bool {
+    argument.len() > 1
+        && argument.starts_with('-')
+        && !argument[1..].starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// A flag's value: masked whole, unless it says itself that the secret is elsewhere (a file, a variable, stdin).
+fn mask_value(value: &str) -> String {
+    let elsewhere = value == "-" || value.starts_with('@') && value.starts_with("@/") || is_reference(value);
+    if elsewhere { value.to_owned() } else { MASK.to_owned() }
+}
+
+/// `$NAME` or `${NAME}` and nothing else: a name, not a value.
+fn is_reference(value: &str) -> bool {
+    let Some(rest) = value.strip_prefix('$') else { return false };
+    let name = rest.strip_prefix('{').and_then(|r| r.strip_suffix('}')).unwrap_or(rest);
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+}
+
+fn is_secret_name(name: &str) -> bool {
+    let plain: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    if SECRET_WORDS.iter().any(|word| plain.contains(word)) {
+        return true;
+    }
+    // Whole words: split at separators and at a lower-to-upper step (`dbPass`).
+    let mut word = String::new();
+    let mut last_lower = false;
+    for c in name.chars().chain(std::iter::once('-')) {
+        if !c.is_alphanumeric() || (c.is_uppercase() && last_lower) {
+            if SECRET_NAMES.contains(&word.as_str()) {
+                return true;
+            }
+            word.clear();
+        }
+        last_lower = c.is_lowercase();
+        if c.is_alphanumeric() {
+            word.extend(c.to_lowercase());
+        }
+    }
+    false
+}
+
+/// `Authorization: …`, `X-Api-Key: …`: to the end of the quoted or whole text. Schemes (`Basic`, `Bearer`) are kept.
+fn headers(text: &str) -> Cow<'_, str> {
+    let Some(colon) = text.find(": ") else { return Cow::Borrowed(text) };
+    let start = text[..colon]
+        .rfind(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
+        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
+    let after = colon + 2;
+    if !is_secret_name(&text[start..colon]) {
+        let rest = headers(&text[after..]);
+        return match rest {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(rest) => Cow::Owned(format!("{}{rest}", &text[..after])),
+        };
+    }
+    let quote = text[..start].chars().next_back().filter(|c| matches!(c, '"' | '\''));
+    let end = quote.and_then(|q| text[after..].find(q)).map_or(text.len(), |at| after + at);
+    let value = &text[after..end];
+    let scheme = ["Basic ", "Bearer ", "Token ", "Digest ", "basic ", "bearer ", "token "]
+        .iter()
+        .find(|s| value.starts_with(**s));
+    let rest = headers(&text[end..]).into_owned();
+    Cow::Owned(format!("{}{}{MASK}{rest}", &text[..after], scheme.unwrap_or(&"")))
+}
+
+/// `scheme://user:password@host` and `scheme://token@host`, and secret-like query parameters (through [`words`]).
+fn url_passwords(text: &str) -> Cow<'_, str> {
+    let Some(found) = text.find("://") else { return Cow::Borrowed(text) };
+    let start = found + 3;
+    let end = text[start..]
+        .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'))
+        .map_or(text.len(), |at| start + at);
+    // A password may hold `/`: then the `@` comes after it. Take the last `@` before a blank or quote.
+    let word_end = text[start..]
+        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))
+        .map_or(text.len(), |at| start + at);
+    let at = text[start..end].rfind('@').or_else(|| {
+        let colon = text[start..end].find(':')?;
+        let port = text[start + colon + 1..end].chars().all(|c| c.is_ascii_digit());
+        if port { None } else { text[start..word_end].rfind('@') }
+    });
+    let Some(at) = at.map(|at| start + at) else {
+        let rest = url_passwords(&text[start..]);
+        return match rest {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(rest) => Cow::Owned(format!("{}{rest}", &text[..start])),
+        };
+    };
+    let user = &text[start..at];
+    let rest = url_passwords(&text[at..]).into_owned();
+    match user.split_once(':') {
+        Some((name, _)) => Cow::Owned(format!("{}{name}:{MASK}{rest}", &text[..start])),
+        // A user name alone may be a token.
+        None if user.len() >= 20 => Cow::Owned(format!("{}{MASK}{rest}", &text[..start])),
+        None => Cow::Owned(format!("{}{rest}", &text[..at])),
+    }
+}
+
+/// Each word of a command line by itself: assignments, flags with their values, tokens.
+fn words(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    let mut value_follows = false;
+    while !rest.is_empty() {
+        let end = rest.find(is_break).unwrap_or(rest.len());
+        let (word, mut tail) = rest.split_at(end);
+        if !word.is_empty() {
+            if std::mem::take(&mut value_follows) && !is_flag(word) {
+                out.push_str(&mask_value(word));
+            } else {
+                value_follows = is_flag(word) && !word.contains('=') && is_secret_name(word);
+                out.push_str(&one_word(word));
+            }
+            if let Some((before, after)) = quoted_value(word, tail) {
+                out.push_str(&tail[..before]);
+                out.push_str(MASK);
+                tail = &tail[after..];
+                value_follows = false;
+            }
+        }
+        let breaks = tail.find(|c| !is_break(c)).unwrap_or(tail.len());
+        // After a separator of commands no value follows any more.
+        if tail[..breaks].contains([';', '|', '\n']) {
+            value_follows = false;
+        }
+        out.push_str(&tail[..breaks]);
+        rest = &tail[breaks..];
+    }
+    out
+}
+
+/// Where in `tail` the quoted value of the secret-like name `word` starts and ends: `PASS='a b'`, `--token "x"`,
+/// `"password": "x"`.
+fn quoted_value(word: &str, tail: &str) -> Option<(usize, usize)> {
+    let is_quote = |c: char| matches!(c, '"' | '\'');
+    let start = if let Some(name) = word.strip_suffix(['=', ':']) {
+        is_secret_name(name).then(|| tail.starts_with(is_quote))?.then_some(0)?
+    } else {
+        is_secret_name(word).then_some(())?;
+        let glue = |c: char| is_quote(c) || matches!(c, ':' | '=' | ' ' | '\\');
+        let gap = tail.find(|c| !glue(c)).unwrap_or(tail.len());
+        let last = tail[..gap].rfind(is_quote)?;
+        // `"password"` alone, or a flag's closing quote, opens nothing; a flag's value comes after a blank.
+        let joined = tail[..last].contains([':', '=']) || is_flag(word) && tail.starts_with(' ');
+        joined.then_some(last)?
+    };
+    let quote = tail[start..].chars().next()?;
+    let open = start + quote.len_utf8();
+    let end = tail[open..].find(quote).map_or(tail.len(), |at| open + at);
+    let value = tail[open..end].trim_end_matches('\\');
+    (!value.is_empty() && value != MASK && !is_reference(value)).then_some((open, open + value.len()))
+}
+
+fn is_break(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '"' | '\'' | ';' | '&' | '?' | '|' | ',' | '(' | ')' | '{' | '}' | '<' | '>' | '`')
+}
+
+fn one_word(word: &str) -> Cow<'_, str> {
+    if let Some((name, value)) = word.split_once('=')
+        && !value.is_empty()
+    {
+        let masked = if is_secret_name(name) { Cow::Owned(mask_value(value)) } else { one_word(value) };
+        return if masked == value { Cow::Borrowed(word) } else { Cow::Owned(format!("{name}={masked}")) };
+    }
+    // `"password":"…"` and `password:…` as in JSON and in `user:pass` pairs of secret names.
+    if let Some((name, value)) = word.split_once(':')
+        && !value.is_empty()
+        && !value.starts_with("//")
+        && is_secret_name(name)
+        && value != MASK
+    {
+        return Cow::Owned(format!("{name}:{MASK}"));
+    }
+    token(word)
+}
+
+fn token(word: &str) -> Cow<'_, str> {
+    for (start, least) in TOKEN_STARTS {
+        let mut from = 0;
+        while let Some(found) = word[from..].find(start).map(|at| at + from) {
+            let boundary = word[..found].chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
+            let body = &word[found + start.len()..];
+            let end = body
+                .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.=+/~".contains(c)))
+                .unwrap_or(body.len());
+            if boundary && end >= *least && looks_random(&body[..end]) {
+                let tail = token(&body[end..]).into_owned();
+                return Cow::Owned(format!("{}{start}{MASK}{tail}", &word[..found]));
+            }
+            from = found + start.len();
+        }
+    }
+    Cow::Borrowed(word)
+}
+
+/// Letters and digits mixed: `sk-learn-contrib-examples` is a name, a token is not.
+fn looks_random(body: &str) -> bool {
+    let digits = body.bytes().filter(u8::is_ascii_digit).count();
+    let upper = body.bytes().filter(u8::is_ascii_uppercase).count();
+    digits + upper >= 2
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+use super::*;
+
+fn line(alert: Alert) -> String {
+    json::line(&SafeAlert::new(alert), None)
+}
+
+fn big(alert: &mut Alert, filler: &str) {
+    let process = alert.process.as_mut().unwrap();
+    process.argv = Some(vec![filler.repeat(3000); 40]);
+    let incident = alert.incident.as_mut().unwrap();
+    let link = incident.chain[0].clone();
+    incident.chain.extend(std::iter::repeat_n(link, 500));
+    alert.respond = vec![filler.repeat(20_000)];
+    alert.labels = (0..2000).map(|n| (format!("label-{n}"), filler.repeat(50))).collect();
+}
+
+#[test]
+fn an_incident_as_json() {
+    let mut alert = fixture::incident();
+    alert.process.as_mut().unwrap().cwd = Some("/tmp/\x1b[2J\u{202e}x".into());
+    let delivery = Delivery { sink: "local".into(), stream: "s".into(), seq: 42 };
+    let text = json::line(&SafeAlert::new(alert), Some(&delivery));
+    assert!(text.is_ascii() || !text.chars().any(escape::is_unsafe), "{text}");
+    assert!(!text.contains('\n'));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_gap_as_json() {
+    insta::assert_snapshot!(line(fixture::gap()));
+}
+
+#[test]
+fn json_reads_back_as_the_same_alert() {
+    let safe = SafeAlert::new(fixture::incident());
+    let back: Alert = serde_json::from_str(&json::line(&safe, None)).unwrap();
+    assert_eq!(back, *safe);
+}
+
+#[test]
+fn secrets_are_masked_before_any_format() {
+    let mut alert = fixture::incident();
+    alert.title = "Ran curl https://me:hunter2@h/".into();
+    let text = line(alert);
+    assert!(!text.contains("abcdef123456") && !text.contains("hunter2"), "{text}");
+    assert!(text.contains(redact::MASK));
+}
+
+#[test]
+fn a_huge_alert_is_cut_to_its_bound_and_says_what_is_missing() {
+    for filler in ["x", "\u{202e}", "é"] {
+        let mut alert = fixture::incident();
+        big(&mut alert, filler);
+        let safe = SafeAlert::new(alert);
+        let text = json::line(&safe, None);
+        assert!(text.len() <= MAX_ALERT, "{} bytes", text.len());
+        for part in ["process.argv", "incident.chain", "texts", "lists"] {
+            assert!(safe.truncated.iter().any(|p| p == part), "{part} not in {:?}", safe.truncated);
+        }
+        // What an on-call needs is still there.
+        assert_eq!(safe.tier, Some(Tier::Identity));
+        assert_eq!(safe.incident.as_ref().unwrap().chain.last().unwrap().finding, "shell-from-engine");
+        serde_json::from_str::<Alert>(&text).unwrap();
+    }
+}
+
+#[test]
+fn an_alert_within_the_bound_is_not_cut() {
+    assert!(SafeAlert::new(fixture::incident()).truncated.is_empty());
+}
