@@ -1,1 +1,15 @@
-//! Room `worker`.
+//! Workers: which cgroups run workflow steps, and what is known of each.
+//!
+//! `pattern` compiles what the configuration watches, `discovery` looks for matching cgroups (`tree`), labels them in the
+//! kernel with ids from `labels` and enters them into the `table`; `watch` notices new ones.
+
+mod discovery;
+mod labels;
+mod pattern;
+mod table;
+mod tree;
+
+pub use discovery::{Change, Discovery, LabelMap};
+pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
+pub use table::{Worker, Workers};
+pub use tree::{CgroupTree, MountedTree};

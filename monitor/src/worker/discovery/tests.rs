@@ -1,0 +1,204 @@
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+
+/// A hierarchy in memory: path → (id, processes).
+#[derive(Default)]
+struct FakeTree {
+    cgroups: RefCell<BTreeMap<String, (u64, Vec<u32>)>>,
+}
+
+impl FakeTree {
+    fn with(paths: &[(&str, &[u32])]) -> Self {
+        let tree = Self::default();
+        tree.make("/", &[]);
+        for (path, processes) in paths {
+            tree.make(path, processes);
+        }
+        tree
+    }
+
+    fn make(&self, path: &str, processes: &[u32]) {
+        let id = self.cgroups.borrow().values().map(|(id, _)| *id).max().unwrap_or(0) + 1;
+        self.cgroups.borrow_mut().insert(path.to_owned(), (id, processes.to_vec()));
+    }
+
+    fn remove(&self, path: &str) {
+        self.cgroups.borrow_mut().remove(path);
+    }
+}
+
+impl CgroupTree for FakeTree {
+    fn id(&self, path: &str) -> io::Result<u64> {
+        self.cgroups
+            .borrow()
+            .get(path)
+            .map(|(id, _)| *id)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+    }
+
+    fn children(&self, path: &str) -> io::Result<Vec<String>> {
+        let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        Ok(self
+            .cgroups
+            .borrow()
+            .keys()
+            .filter_map(|known| known.strip_prefix(&below))
+            .filter(|rest| !rest.is_empty() && !rest.contains('/'))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    fn processes(&self, path: &str) -> io::Result<Vec<u32>> {
+        Ok(self.cgroups.borrow().get(path).map(|(_, processes)| processes.clone()).unwrap_or_default())
+    }
+}
+
+#[derive(Default)]
+struct FakeMap {
+    labels: BTreeMap<u64, u32>,
+    refuse: bool,
+}
+
+impl LabelMap for FakeMap {
+    fn label(&mut self, cgroup: u64, label: Label) -> Result<(), String> {
+        if self.refuse {
+            return Err("map full".into());
+        }
+        self.labels.insert(cgroup, label.id);
+        Ok(())
+    }
+
+    fn unlabel(&mut self, cgroup: u64) -> Result<(), String> {
+        self.labels.remove(&cgroup);
+        Ok(())
+    }
+}
+
+struct Rig {
+    tree: FakeTree,
+    map: FakeMap,
+    workers: Workers,
+    discovery: Discovery,
+    visited: BTreeSet<String>,
+}
+
+impl Rig {
+    fn new(patterns: &[&str], paths: &[(&str, &[u32])]) -> Self {
+        Self {
+            tree: FakeTree::with(paths),
+            map: FakeMap::default(),
+            workers: Workers::default(),
+            discovery: Discovery::new(CgroupPatterns::new(patterns.iter().copied(), []).unwrap(), 8),
+            visited: BTreeSet::new(),
+        }
+    }
+
+    fn scan(&mut self, path: &str) -> Vec<Change> {
+        let visited = &mut self.visited;
+        self.discovery.scan(path, &self.tree, &mut self.map, &mut self.workers, 1, &mut |path| {
+            visited.insert(path.to_owned());
+        })
+    }
+
+    fn label(&self, path: &str) -> Option<u32> {
+        self.map.labels.get(&self.tree.id(path).unwrap()).copied()
+    }
+}
+
+#[test]
+fn worker_and_everything_below_it_get_one_label() {
+    let mut rig =
+        Rig::new(&["/lab/*"], &[("/lab", &[]), ("/lab/w", &[7]), ("/lab/w/sub", &[8]), ("/x", &[9])]);
+    assert_eq!(rig.scan("/"), [Change::Found { label: 1 }]);
+    assert_eq!((rig.label("/lab/w"), rig.label("/lab/w/sub")), (Some(1), Some(1)));
+    assert_eq!((rig.label("/lab"), rig.label("/x")), (None, None));
+    assert_eq!(rig.visited, BTreeSet::from(["/".to_owned(), "/lab".to_owned()]));
+}
+
+#[test]
+fn new_cgroup_is_found_by_a_look_at_its_parent() {
+    let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[])]);
+    assert!(rig.scan("/").is_empty());
+    rig.tree.make("/lab/new", &[]);
+    assert_eq!(rig.scan("/lab"), [Change::Found { label: 1 }]);
+    assert_eq!(rig.scan("/lab"), [], "known now");
+}
+
+#[test]
+fn slice_with_children_is_no_worker_but_they_are() {
+    let mut rig = Rig::new(
+        &["/pods/**"],
+        &[("/pods", &[]), ("/pods/p1", &[]), ("/pods/p1/c1", &[5]), ("/pods/p1/c2", &[6])],
+    );
+    assert_eq!(rig.scan("/").len(), 2);
+    assert_eq!(rig.label("/pods/p1"), None);
+    assert_ne!(rig.label("/pods/p1/c1"), rig.label("/pods/p1/c2"));
+}
+
+#[test]
+fn worker_that_becomes_a_slice_hands_over_to_its_children() {
+    let mut rig = Rig::new(&["/pods/**"], &[("/pods", &[]), ("/pods/p1", &[])]);
+    assert_eq!(rig.scan("/"), [Change::Found { label: 1 }]);
+    rig.tree.make("/pods/p1/c1", &[]);
+    assert_eq!(rig.scan("/pods/p1"), [Change::Found { label: 2 }]);
+    assert_eq!(rig.label("/pods/p1/c1"), Some(2));
+}
+
+#[test]
+fn nested_cgroup_of_a_worker_with_processes_stays_the_workers() {
+    let mut rig = Rig::new(&["/pods/**"], &[("/pods", &[]), ("/pods/c", &[5])]);
+    rig.scan("/");
+    rig.tree.make("/pods/c/dind", &[]);
+    assert_eq!(rig.scan("/pods/c"), []);
+    assert_eq!(rig.label("/pods/c/dind"), Some(1));
+}
+
+#[test]
+fn removed_worker_is_gone_and_its_label_removed() {
+    let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[]), ("/lab/w", &[7]), ("/lab/w/sub", &[])]);
+    rig.scan("/");
+    rig.tree.remove("/lab/w/sub");
+    rig.tree.remove("/lab/w");
+    assert_eq!(rig.scan("/lab"), [Change::Gone { label: 1 }]);
+    assert!(rig.map.labels.is_empty());
+    assert_eq!(rig.workers.present(), 0);
+    assert_eq!(rig.workers.expire(1 + Workers::KEEP), [1]);
+}
+
+#[test]
+fn cgroup_made_anew_under_the_same_name_is_another_worker() {
+    let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[]), ("/lab/w", &[7])]);
+    rig.scan("/");
+    rig.tree.make("/lab/w", &[8]);
+    assert_eq!(rig.scan("/lab/w"), [Change::Gone { label: 1 }, Change::Found { label: 2 }]);
+}
+
+#[test]
+fn removal_of_a_name_leaves_names_it_is_a_prefix_of() {
+    let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[]), ("/lab/w", &[7]), ("/lab/w2", &[8])]);
+    rig.scan("/");
+    rig.tree.remove("/lab/w");
+    assert_eq!(rig.scan("/lab/w"), [Change::Gone { label: 1 }]);
+    assert_eq!(rig.label("/lab/w2"), Some(2));
+}
+
+#[test]
+fn refused_label_is_said_and_no_worker_claimed() {
+    let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[]), ("/lab/w", &[7])]);
+    rig.map.refuse = true;
+    assert_eq!(rig.scan("/"), [Change::Unwatched { path: "/lab/w".into(), reason: "map full".into() }]);
+    assert_eq!(rig.workers.present(), 0);
+}
+
+#[test]
+fn more_workers_than_labels_are_said() {
+    let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[])]);
+    for number in 0..9 {
+        rig.tree.make(&format!("/lab/w{number}"), &[number + 1]);
+    }
+    let changes = rig.scan("/");
+    assert_eq!(changes.iter().filter(|change| matches!(change, Change::Found { .. })).count(), 8);
+    assert!(matches!(changes.last(), Some(Change::Unwatched { path, .. }) if path == "/lab/w8"));
+}

@@ -1,0 +1,66 @@
+//! Label ids: small numbers that stand for workers in the kernel's maps and counters.
+
+use std::collections::VecDeque;
+
+use crate::event::BootNs;
+
+/// How long an id rests before it may name another worker: records, held events and exited processes of the old one are
+/// gone by then.
+pub(super) const REST: BootNs = 120_000_000_000;
+
+/// Gives out label ids from 1 to a maximum: unused ones first, then the one that has rested longest.
+#[derive(Debug)]
+pub(super) struct LabelPool {
+    next: u32,
+    max: u32,
+    resting: VecDeque<(u32, BootNs)>,
+}
+
+impl LabelPool {
+    /// A pool of the ids 1 to `max`.
+    pub(super) fn new(max: u32) -> Self {
+        Self { next: 1, max, resting: VecDeque::new() }
+    }
+
+    /// An id; `None` when all are in use or still resting.
+    pub(super) fn take(&mut self, now: BootNs) -> Option<u32> {
+        if self.next <= self.max {
+            self.next += 1;
+            return Some(self.next - 1);
+        }
+        let (_, since) = self.resting.front()?;
+        if now.saturating_sub(*since) < REST {
+            return None;
+        }
+        self.resting.pop_front().map(|(id, _)| id)
+    }
+
+    /// Gives an id back.
+    pub(super) fn give_back(&mut self, id: u32, now: BootNs) {
+        self.resting.push_back((id, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_dense_and_never_zero() {
+        let mut pool = LabelPool::new(3);
+        assert_eq!(
+            [pool.take(0), pool.take(0), pool.take(0), pool.take(0)],
+            [Some(1), Some(2), Some(3), None]
+        );
+    }
+
+    #[test]
+    fn freed_id_is_reused_only_when_rested_and_nothing_unused_is_left() {
+        let mut pool = LabelPool::new(2);
+        assert_eq!(pool.take(0), Some(1));
+        pool.give_back(1, 10);
+        assert_eq!(pool.take(10 + REST), Some(2), "an unused one comes first");
+        assert_eq!(pool.take(9 + REST), None);
+        assert_eq!(pool.take(10 + REST), Some(1));
+    }
+}
