@@ -1,0 +1,123 @@
+//! What /proc says of a process that ran before the agent saw it.
+
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use super::table::TICK;
+use crate::event::{BootNs, FileId, Path, ProcessKey};
+use crate::profile::Trust;
+
+use super::model::Program;
+
+/// A process as /proc shows it. What cannot be read is unknown, never an error.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    /// Pid, and start time in whole ticks.
+    pub key: ProcessKey,
+    /// Parent as /proc shows it; after a reparenting this is not the creator.
+    pub ppid: u32,
+    /// Pid in its innermost namespace.
+    pub ns_pid: Option<u32>,
+    /// Effective uid.
+    pub uid: u32,
+    /// Effective gid.
+    pub gid: u32,
+    /// The program.
+    pub program: Program,
+}
+
+/// Reads a process.
+pub trait ProcReader {
+    /// The process of this pid; `None` if there is none (any more).
+    fn read(&self, pid: u32) -> Option<Scanned>;
+}
+
+/// The real /proc.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemProc;
+
+impl ProcReader for SystemProc {
+    fn read(&self, pid: u32) -> Option<Scanned> {
+        let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
+        let stat = process.stat().ok()?;
+        let status = process.status().ok();
+        let ticks: BootNs = stat.starttime;
+        let path = |read: procfs::ProcResult<std::path::PathBuf>| match read {
+            Ok(path) => {
+                let text = path.to_string_lossy();
+                let deleted = text.ends_with(" (deleted)");
+                Path { view: text.trim_end_matches(" (deleted)").into(), deleted, ..Path::default() }
+            }
+            Err(_) => Path { unreadable: true, ..Path::default() },
+        };
+        let argv = process.cmdline().ok();
+        Some(Scanned {
+            key: ProcessKey { pid, start: ticks.saturating_mul(TICK) },
+            ppid: u32::try_from(stat.ppid).unwrap_or(0),
+            ns_pid: status
+                .as_ref()
+                .and_then(|status| status.nspid.as_ref()?.last().copied())
+                .and_then(|ns_pid| u32::try_from(ns_pid).ok()),
+            uid: status.as_ref().map_or(u32::MAX, |status| status.euid),
+            gid: status.as_ref().map_or(u32::MAX, |status| status.egid),
+            program: Program {
+                exe: path(process.exe()),
+                exe_id: exe_id(pid),
+                given: None,
+                argv_truncated: argv.is_none(),
+                argv_known: argv.is_some(),
+                argv: argv.unwrap_or_default().iter().map(|arg| Arc::from(arg.as_str())).collect(),
+                cwd: path(process.cwd()),
+                trust: Trust::Scanned,
+            },
+        })
+    }
+}
+
+fn exe_id(pid: u32) -> FileId {
+    std::fs::metadata(format!("/proc/{pid}/exe"))
+        .map(|meta| FileId { dev: kernel_dev(meta.dev()), ino: meta.ino() })
+        .unwrap_or_default()
+}
+
+/// A device number of stat(2) in the kernel's own encoding (`MKDEV`).
+pub(crate) fn kernel_dev(dev: u64) -> u32 {
+    (libc::major(dev) << 20) | (libc::minor(dev) & 0xf_ffff)
+}
+
+/// The number the agent gives the image of a scanned process: unlike any number the kernel gives (boot-time ns), and
+/// unlike that of any other process.
+pub fn scanned_exec_id(key: ProcessKey) -> u64 {
+    // Pids have at most 22 bits (PID_MAX_LIMIT, 4 Mi).
+    (1 << 63) | (key.start / TICK) << 22 | u64::from(key.pid & 0x3f_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_process_is_read_with_its_program_and_start() {
+        let own = SystemProc.read(std::process::id()).unwrap();
+        assert_eq!(own.ppid, std::os::unix::process::parent_id());
+        assert!(own.key.start > 0 && own.key.start.is_multiple_of(TICK));
+        assert!(own.program.exe.view.contains("monitor"), "{:?}", own.program.exe);
+        assert_eq!(own.program.argv.len(), std::env::args().count());
+        let exe = std::fs::metadata("/proc/self/exe").unwrap();
+        assert_eq!(own.program.exe_id, FileId { dev: kernel_dev(exe.dev()), ino: exe.ino() });
+    }
+
+    #[test]
+    fn missing_process_is_none() {
+        assert!(SystemProc.read(u32::MAX).is_none());
+        assert!(SystemProc.read(0).is_none());
+    }
+
+    #[test]
+    fn scanned_images_of_one_tick_have_different_numbers() {
+        let id = |pid, start| scanned_exec_id(ProcessKey { pid, start });
+        assert_ne!(id(1, 10 * TICK), id(2, 10 * TICK));
+        assert_ne!(id(1, 10 * TICK), id(1, 11 * TICK));
+        assert!(id(1, 10 * TICK) >= 1 << 63);
+    }
+}
