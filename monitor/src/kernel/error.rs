@@ -53,6 +53,11 @@ pub enum KernelError {
         /// Names of those missing.
         missing: String,
     },
+    /// The agent runs in a pid namespace of its own.
+    #[error(
+        "this process is in a pid namespace of its own: process ids would not be those of the kernel; run it on the host, or with hostPID: true (docker: --pid=host)"
+    )]
+    PidNamespace,
     /// No cgroup v2 hierarchy is mounted.
     #[error(
         "no cgroup2 mount in /proc/self/mountinfo: workers are told by their cgroup v2 id; mount one: mount -t cgroup2 none /sys/fs/cgroup/unified"

@@ -7,7 +7,7 @@
 //!
 //! Nothing here knows what a record means: bytes go to the `event` room.
 
-mod btf;
+pub mod btf;
 mod counters;
 mod coverage;
 mod error;
@@ -15,6 +15,7 @@ mod filter;
 mod host;
 mod law;
 mod object;
+mod offsets;
 mod options;
 mod sensor;
 mod sequence;
