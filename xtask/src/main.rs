@@ -3,7 +3,11 @@
 //!
 //! `cargo xtask --help` lists the commands; each lives in a module of its own name.
 
+mod build;
+mod demo;
 mod host;
+mod libtest;
+mod setup;
 mod vm;
 
 use anyhow::Result;
@@ -19,6 +23,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Install what a build needs beyond rustup
+    Setup(setup::Options),
+    /// Build and show a workflow worker that leaves its sandbox, and the alerts
+    Demo(demo::Options),
     /// Boot Debian kernels in qemu and run the behaviour tests, or any command, inside
     VmTest(vm::Options),
 }
@@ -35,6 +43,8 @@ fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Setup(options) => setup::main(&options).map(|()| ExitCode::SUCCESS),
+        Command::Demo(options) => demo::main(&options).map(|()| ExitCode::SUCCESS),
         Command::VmTest(options) => vm::main(&options),
     }
 }

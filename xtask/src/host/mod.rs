@@ -5,7 +5,7 @@ mod hash;
 mod packages;
 mod paths;
 
-pub(crate) use command::{capture, checked};
+pub(crate) use command::{capture, checked, shown};
 pub(crate) use hash::sha256_file;
 pub(crate) use packages::{Package, ensure, is_root};
-pub(crate) use paths::{cache, target};
+pub(crate) use paths::{cache, repo, target};

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, anyhow};
 use std::path::{Path, PathBuf};
 
 /// The repository's root folder: the parent of this package.
-fn repo() -> Result<PathBuf> {
+pub(crate) fn repo() -> Result<PathBuf> {
     let package = std::env::var_os("CARGO_MANIFEST_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     package.parent().map(Path::to_path_buf).ok_or_else(|| anyhow!("{} has no parent", package.display()))

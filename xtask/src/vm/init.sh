@@ -41,11 +41,7 @@ done
     cd /root || exit 1
     # shellcheck source=/dev/null
     . /payload.env
-    if [ -n "$SANDWATCH_VM_TIMEOUT" ]; then
-        timeout -s KILL "$SANDWATCH_VM_TIMEOUT" sh /payload.sh
-    else
-        sh /payload.sh
-    fi
+    timeout -s KILL "$SANDWATCH_VM_TIMEOUT" sh /payload.sh
     code=$?
     # What the payload left in /out goes back as a tar archive in text.
     if [ -n "$(ls -A /out)" ]; then

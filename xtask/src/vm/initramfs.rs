@@ -6,6 +6,7 @@
 use super::cpio::Archive;
 use super::kernel::Kernel;
 use super::module;
+use super::payload::Payload;
 use crate::host::{Package, capture, ensure};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
@@ -14,33 +15,15 @@ use std::process::Command;
 
 const BUSYBOX: Package = Package { name: "busybox-static", proof: "/bin/busybox" };
 
-/// A file or folder of this machine and where it goes in the VM.
-#[derive(Clone, Debug)]
-pub(crate) struct Extra {
-    pub(crate) from: PathBuf,
-    pub(crate) to: String,
-}
-
-/// What a VM boots into.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Contents {
-    /// Run by `sh` as root; its exit code is the VM's.
-    pub(crate) script: String,
-    /// Environment of the script.
-    pub(crate) env: Vec<(String, String)>,
-    /// Programs, dynamically linked or not; debug information is stripped on the way.
-    pub(crate) programs: Vec<Extra>,
-    /// Files and folders as they are.
-    pub(crate) files: Vec<Extra>,
-    /// Modules to load before the script runs.
-    pub(crate) modules: Vec<String>,
-    /// Seconds the script may take.
-    pub(crate) timeout: Option<u64>,
-}
-
-impl Contents {
-    /// The archive for one kernel.
-    pub(crate) fn archive(&self, kernel: &Kernel, scratch: &Path) -> Result<Vec<u8>> {
+impl Payload {
+    /// The archive for one kernel; `env` adds to the payload's own, `seconds` bound its script.
+    pub(super) fn archive(
+        &self,
+        kernel: &Kernel,
+        env: &[(String, String)],
+        seconds: u64,
+        scratch: &Path,
+    ) -> Result<Vec<u8>> {
         ensure(&[BUSYBOX])?;
         let mut archive = Archive::new();
         // The kernel opens its console before init could make the node.
@@ -76,21 +59,18 @@ impl Contents {
                 archive.file_from(&extra.to, &extra.from)?;
             }
         }
-        archive.file("payload.env", 0o644, self.environment().as_bytes())?;
+        archive.file("payload.env", 0o644, environment(&self.env, env, seconds).as_bytes())?;
         archive.file("payload.sh", 0o755, self.script.as_bytes())?;
         archive.finish()
     }
+}
 
-    fn environment(&self) -> String {
-        let mut text = String::new();
-        if let Some(seconds) = self.timeout {
-            text.push_str(&format!("SANDWATCH_VM_TIMEOUT={seconds}\n"));
-        }
-        for (name, value) in &self.env {
-            text.push_str(&format!("export {name}='{}'\n", value.replace('\'', r"'\''")));
-        }
-        text
+fn environment(own: &[(String, String)], further: &[(String, String)], seconds: u64) -> String {
+    let mut text = format!("SANDWATCH_VM_TIMEOUT={seconds}\n");
+    for (name, value) in own.iter().chain(further) {
+        text.push_str(&format!("export {name}='{}'\n", value.replace('\'', r"'\''")));
     }
+    text
 }
 
 /// A copy without debug information, which an initramfs would only carry around in memory.
@@ -130,7 +110,7 @@ fn parse_ldd(text: &str) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Contents, parse_ldd};
+    use super::{environment, parse_ldd};
     use std::path::PathBuf;
 
     #[test]
@@ -146,7 +126,7 @@ mod tests {
 
     #[test]
     fn environment_values_with_quotes_survive_the_shell() {
-        let contents = Contents { env: vec![("A".into(), "it's".into())], ..Contents::default() };
-        assert_eq!(contents.environment(), "export A='it'\\''s'\n");
+        let env = [("A".to_owned(), "it's".to_owned())];
+        assert_eq!(environment(&[], &env, 9), "SANDWATCH_VM_TIMEOUT=9\nexport A='it'\\''s'\n");
     }
 }

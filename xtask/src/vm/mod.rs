@@ -2,20 +2,29 @@
 //!
 //! A VM is a Debian kernel (fetched into the cache by a private apt), an initramfs built here, and a
 //! payload: the behaviour tests, or any command for debugging (`--run`). There is no disk and no network;
-//! what the payload leaves in `/out` comes back.
+//! what the payload leaves in `/out` comes back. The programs inside are the very ones that run here.
 
 mod apt;
+mod cell;
 mod cpio;
 mod initramfs;
 mod kernel;
+mod matrix;
 mod module;
+mod payload;
+mod programs;
 mod qemu;
 
-use crate::host;
-use anyhow::{Context, Result, bail};
-use initramfs::{Contents, Extra};
-use kernel::{RELEASES, Release};
-use qemu::Machine;
+pub(crate) use cell::{Cell, CellResult, Lsm, Settings};
+pub(crate) use kernel::Release;
+pub(crate) use matrix::{best_and_worst, run_tests};
+pub(crate) use payload::{Extra, Payload};
+pub(crate) use programs::report as report_programs;
+
+use crate::build::{self, Profile};
+use crate::setup;
+use anyhow::{Context, Result};
+use kernel::RELEASES;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,12 +35,22 @@ pub(crate) struct Options {
     /// Kernel (5.10, 6.1, 6.12, 7.2); may be given several times; all if left out
     #[arg(long)]
     kernel: Vec<String>,
+    /// Rung the probes are pinned to (auto, lsm, fentry, kprobe, cgroup, tracepoint); may be given several times;
+    /// all if left out
+    #[arg(long)]
+    hooks: Vec<String>,
     /// Boot with `bpf` among the active LSMs, without, or both
-    #[arg(long, value_enum, default_value = "with")]
-    lsm: Lsm,
-    /// Run this shell command instead of the behaviour tests
+    #[arg(long, value_enum, default_value = "both")]
+    lsm: LsmChoice,
+    /// Only tests whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// Run this shell command instead of the behaviour tests, with `sandwatch` on its path
     #[arg(long, value_name = "COMMAND")]
     run: Option<String>,
+    /// With --run: do not build sandwatch, do not put it into the VM
+    #[arg(long, requires = "run")]
+    bare: bool,
     /// Put a program of this machine into the VM's /usr/bin, with the libraries it needs
     #[arg(long, value_name = "FILE")]
     program: Vec<PathBuf>,
@@ -42,7 +61,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", default_values_t = [String::from("overlay")])]
     module: Vec<String>,
     /// Further kernel parameters
-    #[arg(long, default_value = "", value_name = "TEXT")]
+    #[arg(long, default_value = "", value_name = "TEXT", allow_hyphen_values = true)]
     parameters: String,
     /// Seconds one VM may take
     #[arg(long, default_value_t = 300)]
@@ -53,115 +72,95 @@ pub(crate) struct Options {
     /// Processors of a VM
     #[arg(long, default_value_t = 2)]
     cpus: u32,
+    /// VMs at the same time
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
     /// Fetch the kernels again even if the cache has them
     #[arg(long)]
     refresh: bool,
 }
 
-/// Whether BPF is among the active LSMs.
+/// Which boots: one value stands for two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Lsm {
+enum LsmChoice {
     With,
     Without,
     Both,
 }
 
+impl LsmChoice {
+    fn boots(self) -> &'static [Lsm] {
+        match self {
+            Self::With => &[Lsm::With],
+            Self::Without => &[Lsm::Without],
+            Self::Both => &[Lsm::With, Lsm::Without],
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn main(options: &Options) -> Result<ExitCode> {
+    setup::vm_packages()?;
+    let settings = Settings {
+        memory_mib: options.memory,
+        cpus: options.cpus,
+        timeout: Duration::from_secs(options.timeout),
+        parameters: options.parameters.clone(),
+        refresh: options.refresh,
+        jobs: options.jobs.max(1),
+    };
     let releases = match options.kernel.as_slice() {
         [] => RELEASES.to_vec(),
         names => names.iter().map(|name| Release::named(name)).collect::<Result<_>>()?,
     };
-    let Some(command) = &options.run else { bail!("give a command with --run") };
-    let cache = host::cache()?;
-    let logs = host::target()?.join("vm");
-    std::fs::create_dir_all(&logs)?;
-    let mut failed = false;
-    for release in releases {
-        let kernel = release.kernel(&cache, options.refresh)?;
-        for bpf_lsm in options.lsm.choices() {
-            let name = format!("{}-{}", release.name, if bpf_lsm { "lsm" } else { "nolsm" });
-            let scratch = logs.join(format!("{name}.work.{}", std::process::id()));
-            std::fs::create_dir_all(&scratch)?;
-            let contents = Contents {
-                script: command.clone(),
-                env: Vec::new(),
-                programs: programs(options)?,
-                files: extras(options)?,
-                modules: options.module.clone(),
-                timeout: Some(options.timeout.saturating_sub(30).max(5)),
-            };
-            let initramfs = scratch.join("initramfs.cpio");
-            std::fs::write(&initramfs, contents.archive(&kernel, &scratch)?)?;
-            let log = logs.join(format!("{name}.log"));
-            let machine = Machine {
-                kernel: &kernel,
-                initramfs: &initramfs,
-                bpf_lsm,
-                parameters: &options.parameters,
-                memory_mib: options.memory,
-                cpus: options.cpus,
-                timeout: Duration::from_secs(options.timeout),
-                log: &log,
-            };
-            println!("== kernel {} ({}), {}", release.name, kernel.version, lsm_words(bpf_lsm));
-            let outcome = machine.run_patiently(&mut |line| println!("{line}"))?;
-            let out = logs.join(format!("{name}.out"));
-            for file in qemu::unpack(&outcome.files, &out)? {
+    match &options.run {
+        Some(command) => run_command(options, &settings, &releases, command),
+        None => {
+            let cells = matrix::cells(&releases, &options.hooks, options.lsm.boots());
+            let results = matrix::run_tests(&cells, &settings, options.filter.as_deref())?;
+            programs::report(&results)?;
+            Ok(exit_code(matrix::summary(&results)))
+        }
+    }
+}
+
+fn run_command(
+    options: &Options,
+    settings: &Settings,
+    releases: &[Release],
+    command: &str,
+) -> Result<ExitCode> {
+    let mut payload =
+        Payload { script: command.to_owned(), modules: options.module.clone(), ..Payload::default() };
+    if !options.bare {
+        setup::build_tools()?;
+        payload.add_agent(build::agent(Profile::Dev)?)?;
+    }
+    for program in &options.program {
+        payload.programs.push(Extra::program(program)?);
+    }
+    for pair in &options.add {
+        let (from, to) = pair.split_once(':').with_context(|| format!("--add {pair}: want FROM:TO"))?;
+        payload.files.push(Extra { from: from.into(), to: to.trim_start_matches('/').to_owned() });
+    }
+    // A command is for looking at one thing: one boot with BPF LSM unless asked otherwise.
+    let boots = if options.lsm == LsmChoice::Both { &[Lsm::With] } else { options.lsm.boots() };
+    let hooks = options.hooks.first().map_or("auto", String::as_str);
+    let mut good = true;
+    for &release in releases {
+        for &lsm in boots {
+            let cell = Cell { release, lsm, hooks: hooks.to_owned() };
+            let result = cell.run(&payload, settings, &mut |line| println!("{line}"))?;
+            for file in &result.files {
                 println!("-- {}", file.display());
             }
-            let verdict = match (outcome.timed_out, outcome.code) {
-                (true, _) => "timed out".to_owned(),
-                (_, Some(0)) => "ok".to_owned(),
-                (_, Some(code)) => format!("failed with exit code {code}"),
-                (_, None) => "ended without a verdict (kernel panic?)".to_owned(),
-            };
-            failed |= outcome.code != Some(0);
-            println!(
-                "== kernel {} {verdict}: boot {:.1} s, total {:.1} s; log {}",
-                release.name,
-                outcome.boot_seconds,
-                outcome.seconds,
-                log.display()
-            );
-            std::fs::remove_dir_all(&scratch)?;
+            println!("== {}", result.one_line());
+            good &= result.code == Some(0);
         }
     }
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(exit_code(good))
 }
 
-impl Lsm {
-    fn choices(self) -> Vec<bool> {
-        match self {
-            Self::With => vec![true],
-            Self::Without => vec![false],
-            Self::Both => vec![true, false],
-        }
-    }
-}
-
-fn lsm_words(bpf_lsm: bool) -> &'static str {
-    if bpf_lsm { "BPF LSM active" } else { "BPF LSM not active" }
-}
-
-fn programs(options: &Options) -> Result<Vec<Extra>> {
-    options
-        .program
-        .iter()
-        .map(|from| {
-            let name = from.file_name().with_context(|| format!("{} names no file", from.display()))?;
-            Ok(Extra { from: from.clone(), to: format!("usr/bin/{}", name.to_string_lossy()) })
-        })
-        .collect()
-}
-
-fn extras(options: &Options) -> Result<Vec<Extra>> {
-    options
-        .add
-        .iter()
-        .map(|pair| {
-            let (from, to) = pair.split_once(':').with_context(|| format!("--add {pair}: want FROM:TO"))?;
-            Ok(Extra { from: from.into(), to: to.trim_start_matches('/').to_owned() })
-        })
-        .collect()
+fn exit_code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

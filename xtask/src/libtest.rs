@@ -1,0 +1,133 @@
+//! Reading what Rust's test programs print (libtest and libtest-mimic alike).
+
+/// A test that was not run, and why.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Skip {
+    pub(crate) test: String,
+    pub(crate) reason: String,
+}
+
+/// What a run of tests gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub(crate) struct Results {
+    pub(crate) passed: Vec<String>,
+    pub(crate) failed: Vec<String>,
+    pub(crate) skipped: Vec<Skip>,
+    /// Test programs that printed their closing line; fewer than were started means one died.
+    pub(crate) finished: usize,
+    /// Tests counted in closing lines: more than were read means lines were lost.
+    #[serde(skip)]
+    counted: usize,
+    /// A test whose verdict did not come on its own line, because the test itself printed something.
+    #[serde(skip)]
+    pending: Option<String>,
+}
+
+impl Results {
+    /// Reads a run's output.
+    pub(crate) fn parse(output: &str) -> Self {
+        let mut results = Self::default();
+        for line in output.lines() {
+            results.line(line.trim_end());
+        }
+        results
+    }
+
+    /// Whether every test that the programs counted was read.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.pending.is_none() && self.counted == self.passed.len() + self.failed.len() + self.skipped.len()
+    }
+
+    /// Adds another run's tests.
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.passed.extend(other.passed);
+        self.failed.extend(other.failed);
+        self.skipped.extend(other.skipped);
+        self.finished += other.finished;
+        self.counted += other.counted;
+        self.pending = self.pending.take().or(other.pending);
+    }
+
+    fn line(&mut self, line: &str) {
+        if let Some(summary) = line.strip_prefix("test result: ") {
+            self.finished += 1;
+            self.counted += counts(summary);
+        } else if let Some((name, rest)) =
+            line.strip_prefix("test ").and_then(|text| text.split_once(" ... "))
+        {
+            // libtest pads names to a common width; libtest-mimic puts a kind in brackets first.
+            let name = name.trim().rsplit_once("] ").map_or(name.trim(), |(_, name)| name).to_owned();
+            if !self.verdict(&name, rest) {
+                self.pending = Some(name);
+            }
+        } else if let Some(name) = self.pending.take()
+            && !self.verdict(&name, line)
+        {
+            self.pending = Some(name);
+        }
+    }
+
+    fn verdict(&mut self, name: &str, text: &str) -> bool {
+        if text == "ok" {
+            self.passed.push(name.to_owned());
+        } else if text == "FAILED" {
+            self.failed.push(name.to_owned());
+        } else if let Some(reason) = text.strip_prefix("ignored") {
+            let reason = reason.trim_start_matches([',', ' ', '(']).trim_end_matches(')').to_owned();
+            self.skipped.push(Skip { test: name.to_owned(), reason });
+        } else {
+            return false;
+        }
+        true
+    }
+}
+
+/// Passed, failed and ignored of a closing line.
+fn counts(summary: &str) -> usize {
+    let words: Vec<&str> = summary.split([' ', ';']).filter(|word| !word.is_empty()).collect();
+    words
+        .windows(2)
+        .filter(|pair| matches!(pair[1], "passed" | "failed" | "ignored"))
+        .filter_map(|pair| pair[0].parse::<usize>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Results, Skip};
+
+    #[test]
+    fn output_of_libtest_and_mimic_is_read() {
+        let output = "running 5 tests\ntest open::symlink     ... ok\ntest a ... FAILED\n\
+                      test b ... ignored, no such kernel\ntest c ... ignored\n\
+                      test [live] d  ... ignored (no kprobes)\n\
+                      test result: FAILED. 1 passed; 1 failed; 3 ignored; 0 measured; 0 filtered out\n";
+        let results = Results::parse(output);
+        assert_eq!(results.passed, ["open::symlink"]);
+        assert_eq!(results.failed, ["a"]);
+        let skip = |test: &str, reason: &str| Skip { test: test.into(), reason: reason.into() };
+        assert_eq!(results.skipped, [skip("b", "no such kernel"), skip("c", ""), skip("d", "no kprobes")]);
+        assert_eq!(results.finished, 1);
+        assert!(results.is_complete());
+    }
+
+    #[test]
+    fn verdict_after_a_tests_own_output_is_found() {
+        let results = Results::parse(
+            "test a ... noise\nmore noise\nok\ntest result: ok. 1 passed; 0 failed; 0 ignored;\n",
+        );
+        assert_eq!(results.passed, ["a"]);
+        assert!(results.is_complete());
+    }
+
+    #[test]
+    fn a_test_without_verdict_makes_the_run_incomplete() {
+        assert!(!Results::parse("test a ... noise\n").is_complete());
+        assert!(!Results::parse("test result: ok. 2 passed; 0 failed; 0 ignored;\n").is_complete());
+    }
+
+    #[test]
+    fn output_of_a_test_that_prints_is_not_a_verdict() {
+        assert_eq!(Results::parse("test of strength\nokay ... ok\n"), Results::default());
+    }
+}
