@@ -194,8 +194,26 @@ pub mod place {
     pub const UNIX_READ: u32 = 7;
 }
 
-/// Values of the map of environment variable names (key: the name, zero padded to `ENV_NAME_MAX`).
+wire! {
+    /// Where overlayfs keeps what (array map, index 0). Its types are in the BTF of the module, which may be loaded long
+    /// after the probes, so this is a map and not read-only data.
+    pub struct OverlayOffsets {
+        /// 1 once the other fields hold; until then the layer of an overlay file is unknown.
+        pub known: u32,
+        /// Offset of `vfs_inode` in `struct ovl_inode`.
+        pub vfs_inode: u32,
+        /// Offset of `__upperdentry` in `struct ovl_inode`.
+        pub upperdentry: u32,
+        /// Zero.
+        pub pad: u32,
+    } size 16
+}
+
+/// Values of the map of environment variable names (key: the name, zero padded to `ENV_NAME_MAX`): flags, and from bit
+/// [`env_flags::INDEX_SHIFT`] a number below `ENV_NAMES_MAX` that no other name has.
 pub mod env_flags {
+    /// First bit of the name's number, by which the probe tells a name it has met before.
+    pub const INDEX_SHIFT: u32 = 8;
     /// Its value goes onto exec records.
     pub const CAPTURE: u32 = 1;
     /// It makes a loader or interpreter run code: its presence is flagged (`exec_flags::LOADER_ENV`).

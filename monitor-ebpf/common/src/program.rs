@@ -158,6 +158,8 @@ programs! {
     TP_ENTER_CONNECT = 48, "tp_ent_connect", Tracepoint("syscalls", "sys_enter_connect"), Some(Signal::Connect), Tracepoint, Net, false;
     /// Keeps descriptor and address of a connect until `TP_EXIT_CONNECT_UNIX` runs.
     TP_ENTER_CONNECT_UNIX = 49, "tp_ent_conn_ux", Tracepoint("syscalls", "sys_enter_connect"), Some(Signal::Unix), Tracepoint, Unix, false;
+    /// Inode of the script before an exec: only here is the first file of a `#!` chain still at hand.
+    LSM_BPRM_CHECK = 50, "lsm_bprm_check", Lsm("bprm_check_security"), Some(Signal::Exec), Lsm, Bprm, true;
 }
 
 #[cfg(test)]
