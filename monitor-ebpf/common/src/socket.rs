@@ -33,9 +33,73 @@ pub const fn is_uncommon(family: u32, sock_type: u32, protocol: u32) -> bool {
     }
 }
 
+/// Bytes of a socket address that are looked at: `struct sockaddr_in6`.
+pub const SOCKADDR_LEN: usize = 28;
+
+/// An internet address as it stands in a `struct sockaddr`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// [`AF_INET`] or [`AF_INET6`].
+    pub family: u16,
+    /// Port, host order.
+    pub port: u16,
+    /// Address, network order; IPv4 in the first four bytes.
+    pub addr: [u8; 16],
+}
+
+/// The internet address in the bytes of a `struct sockaddr_in` or `sockaddr_in6`; `None` for other families.
+#[inline(always)]
+pub fn parse_sockaddr(bytes: &[u8; SOCKADDR_LEN]) -> Option<Address> {
+    let family = u16::from_ne_bytes([bytes[0], bytes[1]]);
+    let port = u16::from_be_bytes([bytes[2], bytes[3]]);
+    let mut addr = [0u8; 16];
+    match family as u32 {
+        AF_INET => {
+            let mut i = 0;
+            while i < 4 {
+                addr[i] = bytes[4 + i];
+                i += 1;
+            }
+        }
+        AF_INET6 => {
+            let mut i = 0;
+            while i < 16 {
+                addr[i] = bytes[8 + i];
+                i += 1;
+            }
+        }
+        _ => return None,
+    }
+    Some(Address { family, port, addr })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn parse_sockaddr_gives_back_what_was_written(v6: bool, port: u16, addr: [u8; 16], rest: [u8; 28]) {
+            let mut bytes = rest;
+            let family = if v6 { AF_INET6 } else { AF_INET } as u16;
+            bytes[..2].copy_from_slice(&family.to_ne_bytes());
+            bytes[2..4].copy_from_slice(&port.to_be_bytes());
+            let (at, len) = if v6 { (8, 16) } else { (4, 4) };
+            bytes[at..at + len].copy_from_slice(&addr[..len]);
+            let got = parse_sockaddr(&bytes).unwrap();
+            prop_assert_eq!((got.family, got.port), (family, port));
+            prop_assert_eq!(&got.addr[..len], &addr[..len]);
+            prop_assert!(got.addr[len..].iter().all(|b| *b == 0));
+        }
+
+        #[test]
+        fn parse_sockaddr_refuses_other_families(bytes: [u8; 28]) {
+            let family = u32::from(u16::from_ne_bytes([bytes[0], bytes[1]]));
+            prop_assume!(family != AF_INET && family != AF_INET6);
+            prop_assert!(parse_sockaddr(&bytes).is_none());
+        }
+    }
 
     #[test]
     fn tcp_udp_unix_and_netlink_are_usual() {
