@@ -9,6 +9,7 @@ use monitor_common::hook::{SIGNALS, Signal};
 use monitor_common::map::{ErrorKey, Tally};
 
 use crate::maps::{ERRORS, LABEL_TALLY, PROGRAM_TALLY};
+use crate::read;
 
 /// Adds to a counter and returns its value before.
 ///
@@ -57,19 +58,25 @@ pub enum Fate {
     Error,
 }
 
+/// Index of a fate's counter in a [`Tally`], in words.
 #[inline(always)]
-fn field(tally: *mut Tally, fate: Fate) -> *mut u64 {
-    // SAFETY: `tally` is a map value; only addresses are taken.
-    unsafe {
-        match fate {
-            Fate::Filtered => &raw mut (*tally).filtered,
-            Fate::Folded => &raw mut (*tally).folded,
-            Fate::Sent => &raw mut (*tally).sent,
-            Fate::Lost => &raw mut (*tally).lost,
-            Fate::Throttled => &raw mut (*tally).throttled,
-            Fate::Error => &raw mut (*tally).error,
-        }
-    }
+fn word(fate: Fate) -> u8 {
+    const { assert!(size_of::<Tally>() == 8 * 8) };
+    let at = match fate {
+        Fate::Filtered => core::mem::offset_of!(Tally, filtered),
+        Fate::Folded => core::mem::offset_of!(Tally, folded),
+        Fate::Sent => core::mem::offset_of!(Tally, sent),
+        Fate::Lost => core::mem::offset_of!(Tally, lost),
+        Fate::Throttled => core::mem::offset_of!(Tally, throttled),
+        Fate::Error => core::mem::offset_of!(Tally, error),
+    };
+    (at / 8) as u8
+}
+
+#[inline(always)]
+fn field(tally: *mut Tally, word: u64) -> *mut u64 {
+    // SAFETY: `tally` is a map value of eight words, and the mask keeps the index below eight.
+    unsafe { tally.cast::<u64>().add((word & 7) as usize) }
 }
 
 /// Counts a run that was not a worker's. The only thing done for such a run, so a plain add: this counter is no term
@@ -86,11 +93,12 @@ pub fn outside(program: u32) {
 /// own counter, of the program and of the label.
 #[inline(always)]
 pub fn ended(program: u32, label: u32, signal: Signal, fate: Fate) {
+    let word = read::forget(word(fate));
     if let Some(tally) = PROGRAM_TALLY.get_ptr_mut(program) {
-        one(field(tally, fate));
+        one(field(tally, word));
     }
     if let Some(tally) = LABEL_TALLY.get_ptr_mut(label * SIGNALS as u32 + signal as u32) {
-        one(field(tally, fate));
+        one(field(tally, word));
     }
 }
 

@@ -4,14 +4,14 @@
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use monitor_common::filter::{NAME_MAX, PREFIX_MAX};
 use monitor_common::hook::{LANES, SIGNALS};
 use monitor_common::map::{
-    Bucket, BucketKey, ErrorKey, FilterValue, InodeKey, Label, LaneTally, PROGRAMS_MAX, ProcState, Settings,
+    Bucket, BucketKey, ConnectCall, ErrorKey, FilterValue, InodeKey, Label, LaneTally, PROGRAMS_MAX, ProcState, Settings,
     Tally,
 };
-use monitor_common::record::ENV_NAME_MAX;
+use monitor_common::record::{ENV_NAME_MAX, Header};
 
 /// Records of the priority lane (size: loader).
 #[map]
@@ -57,6 +57,15 @@ pub static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 /// Names of environment variables an exec record captures or flags (value: `monitor_common::map::env_flags`).
 #[map]
 pub static ENV_NAMES: HashMap<[u8; ENV_NAME_MAX], u32> = HashMap::with_max_entries(128, BPF_F_NO_PREALLOC);
+
+/// `struct sock` → head of the record of the TCP connect under way on it. Least recently used: a connect that never
+/// leaves SYN_SENT must not hold its place for ever.
+#[map]
+pub static CONNECTS: LruHashMap<u64, Header> = LruHashMap::with_max_entries(4096, 0);
+
+/// Thread (pid << 32 | tid) → the connect it is in (tracepoint rung only).
+#[map]
+pub static CONNECT_CALLS: LruHashMap<u64, ConnectCall> = LruHashMap::with_max_entries(1024, 0);
 
 macro_rules! filters {
     ($($inode:ident $prefix:ident $name:ident $parent:ident $generation:literal;)*) => {$(

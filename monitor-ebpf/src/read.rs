@@ -44,8 +44,9 @@ pub fn copy_user(dst: *mut u8, len: u32, src: u64) -> i64 {
 /// this very register.
 #[inline(always)]
 pub fn opaque(mut value: u64) -> u64 {
-    // SAFETY: an empty instruction sequence.
-    unsafe { core::arch::asm!("/* {0} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+    // SAFETY: moves a register to itself. Not an empty sequence: its source line would share an instruction offset with
+    // the next one, and the kernel refuses such line information (kernel/bpf/verifier.c, check_btf_line).
+    unsafe { core::arch::asm!("{0} = {0}", inout(reg) value, options(nomem, nostack, preserves_flags)) };
     value
 }
 
@@ -54,4 +55,19 @@ pub fn opaque(mut value: u64) -> u64 {
 pub fn bounded(value: u64, max: u64) -> u64 {
     let value = opaque(value);
     if value > max { max } else { value }
+}
+
+/// The same small value, but unknown to the verifier: paths that differ only in it are then one to it, and it looks at
+/// what follows once instead of once per value.
+///
+/// A byte that is not the first of its stack word is never tracked (kernel/bpf/verifier.c, `check_stack_write_fixed_off`),
+/// except that a zero stays a zero, hence the plus one.
+#[inline(always)]
+pub fn forget(value: u8) -> u64 {
+    let mut word = [0u8; 8];
+    // SAFETY: a local.
+    unsafe {
+        core::ptr::write_volatile(&raw mut word[3], value + 1);
+        (core::ptr::read_volatile(&raw const word[3]) as u64).wrapping_sub(1)
+    }
 }

@@ -161,6 +161,18 @@ wire! {
 }
 
 wire! {
+    /// What a connect was called with, from its entry to its exit (key: pid << 32 | tid; tracepoint rung).
+    pub struct ConnectCall {
+        /// User address of the `struct sockaddr`.
+        pub address: u64,
+        /// Descriptor.
+        pub fd: u32,
+        /// Length of the address.
+        pub len: u32,
+    } size 16
+}
+
+wire! {
     /// Settings the agent may change while probes run (array map, index 0).
     pub struct Settings {
         /// Tokens per second per worker, lane and CPU (priority lane).
