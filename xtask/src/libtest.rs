@@ -38,16 +38,6 @@ impl Results {
         self.pending.is_none() && self.counted == self.passed.len() + self.failed.len() + self.skipped.len()
     }
 
-    /// Adds another run's tests.
-    pub(crate) fn extend(&mut self, other: Self) {
-        self.passed.extend(other.passed);
-        self.failed.extend(other.failed);
-        self.skipped.extend(other.skipped);
-        self.finished += other.finished;
-        self.counted += other.counted;
-        self.pending = self.pending.take().or(other.pending);
-    }
-
     fn line(&mut self, line: &str) {
         if let Some(summary) = line.strip_prefix("test result: ") {
             self.finished += 1;

@@ -7,7 +7,10 @@ mod build;
 mod demo;
 mod host;
 mod libtest;
+mod links;
+mod lint;
 mod setup;
+mod test;
 mod vm;
 
 use anyhow::Result;
@@ -27,6 +30,10 @@ enum Command {
     Setup(setup::Options),
     /// Build and show a workflow worker that leaves its sandbox, and the alerts
     Demo(demo::Options),
+    /// Run the test tiers and print what passed, failed, was skipped, was not run
+    Test(test::Options),
+    /// Check formatting, lints, shell scripts and documentation links
+    Lint,
     /// Boot Debian kernels in qemu and run the behaviour tests, or any command, inside
     VmTest(vm::Options),
 }
@@ -45,6 +52,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup(options) => setup::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Demo(options) => demo::main(&options).map(|()| ExitCode::SUCCESS),
+        Command::Test(options) => test::main(&options),
+        Command::Lint => lint::main().map(|()| ExitCode::SUCCESS),
         Command::VmTest(options) => vm::main(&options),
     }
 }

@@ -60,7 +60,6 @@ pub(crate) struct CellResult {
     /// The payload's exit code; none if the VM died or was ended.
     pub(crate) code: Option<i32>,
     pub(crate) timed_out: bool,
-    pub(crate) output: String,
     pub(crate) tests: Results,
     /// What the payload left in `/out`.
     pub(crate) files: Vec<PathBuf>,
@@ -118,7 +117,6 @@ impl Cell {
             code: outcome.code,
             timed_out: outcome.timed_out,
             tests: Results::parse(&outcome.output),
-            output: outcome.output,
             files,
             log,
             boot_seconds: outcome.boot_seconds,

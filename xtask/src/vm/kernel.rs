@@ -29,8 +29,6 @@ pub(crate) const RELEASES: [Release; 4] = [
 /// A kernel on disk.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {
-    /// What `uname -r` will say.
-    pub(crate) version: String,
     pub(crate) image: PathBuf,
     /// `/lib/modules/VERSION` of the package.
     pub(crate) modules: PathBuf,
@@ -90,7 +88,7 @@ impl Release {
             );
         }
         let modules = modules_dir(&dir.join("root"), &index.version)?;
-        Ok(Some(Kernel { version: index.version, image, modules }))
+        Ok(Some(Kernel { image, modules }))
     }
 
     fn fetch(self, dir: &Path) -> Result<()> {

@@ -41,6 +41,11 @@ pub(crate) fn best_and_worst() -> Vec<Cell> {
         .collect()
 }
 
+/// Every kernel on every rung, with and without BPF LSM.
+pub(crate) fn every_cell() -> Vec<Cell> {
+    cells(&RELEASES, &[], &[Lsm::With, Lsm::Without])
+}
+
 /// Builds the agent and the tests and runs them in every cell.
 ///
 /// # Errors

@@ -15,10 +15,11 @@ mod payload;
 mod programs;
 mod qemu;
 
-pub(crate) use cell::{Cell, CellResult, Lsm, Settings};
-pub(crate) use kernel::Release;
-pub(crate) use matrix::{best_and_worst, run_tests};
-pub(crate) use payload::{Extra, Payload};
+use cell::Lsm;
+pub(crate) use cell::{Cell, Settings};
+use kernel::Release;
+pub(crate) use matrix::{best_and_worst, every_cell, run_tests};
+use payload::{Extra, Payload};
 pub(crate) use programs::report as report_programs;
 
 use crate::build::{self, Profile};
@@ -117,7 +118,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode> {
         Some(command) => run_command(options, &settings, &releases, command),
         None => {
             let cells = matrix::cells(&releases, &options.hooks, options.lsm.boots());
-            let results = matrix::run_tests(&cells, &settings, options.filter.as_deref())?;
+            let results = run_tests(&cells, &settings, options.filter.as_deref())?;
             programs::report(&results)?;
             Ok(exit_code(matrix::summary(&results)))
         }

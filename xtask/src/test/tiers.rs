@@ -1,0 +1,223 @@
+//! The tiers, in the order they run: what is quick and breaks most often first.
+
+use super::deadline::{Deadline, Finished};
+use super::outcome::Outcome;
+use super::tier::{Group, Tier};
+use crate::build::{self, Profile};
+use crate::libtest::Results;
+use crate::{host, links, setup, vm};
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// All tiers. Those without tests yet are listed, so that nobody takes their silence for success.
+pub(crate) fn all() -> Vec<Tier> {
+    let tier = |name, title, group, seconds, run| Tier {
+        name,
+        title,
+        group,
+        usual: Duration::from_secs(seconds),
+        run,
+    };
+    vec![
+        tier("setup", "tools and Debian packages", Group::Default, 30, setup_tier),
+        tier("format", "rustfmt", Group::Default, 5, format_tier),
+        tier("shell", "shellcheck", Group::Default, 5, shell_tier),
+        tier("docs", "links in the documentation", Group::Default, 5, docs_tier),
+        tier("lint", "clippy and rustc, warnings are errors", Group::Default, 60, lint_tier),
+        tier("unit", "unit, property and golden tests", Group::Default, 60, unit_tier),
+        tier("rules", "the shipped rules and their tests", Group::Default, 20, rules_tier),
+        tier("live", "behaviour on this kernel", Group::Default, 60, live_tier),
+        tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
+        tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
+        tier(
+            "vm-full",
+            "each kernel on every rung, with and without BPF LSM",
+            Group::Full,
+            600,
+            vm_full_tier,
+        ),
+        tier("engines", "real workflow engines", Group::Engines, 0, no_tests),
+        tier("kubernetes", "a real cluster", Group::Kubernetes, 0, no_tests),
+        tier("kafka", "a real broker", Group::Kafka, 0, no_tests),
+        tier("soak", "hours of load", Group::Soak, 0, no_tests),
+    ]
+}
+
+/// Their names.
+pub(crate) fn names() -> Vec<&'static str> {
+    all().iter().map(|tier| tier.name).collect()
+}
+
+fn no_tests(_: &Deadline) -> Result<Outcome> {
+    Ok(Outcome::not_run("this version has no such tests"))
+}
+
+fn setup_tier(_: &Deadline) -> Result<Outcome> {
+    setup::build_tools()?;
+    setup::vm_packages()?;
+    setup::lint_packages()?;
+    Ok(Outcome::single(true, ""))
+}
+
+fn format_tier(deadline: &Deadline) -> Result<Outcome> {
+    let finished = deadline.run(&mut build::cargo(&["fmt", "--all", "--check"])?)?;
+    single("format", "cargo fmt --all --check", &finished)
+}
+
+fn shell_tier(deadline: &Deadline) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for script in crate::lint::scripts()? {
+        let finished = deadline.run(Command::new("shellcheck").arg(&script))?;
+        outcome.add(single("shell", &format!("shellcheck {}", script.display()), &finished)?);
+    }
+    Ok(outcome)
+}
+
+fn docs_tier(_: &Deadline) -> Result<Outcome> {
+    let broken = links::check()?;
+    Ok(Outcome { passed: usize::from(broken.is_empty()), failed: broken, ..Outcome::default() })
+}
+
+fn lint_tier(deadline: &Deadline) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for (name, mut command) in crate::lint::commands()? {
+        let finished = deadline.run(&mut command)?;
+        outcome.add(single("lint", name, &finished)?);
+    }
+    Ok(outcome)
+}
+
+fn unit_tier(deadline: &Deadline) -> Result<Outcome> {
+    let mut command = build::cargo(&[
+        "test",
+        "--workspace",
+        "--exclude",
+        "monitor-ebpf",
+        "--lib",
+        "--bins",
+        "--no-fail-fast",
+    ])?;
+    // Golden files are compared, never written, whatever the developer's environment says.
+    command.env("INSTA_UPDATE", "no");
+    let finished = deadline.run(&mut command)?;
+    tests("unit", "host", &finished)
+}
+
+fn rules_tier(deadline: &Deadline) -> Result<Outcome> {
+    let agent = build::agent(Profile::Dev)?;
+    let mut outcome = Outcome::default();
+    for verb in ["check", "test"] {
+        let mut command = Command::new(&agent);
+        command.current_dir(host::repo()?).args(["rules", verb, "rules"]);
+        let finished = deadline.run(&mut command)?;
+        outcome.add(single("rules", &format!("sandwatch rules {verb} rules"), &finished)?);
+    }
+    Ok(outcome)
+}
+
+fn live_tier(deadline: &Deadline) -> Result<Outcome> {
+    let agent = build::agent(Profile::Dev)?;
+    let mut outcome = Outcome::default();
+    for test in build::integration_tests()? {
+        let mut command = as_root(&test.path);
+        // One at a time: attach points and the host's cgroup tree are shared.
+        command.arg("--test-threads=1").current_dir(host::repo()?);
+        command.env("SANDWATCH_BIN", &agent).env("SANDWATCH_RULES", host::repo()?.join("rules"));
+        let finished = deadline.run(&mut command)?;
+        outcome.add(tests(&format!("live-{}", test.name), "host", &finished)?);
+    }
+    Ok(outcome)
+}
+
+fn demo_tier(deadline: &Deadline) -> Result<Outcome> {
+    let mut command = as_root(&build::agent(Profile::Dev)?);
+    let finished = deadline.run(command.args(["demo", "--output", "-"]))?;
+    single("demo", "sandwatch demo --output -", &finished)
+}
+
+fn vm_tier(deadline: &Deadline) -> Result<Outcome> {
+    matrix(&vm::best_and_worst(), deadline)
+}
+
+fn vm_full_tier(deadline: &Deadline) -> Result<Outcome> {
+    matrix(&vm::every_cell(), deadline)
+}
+
+fn matrix(cells: &[vm::Cell], deadline: &Deadline) -> Result<Outcome> {
+    let settings = vm::Settings {
+        timeout: deadline.left().min(vm::Settings::default().timeout),
+        ..vm::Settings::default()
+    };
+    let results = vm::run_tests(cells, &settings, None)?;
+    vm::report_programs(&results)?;
+    let mut outcome = Outcome::default();
+    for result in results {
+        let place = result.cell.name();
+        let trouble = result.trouble();
+        let log = result.log.display().to_string();
+        let part = Outcome::of_tests(result.tests, &place);
+        // Failing tests speak for themselves; a run that broke otherwise would go unseen.
+        let unexplained = trouble.filter(|_| part.failed.is_empty());
+        outcome.add(part);
+        outcome.failed.extend(unexplained.map(|trouble| format!("{place}: {trouble}; log {log}")));
+    }
+    Ok(outcome)
+}
+
+/// A program that needs root: as it is when we are, else through sudo if that asks nothing.
+fn as_root(program: &PathBuf) -> Command {
+    if host::is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["--non-interactive", "--preserve-env", "--"]).arg(program);
+    command
+}
+
+/// A check that passes or fails as a whole. The output is kept, and shown in short if it failed.
+fn single(tier: &str, what: &str, finished: &Finished) -> Result<Outcome> {
+    let log = keep(tier, what, finished)?;
+    if finished.good {
+        return Ok(Outcome::single(true, ""));
+    }
+    let how = if finished.timed_out { "ended at the deadline" } else { "failed" };
+    Ok(Outcome::broken(&format!("{what} {how}; log {}\n{}", log.display(), tail(&finished.output))))
+}
+
+/// Test programs' output, read test by test.
+fn tests(tier: &str, place: &str, finished: &Finished) -> Result<Outcome> {
+    let log = keep(tier, place, finished)?;
+    let results = Results::parse(&finished.output);
+    let complete = results.is_complete() && results.finished > 0;
+    let mut outcome = Outcome::of_tests(results, place);
+    if outcome.failed.is_empty() && (!finished.good || !complete) {
+        let how = match (finished.timed_out, finished.good) {
+            (true, _) => "was ended at the deadline",
+            (_, false) => "failed without a failing test",
+            (_, true) => "died, or its output is incomplete",
+        };
+        outcome.failed.push(format!("{tier} {how}; log {}\n{}", log.display(), tail(&finished.output)));
+    } else if !outcome.failed.is_empty() {
+        println!("   log {}\n{}", log.display(), tail(&finished.output));
+    }
+    Ok(outcome)
+}
+
+fn keep(tier: &str, what: &str, finished: &Finished) -> Result<PathBuf> {
+    let dir = host::target()?.join("test");
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let name: String =
+        what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
+    let log = dir.join(format!("{tier}-{name}.log"));
+    std::fs::write(&log, &finished.output).with_context(|| format!("cannot write {}", log.display()))?;
+    Ok(log)
+}
+
+/// The last lines, which say what went wrong.
+fn tail(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().collect();
+    let from = lines.len().saturating_sub(40);
+    lines[from..].iter().map(|line| format!("      | {line}\n")).collect()
+}
