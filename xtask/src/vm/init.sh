@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # First process of the test VM: makes the root file system usable, runs the payload, reports, powers off.
 # Kernel messages go to the first serial port, everything of the payload to the second.
 if [ ! -e /moved ]; then
