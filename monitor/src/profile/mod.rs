@@ -8,15 +8,21 @@
 //! Nothing here looks at the host: facts come in as arguments, so every answer can be tested without a kernel.
 
 mod actor;
+mod compile;
 pub mod doc;
 mod error;
 mod finding;
+mod judge;
+mod model;
+mod pattern;
+mod role;
 mod ruleset;
+mod select;
 
 pub use actor::{Actor, Image, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust};
 pub use error::{RuleError, RuleErrors};
 pub use finding::{Also, Certainty, Endpoint, Finding, FindingKind, Identity, Refs, Respond, RuleRef, Tier};
 pub use ruleset::{
-    Attribution, EntryProcess, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank, Selection, Source,
-    WatchedKey, WorkerFacts,
+    Attribution, DetectionInfo, EntryProcess, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank,
+    Selection, Source, WatchedKey, WorkerFacts,
 };

@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::actor::{Actor, Image, ProfileId, Role, RoleContext, RoleId, RoleKind};
+use super::actor::{ProfileId, Role, RoleId};
+use super::compile::{self, Compiled};
+use super::doc::On;
 use super::error::RuleErrors;
-use super::finding::{Endpoint, Finding, Identity, RuleRef};
-use crate::event::{Body, Event};
+use super::finding::{Endpoint, Identity, RuleRef, Tier};
+use super::judge;
+use super::model::Profile;
+use super::pattern::canonical;
+use crate::event::Body;
 
 /// One rule file's text, and where it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -150,9 +155,7 @@ pub struct WatchedKey {
 /// A compiled, immutable set of rules.
 #[derive(Debug)]
 pub struct RuleSet {
-    digest: String,
-    filter: KernelFilter,
-    env_names: Vec<Arc<str>>,
+    pub(super) inner: Compiled,
 }
 
 impl RuleSet {
@@ -162,8 +165,7 @@ impl RuleSet {
     /// Everything that is wrong, each with file, line, column, what and what to do: unreadable or world-writable files,
     /// YAML errors, unknown keys, unknown names, patterns that the kernel cannot filter.
     pub fn load<P: AsRef<Path>>(folders: &[P]) -> Result<Arc<Self>, RuleErrors> {
-        let _ = folders;
-        Self::from_sources(&[])
+        Ok(Arc::new(Self { inner: compile::folders(folders)? }))
     }
 
     /// Compiles rule files that are in memory.
@@ -171,102 +173,120 @@ impl RuleSet {
     /// # Errors
     /// As [`RuleSet::load`].
     pub fn from_sources(sources: &[Source]) -> Result<Arc<Self>, RuleErrors> {
-        let _ = sources;
-        Ok(Arc::new(Self {
-            digest: "sha256:".to_owned(),
-            filter: KernelFilter::default(),
-            env_names: Vec::new(),
-        }))
+        Ok(Arc::new(Self { inner: compile::sources(sources)? }))
     }
 
     /// `sha256:…` over the names and texts of all files in the set.
     pub fn digest(&self) -> &str {
-        &self.digest
+        &self.inner.digest
     }
 
     /// What the kernel has to report of opens.
     pub fn kernel_filter(&self) -> &KernelFilter {
-        &self.filter
+        &self.inner.filter
     }
 
     /// Names of the environment variables that profiles ask for, without duplicates.
     pub fn env_names(&self) -> &[Arc<str>] {
-        &self.env_names
+        &self.inner.env_names
     }
 
     /// Things that are not wrong but deserve a look (a role no profile has, a rule that can never match).
     pub fn warnings(&self) -> &[String] {
-        &[]
-    }
-
-    /// The profile of a worker.
-    pub fn select(&self, worker: &WorkerFacts) -> Selection {
-        let _ = worker;
-        Selection { profile: ProfileId::GENERIC, rank: SelectRank::None, rule: None, notice: None }
+        &self.inner.warnings
     }
 
     /// A profile by name.
     pub fn profile(&self, name: &str) -> Option<ProfileId> {
-        (name == "generic").then_some(ProfileId::GENERIC)
+        (0..).zip(&self.inner.profiles).find(|(_, p)| &*p.name == name).map(|(id, _)| ProfileId(id))
+    }
+
+    /// Every profile.
+    pub fn profiles(&self) -> impl Iterator<Item = ProfileId> + '_ {
+        (0..).zip(&self.inner.profiles).map(|(id, _)| ProfileId(id))
+    }
+
+    /// The profile with this id; an id of another set falls back to `generic`.
+    pub(super) fn spec(&self, profile: ProfileId) -> &Profile {
+        self.inner.profiles.get(usize::from(profile.0)).unwrap_or_else(|| &self.inner.profiles[0])
     }
 
     /// Name of a profile.
     pub fn profile_name(&self, profile: ProfileId) -> &str {
-        let _ = profile;
-        "generic"
+        &self.spec(profile).name
     }
 
     /// Engine of a profile (its name, if it gives no other).
     pub fn engine(&self, profile: ProfileId) -> &str {
-        let _ = profile;
-        "generic"
+        &self.spec(profile).engine
     }
 
     /// Name and kind of a role.
     pub fn role(&self, profile: ProfileId, role: RoleId) -> Role {
-        let _ = (profile, role);
-        Role { name: "entry".into(), kind: RoleKind::Entry }
+        let spec = self.spec(profile).role(role);
+        Role { name: spec.name.clone(), kind: spec.kind }
     }
 
-    /// The role a process takes by an exec. Also for processes found in /proc ([`Image::scanned`]).
-    pub fn role_of_exec(&self, at: &RoleContext, image: &Image<'_>) -> RoleTaken {
-        let _ = image;
-        RoleTaken { role: at.role, author_root: false, below_author: at.below_author, changed: false }
-    }
-
-    /// The role of a fork that does not exec, if the parent's role says so (`forked`).
-    pub fn role_of_fork(&self, profile: ProfileId, parent: RoleId) -> Option<RoleId> {
-        let _ = (profile, parent);
-        None
+    /// A role of a profile by name.
+    pub fn role_by_name(&self, profile: ProfileId, name: &str) -> Option<RoleId> {
+        (0..).zip(&self.spec(profile).roles).find(|(_, r)| &*r.name == name).map(|(id, _)| RoleId(id))
     }
 
     /// Where a profile's attribution is taken from.
     pub fn attribution(&self, profile: ProfileId) -> &[Attribution] {
-        let _ = profile;
-        &[]
+        &self.spec(profile).attribution
     }
 
     /// The identity an open or unix connect touches by its path.
     pub fn identity_of(&self, body: &Body) -> Option<&Arc<Identity>> {
-        let _ = body;
-        None
+        let table = &self.inner.identities;
+        let at = match body {
+            Body::Open(open) => judge::identity_of_path(table, &open.path),
+            Body::Unix(unix) => judge::identity_of_socket(table, unix),
+            _ => None,
+        }?;
+        Some(table.get(at))
     }
 
     /// An identity by id.
     pub fn identity(&self, id: &str) -> Option<&Arc<Identity>> {
-        let _ = id;
-        None
+        let table = &self.inner.identities;
+        table.by_id.get(id).map(|at| table.get(*at))
     }
 
     /// The endpoint a connect goes to.
     pub fn endpoint_of(&self, body: &Body) -> Option<&Arc<Endpoint>> {
-        let _ = body;
-        None
+        let Body::Connect(connect) = body else { return None };
+        let table = &self.inner.endpoints;
+        table
+            .meaning(canonical(connect.addr), connect.protocol, connect.port)
+            .endpoint
+            .map(|at| table.get(at))
     }
 
-    /// What an event breaks, if anything. An exec is judged with the role before it. Allocates only for a finding.
-    pub fn judge(&self, actor: &Actor<'_>, event: &Event) -> Option<Finding> {
-        let _ = (actor, event);
-        None
+    /// The detections of the set: id, title, signal, tier, rule.
+    pub fn detections(&self) -> impl Iterator<Item = DetectionInfo<'_>> {
+        self.inner.detections.iter().map(|d| DetectionInfo {
+            id: &d.id,
+            title: &d.title,
+            on: d.on,
+            tier: d.tier,
+            rule: &d.rule,
+        })
     }
+}
+
+/// A detection, for listings (coverage names the detections that a gap weakens).
+#[derive(Clone, Copy, Debug)]
+pub struct DetectionInfo<'a> {
+    /// Id.
+    pub id: &'a str,
+    /// Title.
+    pub title: &'a str,
+    /// Signal it looks at.
+    pub on: On,
+    /// Tier.
+    pub tier: Tier,
+    /// Where it stands.
+    pub rule: &'a RuleRef,
 }

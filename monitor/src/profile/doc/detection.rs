@@ -143,7 +143,7 @@ pub struct MatchDoc {
     /// connect: endpoints by id.
     #[serde(default)]
     pub endpoint: At<OneOrMany<String>>,
-    /// socket: address family: packet, raw (a raw IP socket), vsock, alg, sctp, netlink, bluetooth, can, key, xdp, or
+    /// socket: address family: packet, raw (a raw IP socket), vsock, alg, sctp, bluetooth, can, key, xdp, or
     /// a number.
     #[serde(default)]
     pub family: At<OneOrMany<String>>,

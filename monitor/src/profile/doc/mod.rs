@@ -13,8 +13,8 @@ pub use detection::{DetectionDoc, Detections, MatchDoc, On};
 pub use endpoint::{EndpointDoc, Endpoints};
 pub use identity::{Identities, IdentityDoc};
 pub use profile::{
-    AttributionDoc, ConnectAllow, ExecAllow, ExpectDoc, FileAllow, IdentityAllow, ProfileDoc, RoleDoc,
-    Section, SelectDoc, SocketAllow, UnixAllow,
+    AttributionDoc, ConnectAllow, ExecAllow, ExpectDoc, FileAllow, IdentityAllow, OnlyBy, ProfileDoc,
+    RoleDoc, Section, SelectDoc, SocketAllow, UnixAllow,
 };
 pub use value::{
     AccessName, At, HomeName, MountName, OneOrMany, ProcFile, ProcOf, Scope, Span, StdioName, TrustName,

@@ -219,8 +219,10 @@ words! {
         File = "file",
         /// Pipe.
         Pipe = "pipe",
-        /// Socket.
+        /// Socket of any family.
         Socket = "socket",
+        /// Internet socket.
+        Inet = "inet",
         /// Character device (a terminal, /dev/null).
         Char = "char",
     }

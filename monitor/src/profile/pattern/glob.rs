@@ -1,0 +1,488 @@
+//! Globs over paths and over flat text.
+//!
+//! Path globs: `*`, `?` and `[…]` stay within one component, `**` as a whole component is any number of components,
+//! `{a,b}` are alternatives, `~` at the start is any home folder. A worker's home may be anywhere (`/opt/airflow`,
+//! `/data`), so `~` stands for any folder at all; what follows it has to be telling.
+
+use std::fmt;
+
+/// Most alternatives that the braces of one pattern may expand to.
+const ALTERNATIVES_MAX: usize = 256;
+
+/// Why a pattern is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct GlobError(pub(crate) String);
+
+impl fmt::Display for GlobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One element of a component's pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// This text.
+    Literal(Box<str>),
+    /// Any text.
+    Star,
+    /// Any one character.
+    One,
+    /// One character in (or, if negated, not in) these ranges.
+    Class { negated: bool, ranges: Box<[(char, char)]> },
+}
+
+/// One component of a path glob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Component {
+    /// `**`: any number of components.
+    Deep,
+    /// Without wildcards.
+    Literal(Box<str>),
+    /// With wildcards.
+    Pattern(Box<[Piece]>),
+}
+
+/// A compiled glob without braces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Glob {
+    components: Box<[Component]>,
+    /// Flat text: `/` is a character like others, there is one component.
+    flat: bool,
+}
+
+impl Glob {
+    /// A path glob. Braces must have been expanded.
+    pub(crate) fn path(pattern: &str) -> Result<Self, GlobError> {
+        let expanded;
+        let pattern = match pattern.strip_prefix('~') {
+            Some(rest) if rest.starts_with('/') => {
+                expanded = format!("/**{rest}");
+                expanded.as_str()
+            }
+            Some(_) => {
+                return Err(GlobError("`~` stands for a home folder and must be followed by `/`".into()));
+            }
+            None => pattern,
+        };
+        let mut components = Vec::new();
+        for component in pattern.split('/') {
+            if component == "**" {
+                if components.last() != Some(&Component::Deep) {
+                    components.push(Component::Deep);
+                }
+            } else if component.contains("**") {
+                return Err(GlobError(format!(
+                    "`**` must be a whole path component, not part of `{component}`; write `*` there"
+                )));
+            } else {
+                components.push(compile_component(component)?);
+            }
+        }
+        // `a/**` means something below `a`, not `a` itself.
+        if components.len() > 1 && components.last() == Some(&Component::Deep) {
+            components.push(Component::Pattern(Box::new([Piece::Star])));
+        }
+        Ok(Self { components: components.into(), flat: false })
+    }
+
+    /// A glob over flat text, where `*` also crosses `/`.
+    pub(crate) fn flat(pattern: &str) -> Result<Self, GlobError> {
+        Ok(Self { components: Box::new([compile_component(pattern)?]), flat: true })
+    }
+
+    /// Components, for building kernel keys.
+    pub(crate) fn components(&self) -> &[Component] {
+        &self.components
+    }
+
+    /// Whether `text` matches.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        if self.flat {
+            return self.components.first().is_some_and(|c| component_matches(c, text));
+        }
+        // Components are matched left to right; a mismatch goes back to the last `**`, which then takes one more.
+        let mut pattern = 0;
+        let mut rest = Some(text);
+        let mut retry: Option<(usize, &str)> = None;
+        loop {
+            match (self.components.get(pattern), rest) {
+                (None, None) => return true,
+                (Some(Component::Deep), _) => {
+                    pattern += 1;
+                    retry = rest.map(|r| (pattern, r));
+                    if pattern == self.components.len() {
+                        return true;
+                    }
+                    continue;
+                }
+                (Some(component), Some(text)) => {
+                    let (head, tail) = split_component(text);
+                    if component_matches(component, head) {
+                        pattern += 1;
+                        rest = tail;
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            match retry {
+                Some((at, text)) => {
+                    let (_, tail) = split_component(text);
+                    let Some(tail) = tail else { return false };
+                    retry = Some((at, tail));
+                    pattern = at;
+                    rest = Some(tail);
+                }
+                None => return false,
+            }
+        }
+    }
+
+    /// The whole path, if there is no wildcard in it.
+    pub(crate) fn literal(&self) -> Option<String> {
+        let mut out = String::new();
+        for (i, component) in self.components.iter().enumerate() {
+            let Component::Literal(text) = component else { return None };
+            if i > 0 {
+                out.push('/');
+            }
+            out.push_str(text);
+        }
+        Some(out)
+    }
+}
+
+fn split_component(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('/') {
+        Some((head, tail)) => (head, Some(tail)),
+        None => (text, None),
+    }
+}
+
+fn component_matches(component: &Component, text: &str) -> bool {
+    match component {
+        Component::Deep => true,
+        Component::Literal(literal) => **literal == *text,
+        Component::Pattern(pieces) => pieces_match(pieces, text),
+    }
+}
+
+fn pieces_match(pieces: &[Piece], text: &str) -> bool {
+    let mut piece = 0;
+    let mut rest = text;
+    let mut retry: Option<(usize, &str)> = None;
+    loop {
+        let step = match pieces.get(piece) {
+            None if rest.is_empty() => return true,
+            None => None,
+            Some(Piece::Star) => {
+                piece += 1;
+                if piece == pieces.len() {
+                    return true;
+                }
+                retry = Some((piece, rest));
+                continue;
+            }
+            Some(Piece::Literal(literal)) => rest.strip_prefix(&**literal),
+            Some(Piece::One) => after_char(rest).map(|(_, tail)| tail),
+            Some(Piece::Class { negated, ranges }) => after_char(rest).and_then(|(c, tail)| {
+                (ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated).then_some(tail)
+            }),
+        };
+        match (step, retry) {
+            (Some(tail), _) => {
+                piece += 1;
+                rest = tail;
+            }
+            (None, Some((at, text))) => {
+                let Some((_, tail)) = after_char(text) else { return false };
+                retry = Some((at, tail));
+                piece = at;
+                rest = tail;
+            }
+            (None, None) => return false,
+        }
+    }
+}
+
+fn after_char(text: &str) -> Option<(char, &str)> {
+    let mut chars = text.chars();
+    chars.next().map(|c| (c, chars.as_str()))
+}
+
+fn compile_component(text: &str) -> Result<Component, GlobError> {
+    let mut pieces: Vec<Piece> = Vec::new();
+    let mut literal = String::new();
+    let mut wild = false;
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let piece = match c {
+            '\\' => {
+                literal
+                    .push(chars.next().ok_or_else(|| GlobError("`\\` at the end escapes nothing".into()))?);
+                continue;
+            }
+            '*' => {
+                while chars.peek() == Some(&'*') {
+                    chars.next();
+                }
+                Piece::Star
+            }
+            '?' => Piece::One,
+            '[' => {
+                let negated = matches!(chars.peek(), Some('!' | '^'));
+                if negated {
+                    chars.next();
+                }
+                let mut ranges = Vec::new();
+                loop {
+                    let from = match chars.next() {
+                        None => {
+                            return Err(GlobError(
+                                "`[` without `]`; write `\\[` for the character itself".into(),
+                            ));
+                        }
+                        Some(']') if !ranges.is_empty() => break,
+                        Some(c) => c,
+                    };
+                    let mut ahead = chars.clone();
+                    match (ahead.next(), ahead.next()) {
+                        (Some('-'), Some(to)) if to != ']' => {
+                            if to < from {
+                                return Err(GlobError(format!("the range `{from}-{to}` is empty")));
+                            }
+                            ranges.push((from, to));
+                            chars = ahead;
+                        }
+                        _ => ranges.push((from, from)),
+                    }
+                }
+                Piece::Class { negated, ranges: ranges.into() }
+            }
+            _ => {
+                literal.push(c);
+                continue;
+            }
+        };
+        wild = true;
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal).into()));
+        }
+        pieces.push(piece);
+    }
+    if !wild {
+        return Ok(Component::Literal(literal.into()));
+    }
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal.into()));
+    }
+    Ok(Component::Pattern(pieces.into()))
+}
+
+/// The alternatives of a pattern's braces; escapes are kept for the glob compiler.
+pub(crate) fn braces(pattern: &str) -> Result<Vec<String>, GlobError> {
+    let mut done = Vec::new();
+    let mut open = vec![pattern.to_owned()];
+    while let Some(next) = open.pop() {
+        match first_brace(&next)? {
+            None => done.push(next),
+            Some((start, end, cuts)) => {
+                let (head, tail) = (&next[..start], &next[end + 1..]);
+                let mut from = start + 1;
+                let mut alternatives = Vec::new();
+                for cut in cuts.iter().copied().chain([end]) {
+                    alternatives.push(format!("{head}{}{tail}", &next[from..cut]));
+                    from = cut + 1;
+                }
+                open.extend(alternatives.into_iter().rev());
+            }
+        }
+        if done.len() + open.len() > ALTERNATIVES_MAX {
+            return Err(GlobError(format!("its braces give more than {ALTERNATIVES_MAX} alternatives")));
+        }
+    }
+    Ok(done)
+}
+
+/// The first outermost brace: its start, its end, and the commas that belong to it.
+#[expect(clippy::type_complexity, reason = "local helper with one caller")]
+fn first_brace(text: &str) -> Result<Option<(usize, usize, Vec<usize>)>, GlobError> {
+    let mut depth = 0_usize;
+    let mut start = 0;
+    let mut cuts = Vec::new();
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        if escaped {
+            escaped = false;
+            continue;
+        }
+        match c {
+            '\\' => escaped = true,
+            '{' => {
+                if depth == 0 {
+                    start = at;
+                }
+                depth += 1;
+            }
+            '}' if depth == 0 => {
+                return Err(GlobError("`}` without `{`; write `\\}` for the character itself".into()));
+            }
+            '}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Ok(Some((start, at, cuts)));
+                }
+            }
+            ',' if depth == 1 => cuts.push(at),
+            _ => {}
+        }
+    }
+    if depth > 0 {
+        return Err(GlobError("`{` without `}`; write `\\{` for the character itself".into()));
+    }
+    Ok(None)
+}
+
+/// Alternatives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Globs(Box<[Glob]>);
+
+impl Globs {
+    /// Path globs with braces.
+    pub(crate) fn paths<'a>(patterns: impl IntoIterator<Item = &'a String>) -> Result<Self, GlobError> {
+        Self::build(patterns, Glob::path)
+    }
+
+    /// Flat globs with braces.
+    pub(crate) fn flat<'a>(patterns: impl IntoIterator<Item = &'a String>) -> Result<Self, GlobError> {
+        Self::build(patterns, Glob::flat)
+    }
+
+    fn build<'a>(
+        patterns: impl IntoIterator<Item = &'a String>,
+        compile: fn(&str) -> Result<Glob, GlobError>,
+    ) -> Result<Self, GlobError> {
+        let mut globs = Vec::new();
+        for pattern in patterns {
+            let named = |e: GlobError| GlobError(format!("pattern `{pattern}`: {e}"));
+            for alternative in braces(pattern).map_err(named)? {
+                globs.push(compile(&alternative).map_err(named)?);
+            }
+        }
+        Ok(Self(globs.into()))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of them matches.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        self.0.iter().any(|g| g.matches(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use globset::GlobBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn path(pattern: &str, text: &str) -> bool {
+        Globs::paths([&pattern.to_owned()]).unwrap().matches(text)
+    }
+
+    #[test]
+    fn double_star_takes_any_number_of_components_also_none() {
+        assert!(path("/a/**/token", "/a/token"));
+        assert!(path("/a/**/token", "/a/b/c/token"));
+        assert!(!path("/a/**/token", "/b/a/token"));
+        assert!(path("**/bin/n8n", "/usr/local/bin/n8n"));
+        assert!(path("**/bin/n8n", "bin/n8n"));
+        assert!(!path("**/bin/n8n", "/usr/local/bin/n8n/x"));
+    }
+
+    #[test]
+    fn trailing_double_star_is_below_and_not_the_folder_itself() {
+        assert!(path("/run/secrets/**", "/run/secrets/a/b"));
+        assert!(!path("/run/secrets/**", "/run/secrets"));
+    }
+
+    #[test]
+    fn star_stays_within_a_component() {
+        assert!(path("/proc/*/environ", "/proc/12/environ"));
+        assert!(!path("/proc/*/environ", "/proc/12/task/13/environ"));
+    }
+
+    #[test]
+    fn tilde_is_any_home_folder() {
+        for home in ["/root", "/home/node", "/opt/airflow", ""] {
+            assert!(path("~/.ssh/id_*", &format!("{home}/.ssh/id_rsa")), "{home}");
+        }
+        assert!(!path("~/.ssh/id_*", "/root/.ssh/known_hosts"));
+        assert!(Glob::path("~root/x").is_err());
+    }
+
+    #[test]
+    fn braces_nest_and_multiply() {
+        assert_eq!(braces("{a,b{c,d}}-{e,f}").unwrap(), ["a-e", "a-f", "bc-e", "bc-f", "bd-e", "bd-f"]);
+        assert!(braces("{a").is_err());
+        assert!(braces("a}").is_err());
+        assert!(braces(&"{a,b}".repeat(9)).is_err());
+    }
+
+    #[test]
+    fn escapes_and_classes() {
+        assert!(path("/a\\*b", "/a*b"));
+        assert!(!path("/a\\*b", "/axb"));
+        assert!(path("/x[0-9a]", "/x7"));
+        assert!(!path("/x[!0-9]", "/x7"));
+        assert!(Glob::path("/x[").is_err());
+        assert!(Glob::path("/a**b").is_err());
+    }
+
+    #[test]
+    fn flat_star_crosses_slashes() {
+        assert!(Glob::flat("stratum+tcp://*").unwrap().matches("stratum+tcp://a/b"));
+    }
+
+    /// Exponential for a matcher that backtracks into every wildcard.
+    #[test]
+    fn hostile_text_is_answered_at_once() {
+        let pattern = format!("/{}b", "a*".repeat(40));
+        assert!(!path(&pattern, &format!("/{}", "a".repeat(4000))));
+        let deep = format!("{}/b", "**/a/*".repeat(1).as_str());
+        assert!(!path(&deep, &"/a".repeat(2000)));
+    }
+
+    fn pattern_text() -> impl Strategy<Value = String> {
+        let component = prop_oneof![
+            3 => "[ab]{1,3}",
+            2 => Just("**".to_owned()),
+            1 => Just("*".to_owned()),
+            1 => "[ab]{0,1}\\*[ab]{0,2}",
+            1 => "[ab]{0,1}\\?[ab]{0,1}",
+            1 => Just("{a,bb}".to_owned()),
+        ];
+        proptest::collection::vec(component, 1..5).prop_map(|v| format!("/{}", v.join("/")))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+        #[test]
+        fn path_globs_agree_with_globset(pattern in pattern_text(), parts in proptest::collection::vec("[ab]{1,3}", 1..6)) {
+            let text = format!("/{}", parts.join("/"));
+            let reference = GlobBuilder::new(&pattern).literal_separator(true).build().unwrap().compile_matcher();
+            prop_assert_eq!(path(&pattern, &text), reference.is_match(&text), "{} on {}", pattern, text);
+        }
+
+        #[test]
+        fn any_text_is_compiled_or_refused_without_panic(pattern in "\\PC{0,40}", text in "\\PC{0,40}") {
+            if let Ok(globs) = Globs::paths([&pattern]) {
+                globs.matches(&text);
+            }
+        }
+    }
+}

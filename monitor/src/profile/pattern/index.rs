@@ -1,0 +1,100 @@
+//! Many path globs at once: found by file name, so that an open is held against a handful of them and not all.
+
+use std::collections::HashMap;
+
+use super::glob::{Component, Glob};
+
+/// Path globs, each with a value.
+#[derive(Clone, Debug)]
+pub(crate) struct GlobIndex<T> {
+    globs: Vec<(Glob, T)>,
+    /// Globs whose last component is literal, by it.
+    by_name: HashMap<Box<str>, Vec<u32>>,
+    /// The others, with a literal component that a matching path must contain (empty if there is none).
+    rest: Vec<(Box<str>, u32)>,
+}
+
+impl<T> Default for GlobIndex<T> {
+    fn default() -> Self {
+        Self { globs: Vec::new(), by_name: HashMap::new(), rest: Vec::new() }
+    }
+}
+
+impl<T> GlobIndex<T> {
+    /// Adds a glob.
+    pub(crate) fn insert(&mut self, glob: Glob, value: T) {
+        let at = u32::try_from(self.globs.len()).unwrap_or(u32::MAX);
+        match glob.components().last() {
+            Some(Component::Literal(name)) => self.by_name.entry(name.clone()).or_default().push(at),
+            _ => {
+                let longest = glob
+                    .components()
+                    .iter()
+                    .filter_map(|c| if let Component::Literal(text) = c { Some(text.clone()) } else { None })
+                    .max_by_key(|text| text.len());
+                self.rest.push((longest.unwrap_or_default(), at));
+            }
+        }
+        self.globs.push((glob, value));
+    }
+
+    /// Calls `found` with the value of every glob that matches; `found` returns whether to go on.
+    pub(crate) fn find<'a>(&'a self, path: &str, mut found: impl FnMut(&'a T) -> bool) {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let named = self.by_name.get(name).into_iter().flatten();
+        let rest = self.rest.iter().filter(|(literal, _)| path.contains(&**literal)).map(|(_, at)| at);
+        for at in named.chain(rest) {
+            if let Some((glob, value)) = self.globs.get(*at as usize)
+                && glob.matches(path)
+                && !found(value)
+            {
+                return;
+            }
+        }
+    }
+
+    /// The value that comes first in insertion order of all globs that match and for which `wanted` holds.
+    pub(crate) fn first<'a>(&'a self, path: &str, wanted: impl Fn(&T) -> bool) -> Option<&'a T>
+    where
+        T: Ord,
+    {
+        let mut best: Option<&'a T> = None;
+        self.find(path, |value| {
+            if wanted(value) && best.is_none_or(|b| value < b) {
+                best = Some(value);
+            }
+            true
+        });
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_a_linear_search_finds(
+            patterns in proptest::collection::vec("(/([ab]{1,2}|\\*|\\*\\*|a\\*)){1,4}", 1..12),
+            path in "(/[ab]{1,2}){1,5}",
+        ) {
+            let mut index = GlobIndex::default();
+            let mut linear = Vec::new();
+            for (i, pattern) in patterns.iter().enumerate() {
+                let glob = Glob::path(pattern).unwrap();
+                if glob.matches(&path) {
+                    linear.push(i);
+                }
+                index.insert(glob, i);
+            }
+            let mut found = Vec::new();
+            index.find(&path, |i| { found.push(*i); true });
+            found.sort_unstable();
+            prop_assert_eq!(&found, &linear);
+            prop_assert_eq!(index.first(&path, |_| true), linear.first());
+        }
+    }
+}
