@@ -84,8 +84,11 @@ impl<P: Pool, F: 'static> Record<P, F> {
         if used >= P::DATA as u64 {
             return None;
         }
-        // SAFETY: `used` is below DATA, and one chunk of margin follows.
-        Some((unsafe { P::bytes(self.slot).add(size_of::<F>() + used as usize) }, used))
+        // Bounded again, right where the pointer is made: 5.10 forgets the bound of a register it saw spilled before the check.
+        let at = read::bounded(used, P::DATA as u64);
+        // SAFETY: `at` is at most DATA, and one chunk of margin follows.
+        let dst = unsafe { P::bytes(self.slot).add(size_of::<F>() + at as usize) };
+        Some((read::opaque(dst as u64) as *mut u8, used))
     }
 
     #[inline(always)]
