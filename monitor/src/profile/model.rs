@@ -306,6 +306,7 @@ pub(super) struct ExecRule {
 #[derive(Debug)]
 pub(super) struct IdentityRule {
     pub(super) any: bool,
+    pub(super) script: Globs,
     pub(super) ids: Box<[IdentityIdx]>,
     pub(super) access: u32,
     pub(super) common: Common,

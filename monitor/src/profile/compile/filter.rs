@@ -69,6 +69,8 @@ const BROAD_FOLDERS: [&str; 19] = [
     "/tmp",
     "/run",
 ];
+/// Folders below which so much is opened that even a common file name tells more.
+const BUSY_FOLDERS: [&str; 6] = [".git", ".cache", ".cargo", ".npm", ".venv", "node_modules"];
 /// How many parent folders of a file the kernel compares.
 const PARENTS: usize = 3;
 
@@ -175,7 +177,7 @@ pub(crate) fn key_of(glob: &Glob) -> Option<Key> {
     let telling_prefix = prefix.starts_with('/') && folder.len() > 1 && !BROAD_FOLDERS.contains(&folder);
     let parent = near_parent(components);
     let rare_name = name.as_deref().is_some_and(|n| !COMMON_NAMES.contains(&n));
-    let hidden_parent = parent.as_deref().is_some_and(|p| p.starts_with('.'));
+    let hidden_parent = parent.as_deref().is_some_and(|p| p.starts_with('.') && !BUSY_FOLDERS.contains(&p));
     if telling_prefix {
         return Some(Key::Prefix(prefix));
     }
@@ -212,14 +214,13 @@ fn literal_prefix(components: &[Component]) -> String {
 
 /// The most telling literal folder that is among the last three parents of every matching path.
 fn near_parent(components: &[Component]) -> Option<String> {
+    let telling = |folder: &str| (!BUSY_FOLDERS.contains(&folder), folder.starts_with('.'), folder.len());
     let mut best: Option<&str> = None;
     for component in components.iter().rev().skip(1).take(PARENTS) {
         match component {
             Component::Deep => break,
             Component::Literal(text) if !text.is_empty() => {
-                let better =
-                    best.is_none_or(|b| (text.starts_with('.'), text.len()) > (b.starts_with('.'), b.len()));
-                if better {
+                if best.is_none_or(|b| telling(text) > telling(b)) {
                     best = Some(text);
                 }
             }
@@ -253,6 +254,8 @@ mod tests {
         assert_eq!(key("/proc/*/environ"), name("environ"));
         assert_eq!(key("~/.config/gcloud/legacy_credentials/**"), None);
         assert_eq!(key("~/.config/gcloud/*"), parent(".config"));
+        assert_eq!(key("**/.git/config"), name("config"));
+        assert_eq!(key("**/.git/hooks/*"), parent("hooks"));
         assert_eq!(key("/**/*"), None);
         assert_eq!(key("/tmp/krb5cc_*"), prefix("/tmp/krb5cc_"));
     }

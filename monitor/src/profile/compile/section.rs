@@ -192,9 +192,11 @@ impl Compiler {
             );
         }
         let ids = self.identity_set(place, &item.id.value.0, &item.class.value.0);
+        let script = self.take(place, Globs::paths(item.script.iter()));
         let mut common = self.common(place, item.within, &item.program, &item.permits, item.any);
         common.words = words::identity(item);
         IdentityRule {
+            script,
             any: item.any,
             ids,
             access: access_bits(item.access.unwrap_or(AccessName::Read)),

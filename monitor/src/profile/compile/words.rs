@@ -77,6 +77,7 @@ pub(super) fn identity(item: &IdentityAllow) -> String {
         (!item.class.value.is_empty()).then(|| format!("class {}", either(&item.class.value.0))),
         access,
         by(&item.program),
+        (!item.script.is_empty()).then(|| format!("running {}", either(&item.script.0))),
         span(item.within),
     ])
 }

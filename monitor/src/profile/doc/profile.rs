@@ -223,6 +223,10 @@ pub struct IdentityAllow {
     /// Only by this program: resolved or as given, never argv[0] alone.
     #[serde(default)]
     pub program: OneOrMany<String>,
+    /// Only when the program runs this script: the first argument of a known interpreter that is not an option; a path
+    /// glob.
+    #[serde(default)]
+    pub script: OneOrMany<String>,
     /// Detections that this item silences.
     #[serde(default)]
     pub permits: At<OneOrMany<String>>,

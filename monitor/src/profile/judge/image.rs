@@ -5,7 +5,7 @@ use crate::event::{Exec, Stdio, Subject};
 use crate::profile::actor::{Image, Trust};
 use crate::profile::doc::{HomeName, StdioName};
 use crate::profile::model::{Common, ExecRule, ImagePattern, Match};
-use crate::profile::pattern::{Programs, Script, absolute, base, script_of, volatile_folder};
+use crate::profile::pattern::{Globs, Programs, Script, absolute, base, script_of, volatile_folder};
 
 /// Whether the resolved executable or the path as given matches: never argv[0], which the caller is free to set, nor a
 /// name in a folder where everyone can put one.
@@ -22,7 +22,7 @@ fn image_held(pattern: &ImagePattern, image: &Image<'_>, held: &mut Held) -> boo
     if !pattern.program.is_empty() && !held.and(program_of_image(&pattern.program, image)) {
         return false;
     }
-    if !pattern.script.is_empty() && !held.and(script_matches(pattern, image)) {
+    if !pattern.script.is_empty() && !held.and(script_held(&pattern.script, image)) {
         return false;
     }
     match &pattern.argv {
@@ -34,7 +34,8 @@ fn image_held(pattern: &ImagePattern, image: &Image<'_>, held: &mut Held) -> boo
     }
 }
 
-fn script_matches(pattern: &ImagePattern, image: &Image<'_>) -> Tri {
+/// The script of an image against patterns; a script with other code loaded before it is none of them.
+pub(super) fn script_held(scripts: &Globs, image: &Image<'_>) -> Tri {
     let Script::File { path, injected } = script_of(image) else {
         return if image.argv_truncated && image.argv.is_empty() { Tri::Unknown("argv") } else { Tri::No };
     };
@@ -42,7 +43,7 @@ fn script_matches(pattern: &ImagePattern, image: &Image<'_>) -> Tri {
         return Tri::No;
     }
     match absolute(path, image.cwd) {
-        Some(path) => (!volatile_folder(&path) && pattern.script.matches(&path)).into(),
+        Some(path) => (!volatile_folder(&path) && scripts.matches(&path)).into(),
         None => Tri::Unknown("cwd"),
     }
 }

@@ -252,8 +252,15 @@ fn exec_allowed(scene: &Scene<'_>, rule: &ExecRule) -> Held {
 fn identity_allowed(scene: &Scene<'_>, rule: &IdentityRule, bits: u32) -> Held {
     let mut held = Held::default();
     let listed = rule.any || scene.identity.is_some_and(|i| rule.ids.contains(&i));
-    if held.and(listed) && held.and(bits & !rule.access == 0) {
-        image::common_held(&rule.common, scene.image.as_ref(), scene.since, &mut held);
+    if held.and(listed)
+        && held.and(bits & !rule.access == 0)
+        && image::common_held(&rule.common, scene.image.as_ref(), scene.since, &mut held)
+        && !rule.script.is_empty()
+    {
+        held.and(match scene.image.as_ref() {
+            Some(image) => image::script_held(&rule.script, image),
+            None => Tri::Unknown("argv"),
+        });
     }
     held
 }
