@@ -30,6 +30,8 @@ pub struct ProcessTable {
     by_pid: HashMap<u32, ProcessRef>,
     by_exec: HashMap<u64, ProcessRef>,
     exited: VecDeque<(BootNs, ProcessRef)>,
+    /// Live processes per label.
+    live: HashMap<u32, u32>,
     next: u64,
     capacity: usize,
     counts: TableCounts,
@@ -44,6 +46,7 @@ impl ProcessTable {
             by_pid: HashMap::new(),
             by_exec: HashMap::new(),
             exited: VecDeque::new(),
+            live: HashMap::new(),
             next: 0,
             capacity: capacity.max(1),
             counts: TableCounts::default(),
@@ -63,6 +66,11 @@ impl ProcessTable {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.processes.is_empty()
+    }
+
+    /// Number of live processes of a worker.
+    pub fn live(&self, label: u32) -> u32 {
+        self.live.get(&label).copied().unwrap_or(0)
     }
 
     /// A process.
@@ -136,6 +144,9 @@ impl ProcessTable {
         if let Some(creator) = process.creator.and_then(|creator| self.processes.get_mut(&creator)) {
             creator.children += 1;
         }
+        if process.exited.is_none() {
+            *self.live.entry(process.label).or_default() += 1;
+        }
         self.processes.insert(at, process);
         at
     }
@@ -171,7 +182,9 @@ impl ProcessTable {
             && process.exited.is_none()
         {
             process.exited = Some(time);
+            let label = process.label;
             self.exited.push_back((time, at));
+            self.not_live(label);
         }
     }
 
@@ -197,6 +210,15 @@ impl ProcessTable {
         }
     }
 
+    fn not_live(&mut self, label: u32) {
+        if let Some(live) = self.live.get_mut(&label) {
+            *live -= 1;
+            if *live == 0 {
+                self.live.remove(&label);
+            }
+        }
+    }
+
     fn make_room(&mut self) {
         if let Some((_, at)) = self.exited.pop_front() {
             self.counts.early += 1;
@@ -213,6 +235,9 @@ impl ProcessTable {
 
     fn remove(&mut self, at: ProcessRef) {
         let Some(process) = self.processes.remove(&at) else { return };
+        if process.exited.is_none() {
+            self.not_live(process.label);
+        }
         if self.by_key.get(&process.key) == Some(&at) {
             self.by_key.remove(&process.key);
         }

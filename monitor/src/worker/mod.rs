@@ -1,15 +1,18 @@
 //! Workers: which cgroups run workflow steps, and what is known of each.
 //!
 //! `pattern` compiles what the configuration watches, `discovery` looks for matching cgroups (`tree`), labels them in the
-//! kernel with ids from `labels` and enters them into the `table`; `watch` notices new ones.
+//! kernel with ids from `labels` and enters them into the `table`; `watch` notices new ones; `secrets` knows where the
+//! catalogue's files are in each.
 
 mod discovery;
 mod labels;
 mod pattern;
+mod secrets;
 mod table;
 mod tree;
 
 pub use discovery::{Change, Discovery, LabelMap};
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
+pub use secrets::{KnownFiles, RootFiles, SystemRoots};
 pub use table::{Worker, Workers};
 pub use tree::{CgroupTree, MountedTree};

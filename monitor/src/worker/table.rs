@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::pattern::Assignment;
 use crate::event::{BootNs, ProcessKey};
+use crate::profile::{EntryProcess, ProfileId, WorkerFacts};
 
 /// A worker: one cgroup subtree that runs workflow steps. Container and pod join it here when their metadata is read.
 #[derive(Clone, Debug)]
@@ -29,8 +30,10 @@ pub struct Worker {
     pub entry: Option<ProcessKey>,
     /// Something was executed inside: what joins from outside now is an operator or a probe.
     pub sealed: bool,
-    /// Its live processes.
-    pub live: u32,
+    /// Its profile, in the rules in force.
+    pub profile: ProfileId,
+    /// Its first program: what selectors by process look at.
+    pub entry_program: Option<EntryProcess>,
 }
 
 impl Worker {
@@ -60,7 +63,21 @@ impl Worker {
             gone: None,
             entry: None,
             sealed: false,
-            live: 0,
+            profile: ProfileId::GENERIC,
+            entry_program: None,
+        }
+    }
+}
+
+impl Worker {
+    /// What the rules choose its profile by.
+    pub fn facts(&self) -> WorkerFacts {
+        WorkerFacts {
+            cgroup: self.path.to_string(),
+            unit: self.unit.as_deref().map(str::to_owned),
+            entry: self.entry_program.clone(),
+            assigned: self.assignment.profile.clone(),
+            ..WorkerFacts::default()
         }
     }
 }

@@ -129,6 +129,7 @@ proptest! {
             for (key, at) in &table.by_key { prop_assert_eq!(table.get(*at).unwrap().key, *key); }
             for (pid, at) in &table.by_pid { prop_assert_eq!(table.get(*at).unwrap().key.pid, *pid); }
             for (exec_id, at) in &table.by_exec { prop_assert!(table.get(*at).unwrap().image_of(*exec_id).is_some()); }
+            prop_assert_eq!(table.live(1) as usize, table.iter().filter(|(_, process)| process.exited.is_none()).count());
             for (at, process) in table.iter() {
                 let children = table.iter().filter(|(_, child)| child.creator == Some(at)).count();
                 prop_assert_eq!(process.children as usize, children);
