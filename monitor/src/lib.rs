@@ -12,6 +12,7 @@ pub mod detect;
 pub mod event;
 pub mod kernel;
 pub mod observe;
+pub mod pipeline;
 pub mod process;
 pub mod profile;
 pub mod sink;

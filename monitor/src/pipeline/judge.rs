@@ -1,0 +1,114 @@
+//! An event before the rules.
+
+use super::{Effect, Pipeline, outsider, profile};
+use crate::detect::Scene;
+use crate::event::{Body, Event, Exec, FileId, Outcome};
+use crate::process::{Executed, Placing, ProcessRef, Standing};
+use crate::profile::Actor;
+
+impl Pipeline {
+    /// An exec, already in the process table.
+    pub(super) fn executed(&mut self, event: &Event, exec: &Exec, executed: &Executed) {
+        let label = event.subject.label;
+        if executed.author_root {
+            self.effects
+                .push(Effect::MarkAuthor { pid: event.subject.key.pid, exec_id: event.subject.exec_id });
+        }
+        let profile = profile(self.workers.get(label));
+        let role = self
+            .processes
+            .get(executed.at)
+            .and_then(|process| process.image())
+            .map(|image| image.standing.role);
+        self.attributions.note(
+            self.rules.attribution(profile),
+            event.subject.exec_id,
+            executed.author_root,
+            role,
+            exec,
+        );
+        self.judge(event, executed.at, executed.before);
+    }
+
+    /// Anything but a fork, exec or exit.
+    pub(super) fn acted(&mut self, event: &Event) {
+        if matches!(event.body, Body::ConnectResult { .. }) {
+            // Says nothing that the connect itself did not: the attempt is what is judged.
+            return;
+        }
+        let worker = self.workers.get(event.subject.label);
+        if worker.is_none() {
+            self.counts.no_worker += 1;
+        }
+        let placing = Placing {
+            rules: &self.rules,
+            profile: profile(worker),
+            outsider: outsider(worker),
+            proc: &*self.proc,
+        };
+        let at = self.processes.acted(event, &placing);
+        let standing = self
+            .processes
+            .get(at)
+            .and_then(|process| process.image_of(event.subject.exec_id).or_else(|| process.image()))
+            .map(|image| image.standing);
+        if let Some(standing) = standing {
+            self.judge(event, at, standing);
+        }
+        self.learn(event);
+    }
+
+    fn judge(&mut self, event: &Event, at: ProcessRef, standing: Standing) {
+        let worker = self.workers.get(event.subject.label);
+        let process = self.processes.get(at);
+        let image =
+            process.and_then(|process| process.image_of(event.subject.exec_id).or_else(|| process.image()));
+        let (proc_target, known_identity) = match &event.body {
+            Body::Open(open) => (
+                open.proc_pid.map(|target| self.processes.proc_target(at, target)),
+                if open.id == FileId::default() { None } else { self.files.identity(open.id) },
+            ),
+            Body::Unix(unix) => (None, self.files.identity(unix.id)),
+            _ => (None, None),
+        };
+        let actor = Actor {
+            profile: profile(worker),
+            role: Some(standing.role),
+            role_since: standing.since,
+            below_author: standing.below_author,
+            image: image.map(|image| image.program.as_image()),
+            proc_target,
+            known_identity,
+        };
+        let Some(finding) = self.rules.judge(&actor, event) else { return };
+        self.counts.findings += 1;
+        let attribution = self.attributions.of(&self.processes, at);
+        let scene = Scene {
+            event,
+            at,
+            processes: &self.processes,
+            role: standing.role,
+            worker,
+            profile: actor.profile,
+            rules: &self.rules,
+            reachable: self.files.reachable(event.subject.label),
+        };
+        if let Some(alert) = self.detector.found(&finding, &scene, attribution) {
+            self.counts.alerts += 1;
+            self.alerts.push_back(alert);
+        }
+    }
+
+    /// A secret that was opened by its path is known by its inode from now on.
+    fn learn(&mut self, event: &Event) {
+        let Body::Open(open) = &event.body else { return };
+        let regular = open.mode & libc::S_IFMT == libc::S_IFREG;
+        if open.outcome != Outcome::Ok || !regular || self.files.identity(open.id).is_some() {
+            return;
+        }
+        if let Some(identity) = self.rules.identity_of(&event.body) {
+            let access = monitor_common::filter::access::ANY;
+            self.files.learn(open.id, event.subject.label, access, identity.id.clone());
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The walk of an event, from a record's bytes to an alert: `event` → `process` → `worker` → `profile` → `detect`.
+//!
+//! [`Pipeline`] owns those rooms' state and needs no kernel: records, clock and /proc come in from outside, alerts and
+//! [`Effect`]s (what the kernel side has to be told) go out. A replayed recording walks the very same way. `intake` takes
+//! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
+//! to.
+
+mod attribute;
+mod intake;
+mod judge;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::alert::Alert;
+use crate::detect::{Detector, Envelope, GapReport, Gaps};
+use crate::event::BootNs;
+use crate::event::join::Join;
+use crate::kernel::KernelFilter;
+use crate::process::{Placing, ProcReader, ProcessTable};
+use crate::profile::{ProfileId, RoleId, RuleSet};
+use crate::worker::{KnownFiles, RootFiles, Worker, Workers};
+
+pub use intake::Counts;
+
+/// What the kernel side has to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A process became an author root.
+    MarkAuthor {
+        /// Its pid.
+        pid: u32,
+        /// The image that is the root.
+        exec_id: u64,
+    },
+    /// The watched-path filter changed: see [`Pipeline::kernel_filter`].
+    Filter,
+}
+
+/// The agent's judgement, without its kernel side.
+pub struct Pipeline {
+    rules: Arc<RuleSet>,
+    /// The workers; the run loop's discovery enters them.
+    pub workers: Workers,
+    processes: ProcessTable,
+    join: Join,
+    /// Incidents.
+    pub detector: Detector,
+    gaps: Gaps,
+    files: KnownFiles,
+    attributions: attribute::Attributions,
+    counts: Counts,
+    proc: Box<dyn ProcReader>,
+    roots: Box<dyn RootFiles>,
+    alerts: VecDeque<Alert>,
+    effects: Vec<Effect>,
+}
+
+impl Pipeline {
+    /// A pipeline with these rules, for at most `processes` processes.
+    pub fn new(
+        rules: Arc<RuleSet>,
+        envelope: Envelope,
+        processes: usize,
+        proc: Box<dyn ProcReader>,
+        roots: Box<dyn RootFiles>,
+    ) -> Self {
+        Self {
+            rules,
+            workers: Workers::default(),
+            processes: ProcessTable::new(processes),
+            join: Join::default(),
+            detector: Detector::new(envelope),
+            gaps: Gaps::default(),
+            files: KnownFiles::default(),
+            attributions: attribute::Attributions::default(),
+            counts: Counts::default(),
+            proc,
+            roots,
+            alerts: VecDeque::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// The processes it knows.
+    pub fn processes(&self) -> &ProcessTable {
+        &self.processes
+    }
+
+    /// What it has seen so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The oldest alert not taken yet.
+    pub fn next_alert(&mut self) -> Option<Alert> {
+        self.alerts.pop_front()
+    }
+
+    /// Queues an alert of the agent's own (health).
+    pub fn say(&mut self, alert: Alert) {
+        self.alerts.push_back(alert);
+    }
+
+    /// Notes a gap that someone else found (sequence holes, budgets, the law).
+    pub fn note_gap(&mut self, gap: GapReport) {
+        self.gaps.note(gap);
+    }
+
+    /// What the kernel side has to be told since the last call.
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        if self.files.take_dirty() {
+            self.effects.push(Effect::Filter);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// The kernel's watched-path filter: the rules' keys and the known files.
+    pub fn kernel_filter(&self) -> KernelFilter {
+        let rules = self.rules.kernel_filter();
+        KernelFilter {
+            prefixes: rules.prefixes.clone(),
+            names: rules.names.clone(),
+            parents: rules.parents.clone(),
+            inodes: self.files.inodes(),
+        }
+    }
+
+    /// A worker was found: chooses its profile and enters the processes that run in it already. What the kernel has to
+    /// know of each is handed to `put`.
+    pub fn worker_found(
+        &mut self,
+        label: u32,
+        pids: &[u32],
+        now: BootNs,
+        put: &mut dyn FnMut(u32, &crate::process::Scanned),
+    ) {
+        let mut found: Vec<_> = pids.iter().filter_map(|pid| self.proc.read(*pid)).collect();
+        // Parents before children.
+        found.sort_by_key(|process| (process.key.start, process.key.pid));
+        for process in &found {
+            put(process.key.pid, process);
+        }
+        let first = found.first().map(|process| (process.key, entry_of(&process.program)));
+        if let Some(worker) = self.workers.get_mut(label)
+            && let Some((key, program)) = first
+            && worker.entry.is_none()
+        {
+            worker.entry = Some(key);
+            worker.entry_program = Some(program);
+            worker.sealed = true;
+        }
+        self.select(label, now);
+        let Some(worker) = self.workers.get(label) else { return };
+        // Whatever ran before the agent looked is taken for the worker's own: who joined later cannot be told any more.
+        let placing = Placing {
+            rules: &self.rules,
+            profile: worker.profile,
+            outsider: RoleId::ENTRY,
+            proc: &*self.proc,
+        };
+        let mut roots = Vec::new();
+        for process in found {
+            let pid = process.key.pid;
+            let at = self.processes.scanned(process, label, now, &placing);
+            if let Some(image) = self.processes.get(at).and_then(|process| process.image())
+                && image.author_root == image.exec_id
+            {
+                roots.push(Effect::MarkAuthor { pid, exec_id: image.exec_id });
+            }
+        }
+        self.effects.extend(roots);
+        self.look_for_secrets(label);
+    }
+
+    /// A worker's label names nothing any more.
+    pub fn worker_forgotten(&mut self, label: u32) {
+        self.files.forget(label);
+    }
+
+    /// Takes other rules: profiles are chosen again, and every process's role.
+    pub fn reload(&mut self, rules: Arc<RuleSet>, now: BootNs) {
+        self.detector.envelope.rules = rules.digest().to_owned();
+        self.rules = rules;
+        self.files.clear();
+        let labels: Vec<u32> = self.workers.iter().map(|worker| worker.label).collect();
+        for label in &labels {
+            self.select(*label, now);
+        }
+        self.place_again();
+        for label in labels {
+            self.look_for_secrets(label);
+        }
+    }
+
+    /// Chooses a worker's profile. Its processes keep their roles: the caller places them again if there are any.
+    fn select(&mut self, label: u32, now: BootNs) -> bool {
+        let Some(worker) = self.workers.get_mut(label) else { return false };
+        let selection = self.rules.select(&worker.facts());
+        let changed = worker.profile != selection.profile;
+        worker.profile = selection.profile;
+        let name = worker.name.clone();
+        tracing::info!(
+            worker = %name,
+            cgroup = %worker.path,
+            profile = self.rules.profile_name(selection.profile),
+            by = ?selection.rank,
+            "worker"
+        );
+        if let Some(notice) = selection.notice {
+            let envelope = &self.detector.envelope;
+            let alert = envelope.health(
+                crate::alert::Severity::Low,
+                crate::alert::State::Open,
+                now,
+                "profile-selection",
+                format!("Worker {name}: {notice}"),
+                notice,
+            );
+            self.alerts.push_back(alert);
+        }
+        changed
+    }
+
+    fn place_again(&mut self) {
+        let (rules, workers, proc) = (&self.rules, &self.workers, &*self.proc);
+        self.processes.place_again(|label| {
+            let worker = workers.get(label)?;
+            Some(Placing { rules, profile: worker.profile, outsider: RoleId::ENTRY, proc })
+        });
+    }
+
+    /// Resolves the rules' literal paths in the root of a worker's process.
+    fn look_for_secrets(&mut self, label: u32) {
+        let Some(pid) = self.workers.get(label).and_then(|worker| Some(worker.entry?.pid)) else { return };
+        self.files.look(label, pid, &self.rules.kernel_filter().literals, &*self.roots);
+    }
+}
+
+/// Role of a process that joins this worker from outside now.
+fn outsider(worker: Option<&Worker>) -> RoleId {
+    if worker.is_some_and(|worker| worker.sealed) { RoleId::OPERATOR } else { RoleId::ENTRY }
+}
+
+fn profile(worker: Option<&Worker>) -> ProfileId {
+    worker.map_or(ProfileId::GENERIC, |worker| worker.profile)
+}
+
+fn entry_of(program: &crate::process::Program) -> crate::profile::EntryProcess {
+    let known = |path: &crate::event::Path| path.is_known().then(|| path.view.to_string());
+    crate::profile::EntryProcess {
+        exe: known(&program.exe),
+        given: program.given.as_deref().map(str::to_owned),
+        argv: program.argv.clone(),
+        cwd: known(&program.cwd),
+    }
+}
+
+#[cfg(test)]
+mod tests;
