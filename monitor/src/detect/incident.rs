@@ -45,6 +45,8 @@ pub struct Detector {
 
 struct Incident {
     id: String,
+    /// What its findings have in common.
+    run_key: String,
     first: BootNs,
     last: BootNs,
     revision: u64,
@@ -189,7 +191,7 @@ impl Detector {
         let repeats = self.deviations.is_new(cgroup, what.clone(), now)?;
         let alert = alert_of(&self.envelope, finding, scene, attribution);
         let mut incident = Incident::new(&self.envelope, cgroup, &format!("{scope}\0{what}"), &alert, now);
-        scope.clone_into(run_key(&mut incident.alert));
+        scope.clone_into(&mut incident.run_key);
         incident.add(finding, scene, &self.envelope.clock.format(now), &self.envelope.host.boot_id);
         if repeats > 0
             && let Some(link) = incident.chain.first_mut()
@@ -214,21 +216,6 @@ impl Detector {
             self.ended.push(incident);
         }
     }
-}
-
-/// The part of the alert that says what its incident's findings have in common.
-fn run_key(alert: &mut Alert) -> &mut String {
-    let incident = alert.incident.get_or_insert_with(|| alert::Incident {
-        id: String::new(),
-        revision: 0,
-        run_key: String::new(),
-        first: String::new(),
-        last: String::new(),
-        findings: 0,
-        new: Vec::new(),
-        chain: Vec::new(),
-    });
-    &mut incident.run_key
 }
 
 fn trusted_run(attribution: &Attribution) -> Option<String> {
@@ -278,10 +265,9 @@ impl Incident {
             hash.update(part);
         }
         let id = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        let mut alert = alert.clone();
-        scope.clone_into(run_key(&mut alert));
         Self {
             id,
+            run_key: scope.to_owned(),
             first: now,
             last: now,
             revision: 0,
@@ -296,7 +282,7 @@ impl Incident {
             contacted: Vec::new(),
             respond: Vec::new(),
             refs: Refs::new(),
-            alert,
+            alert: alert.clone(),
             said: 0,
             unsaid: false,
         }
@@ -414,11 +400,10 @@ impl Incident {
         };
         self.alert.blast_radius = (radius != BlastRadius::default()).then_some(radius);
         self.alert.truncated = if self.cut { vec!["incident.chain".to_owned()] } else { Vec::new() };
-        let run_key = std::mem::take(run_key(&mut self.alert));
         self.alert.incident = Some(alert::Incident {
             id: self.id.clone(),
             revision: self.revision,
-            run_key,
+            run_key: self.run_key.clone(),
             first: envelope.clock.format(self.first),
             last: envelope.clock.format(self.last),
             findings: self.findings,
@@ -454,6 +439,3 @@ fn steps(finding: &Finding) -> Vec<(u8, String)> {
         .map(|step| (order(&step), step))
         .collect()
 }
-
-#[cfg(test)]
-mod tests;

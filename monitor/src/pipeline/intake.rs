@@ -173,12 +173,10 @@ impl Pipeline {
         let Some(worker) = self.workers.get_mut(event.subject.label).filter(|worker| !worker.sealed) else {
             return;
         };
-        if worker.entry.is_none() || worker.entry_program.is_none() {
-            worker.entry = Some(event.subject.key);
-            worker.entry_program = Some(entry_of(program));
-            if self.select(event.subject.label, event.time) {
-                self.place_again();
-            }
+        worker.entry = Some(event.subject.key);
+        worker.entry_program = Some(entry_of(program));
+        if self.select(event.subject.label, event.time) {
+            self.place_again();
         }
     }
 

@@ -133,10 +133,14 @@ impl Pipeline {
 
     /// A worker was found: chooses its profile and enters the processes that run in it already. What the kernel has to
     /// know of each is handed to `put`.
+    ///
+    /// `fresh`: the worker's cgroup was made while the agent watched, so its set-up (runc, a launcher that moves itself in) is
+    /// still going on and its first exec is still to come.
     pub fn worker_found(
         &mut self,
         label: u32,
         pids: &[u32],
+        fresh: bool,
         now: BootNs,
         put: &mut dyn FnMut(u32, &crate::process::Scanned),
     ) {
@@ -153,7 +157,7 @@ impl Pipeline {
         {
             worker.entry = Some(key);
             worker.entry_program = Some(program);
-            worker.sealed = true;
+            worker.sealed = !fresh;
         }
         self.select(label, now);
         let Some(worker) = self.workers.get(label) else { return };
