@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask --help` lists the commands; each lives in a module of its own name.
 
+mod bench;
 mod build;
 mod demo;
 mod host;
@@ -32,6 +33,14 @@ enum Command {
     Demo(demo::Options),
     /// Run the test tiers and print what passed, failed, was skipped, was not run
     Test(test::Options),
+    /// Measure what the agent costs, against its budgets
+    Bench(bench::Options),
+    /// One measured loop (used by bench)
+    #[command(hide = true)]
+    BenchLoad(bench::load::Options),
+    /// All measurements on the machine this runs on (used by bench)
+    #[command(hide = true)]
+    BenchMeasure(bench::measure::Options),
     /// Check formatting, lints, shell scripts and documentation links
     Lint,
     /// Boot Debian kernels in qemu and run the behaviour tests, or any command, inside
@@ -53,6 +62,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Setup(options) => setup::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Demo(options) => demo::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Test(options) => test::main(&options),
+        Command::Bench(options) => bench::main(&options).map(|()| ExitCode::SUCCESS),
+        Command::BenchLoad(options) => bench::load::main(&options).map(|()| ExitCode::SUCCESS),
+        Command::BenchMeasure(options) => bench::measure::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint => lint::main().map(|()| ExitCode::SUCCESS),
         Command::VmTest(options) => vm::main(&options),
     }

@@ -16,7 +16,7 @@ mod programs;
 mod qemu;
 
 use cell::Lsm;
-pub(crate) use cell::{Cell, Settings};
+pub(crate) use cell::{Cell, CellResult, Settings};
 use kernel::Release;
 pub(crate) use matrix::{best_and_worst, every_cell, run_tests};
 use payload::{Extra, Payload};
@@ -26,7 +26,7 @@ use crate::build::{self, Profile};
 use crate::setup;
 use anyhow::{Context, Result};
 use kernel::RELEASES;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -160,6 +160,23 @@ fn run_command(
         }
     }
     Ok(exit_code(good))
+}
+
+/// Runs one of our own programs beside the agent in a VM with BPF LSM, its output on the terminal.
+pub(crate) fn run_program(
+    kernel: &str,
+    hooks: &str,
+    agent: PathBuf,
+    program: &Path,
+    script: String,
+) -> Result<CellResult> {
+    setup::vm_packages()?;
+    let mut payload = Payload { script, ..Payload::default() };
+    payload.add_agent(agent)?;
+    payload.programs.push(Extra::program(program)?);
+    let settings = Settings { timeout: Duration::from_secs(1800), memory_mib: 3072, ..Settings::default() };
+    let cell = Cell { release: Release::named(kernel)?, lsm: Lsm::With, hooks: hooks.to_owned() };
+    cell.run(&payload, &settings, &mut |line| println!("{line}"))
 }
 
 fn exit_code(good: bool) -> ExitCode {
