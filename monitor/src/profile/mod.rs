@@ -16,6 +16,7 @@ mod judge;
 mod model;
 mod pattern;
 mod role;
+pub mod rule_test;
 mod ruleset;
 mod select;
 

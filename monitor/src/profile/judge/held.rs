@@ -43,6 +43,15 @@ impl Held {
         !self.failed
     }
 
+    /// Takes a field in that can only speak against the rule: like the role it tells nothing of the event by itself, so
+    /// it does not count as a known one.
+    pub(crate) fn gate(&mut self, field: impl Into<Tri>) -> bool {
+        let known = self.known;
+        let go_on = self.and(field);
+        self.known = known;
+        go_on
+    }
+
     /// Every field is known and matches: what an allow item asks.
     pub(crate) fn holds(&self) -> bool {
         !self.failed && self.unknown[0].is_none()

@@ -121,7 +121,7 @@ pub(super) fn proc_held(
     if !files.is_empty() {
         let field = match proc_file(open) {
             Some(file) => files.contains(&file).into(),
-            None if open.path.is_known() => Tri::No,
+            None if open.path.is_known() || !matches!(open.magic, 0 | PROC_SUPER_MAGIC) => Tri::No,
             None => Tri::Unknown("path"),
         };
         if !held.and(field) {
@@ -156,7 +156,7 @@ pub(super) fn open_held(m: &Match, at: DetectionIdx, scene: &Scene<'_>, open: &O
             0 => Tri::Unknown("access"),
             have => (have & bits != 0).into(),
         };
-        if !held.and(field) {
+        if !held.gate(field) {
             return;
         }
     }

@@ -306,7 +306,6 @@ pub(crate) fn braces(pattern: &str) -> Result<Vec<String>, GlobError> {
 }
 
 /// The first outermost brace: its start, its end, and the commas that belong to it.
-#[expect(clippy::type_complexity, reason = "local helper with one caller")]
 fn first_brace(text: &str) -> Result<Option<(usize, usize, Vec<usize>)>, GlobError> {
     let mut depth = 0_usize;
     let mut start = 0;
@@ -453,8 +452,7 @@ mod tests {
     fn hostile_text_is_answered_at_once() {
         let pattern = format!("/{}b", "a*".repeat(40));
         assert!(!path(&pattern, &format!("/{}", "a".repeat(4000))));
-        let deep = format!("{}/b", "**/a/*".repeat(1).as_str());
-        assert!(!path(&deep, &"/a".repeat(2000)));
+        assert!(!path("**/a/*/**/a/*/b", &"/a".repeat(2000)));
     }
 
     fn pattern_text() -> impl Strategy<Value = String> {

@@ -1,0 +1,252 @@
+//! `schema: sandwatch/rule-test/v1`: a test file.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::profile::doc::{AccessName, At, HomeName, MountName, OneOrMany, ProcOf, Span, StdioName};
+use crate::profile::finding::Tier;
+
+/// Tests of a rule file.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleTestDoc {
+    /// `sandwatch/rule-test/v1`.
+    pub schema: String,
+    /// What the file is about.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// Where the events come from: a recording, or a source for exact arguments and paths.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Profile of tests that name none; `generic` if not given.
+    #[serde(default)]
+    pub profile: Option<At<String>>,
+    /// The tests.
+    pub tests: Vec<At<TestDoc>>,
+}
+
+/// One test: steps in order.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestDoc {
+    /// What it shows.
+    pub name: String,
+    /// Profile.
+    #[serde(default)]
+    pub profile: Option<At<String>>,
+    /// Effective uid of all processes; 1000 if not given.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// The steps.
+    pub steps: Vec<At<Step>>,
+}
+
+/// One event, and what it must give. Exactly one of `exec`, `open`, `connect`, `unix`, `socket`, `cgroup_move`, `fork`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// The acting process, by a name of the test's own; `main` if not given. The first is the worker's entry process.
+    #[serde(default, rename = "as")]
+    pub process: Option<String>,
+    /// Puts the process into this role before the event (`unknown`: the process is not known).
+    #[serde(default)]
+    pub role: Option<At<String>>,
+    /// With `role`: how long it has had it; an hour if not given.
+    #[serde(default)]
+    pub since: Option<Span>,
+    /// With `role`: the program it runs.
+    #[serde(default)]
+    pub program: Option<String>,
+    /// Time that passes before the event; a second if not given.
+    #[serde(default)]
+    pub after: Option<Span>,
+
+    /// It creates a process.
+    #[serde(default)]
+    pub fork: Option<ForkStep>,
+    /// It executes a program.
+    #[serde(default)]
+    pub exec: Option<ExecStep>,
+    /// It opens a file.
+    #[serde(default)]
+    pub open: Option<OpenStep>,
+    /// It connects.
+    #[serde(default)]
+    pub connect: Option<ConnectStep>,
+    /// It connects to a unix socket.
+    #[serde(default)]
+    pub unix: Option<UnixStep>,
+    /// It creates an uncommon socket.
+    #[serde(default)]
+    pub socket: Option<SocketStep>,
+    /// It is moved to another cgroup.
+    #[serde(default)]
+    pub cgroup_move: Option<MoveStep>,
+
+    /// Ids that must be in the finding (leading or beside it). Neither `finds` nor `below`: there must be no finding.
+    #[serde(default)]
+    pub finds: OneOrMany<String>,
+    /// Ids that must not.
+    #[serde(default, rename = "not")]
+    pub not: OneOrMany<String>,
+    /// The finding's tier.
+    #[serde(default)]
+    pub tier: Option<Tier>,
+    /// There may be a finding, but only of a lower tier than this.
+    #[serde(default)]
+    pub below: Option<Tier>,
+    /// The identity touched.
+    #[serde(default)]
+    pub identity: Option<String>,
+    /// Whether the identity was taken.
+    #[serde(default)]
+    pub taken: Option<bool>,
+    /// The endpoint contacted.
+    #[serde(default)]
+    pub endpoint: Option<String>,
+    /// For an exec: the role the process has after it.
+    #[serde(default)]
+    pub becomes: Option<String>,
+    /// A field that the certainty must name as unknown.
+    #[serde(default)]
+    pub unknown: Option<String>,
+}
+
+/// A fork.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForkStep {
+    /// Name of the new process.
+    pub child: String,
+}
+
+/// An exec.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExecStep {
+    /// Resolved executable.
+    pub exe: String,
+    /// Path as given; the resolved one if not given.
+    #[serde(default)]
+    pub given: Option<String>,
+    /// Arguments; the path as given if not given.
+    #[serde(default)]
+    pub argv: Vec<String>,
+    /// There were more.
+    #[serde(default)]
+    pub argv_truncated: bool,
+    /// Working directory; `/` if not given.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// Where the executable lives, if not in the image.
+    #[serde(default)]
+    pub home: OneOrMany<HomeName>,
+    /// On an overlay whose layer is not known.
+    #[serde(default)]
+    pub layer_unknown: bool,
+    /// stdin, stdout, stderr (one for all three).
+    #[serde(default)]
+    pub stdio: OneOrMany<StdioName>,
+    /// Gains privileges.
+    #[serde(default)]
+    pub gains_privilege: bool,
+    /// A loader variable is present.
+    #[serde(default)]
+    pub loader_env: bool,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeName {
+    /// It succeeded.
+    Ok,
+    /// Refused.
+    Denied,
+    /// No such object.
+    Absent,
+    /// Not known.
+    Attempted,
+}
+
+/// An open.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OpenStep {
+    /// Path in the worker's view.
+    pub path: String,
+    /// Path from the top of the mount tree.
+    #[serde(default)]
+    pub full: Option<String>,
+    /// What for; `read` if not given.
+    #[serde(default)]
+    pub access: Option<AccessName>,
+    /// What became of it; `ok` if not given.
+    #[serde(default)]
+    pub outcome: Option<OutcomeName>,
+    /// The file's mount; `own` if not given.
+    #[serde(default)]
+    pub mount: Option<MountName>,
+    /// Whose /proc entry.
+    #[serde(default)]
+    pub of: Option<ProcOf>,
+    /// The identity its device and inode are known as.
+    #[serde(default)]
+    pub known_as: Option<String>,
+    /// The head of the path is missing.
+    #[serde(default)]
+    pub cut: bool,
+    /// The path could not be read.
+    #[serde(default)]
+    pub unreadable: bool,
+}
+
+/// A connect.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectStep {
+    /// Protocol, address and port: `tcp:10.0.0.1:5432`, `udp:[fd00::1]:53`.
+    pub to: At<String>,
+    /// An unconnected send.
+    #[serde(default)]
+    pub send: bool,
+    /// What became of it; `attempted` if not given.
+    #[serde(default)]
+    pub outcome: Option<OutcomeName>,
+}
+
+/// A connect to a unix socket.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UnixStep {
+    /// Path, or abstract name with a leading `@`.
+    pub path: String,
+    /// What became of it; `ok` if not given.
+    #[serde(default)]
+    pub outcome: Option<OutcomeName>,
+}
+
+/// An uncommon socket.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SocketStep {
+    /// Address family number.
+    pub family: u32,
+    /// Type (`SOCK_*`); 3 (raw) if not given.
+    #[serde(default)]
+    pub r#type: Option<u32>,
+    /// Protocol.
+    #[serde(default)]
+    pub protocol: u32,
+    /// What became of it; `ok` if not given.
+    #[serde(default)]
+    pub outcome: Option<OutcomeName>,
+}
+
+/// A move to another cgroup.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveStep {
+    /// Into another worker.
+    pub to_worker: bool,
+}

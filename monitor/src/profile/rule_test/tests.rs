@@ -1,0 +1,70 @@
+//! The rule tests' own tests, and the language's: each case is a small set of rules with a rule test against it.
+
+use super::*;
+use crate::profile::ruleset::Source;
+
+/// Rules that show every part of the language.
+const RULES: [(&str, &str); 4] = [
+    ("profiles/toy.yaml", include_str!("fixtures/profile.yaml")),
+    ("detections/toy.yaml", include_str!("fixtures/detections.yaml")),
+    ("identities.yaml", include_str!("fixtures/identities.yaml")),
+    ("endpoints.yaml", include_str!("fixtures/endpoints.yaml")),
+];
+
+pub(crate) fn toy_rules() -> Arc<RuleSet> {
+    let sources: Vec<Source> = RULES
+        .iter()
+        .map(|(file, text)| Source { file: (*file).into(), text: (*text).to_owned(), layer: 0 })
+        .collect();
+    RuleSet::from_sources(&sources).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn failures(text: &str) -> Vec<String> {
+    let file: Arc<str> = "test.yaml".into();
+    let results = run_text(&toy_rules(), &file, text).unwrap_or_else(|e| panic!("{}", RuleErrors(e)));
+    results
+        .into_iter()
+        .flat_map(|r| r.failures.into_iter().map(move |f| format!("{}: {f}", r.name)))
+        .collect()
+}
+
+#[test]
+fn the_language_judges_as_its_tests_say() {
+    let all = failures(include_str!("fixtures/tests.yaml"));
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn a_step_without_finds_fails_on_any_finding() {
+    let all = failures(
+        "schema: sandwatch/rule-test/v1\nprofile: toy\ntests:\n  - name: t\n    steps:\n      - { role: engine, exec: { exe: /bin/dash } }\n",
+    );
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].contains("must give no finding"), "{all:?}");
+}
+
+#[test]
+fn a_step_that_finds_something_else_fails() {
+    let all = failures(
+        "schema: sandwatch/rule-test/v1\nprofile: toy\ntests:\n  - name: t\n    steps:\n      - { role: engine, exec: { exe: /bin/dash }, finds: other, tier: identity, becomes: engine }\n",
+    );
+    assert_eq!(all.len(), 3, "{all:?}");
+}
+
+#[test]
+fn a_test_with_an_unknown_key_is_refused_with_the_nearest() {
+    let file: Arc<str> = "test.yaml".into();
+    let text = "schema: sandwatch/rule-test/v1\ntests:\n  - name: t\n    steps:\n      - { exec: { exe: /bin/sh, gven: /x } }\n";
+    let errors = run_text(&toy_rules(), &file, text).unwrap_err();
+    assert!(errors[0].to_string().contains("unknown key `gven`; did you mean `given`?"), "{}", errors[0]);
+    assert_eq!(errors[0].line, 5);
+}
+
+#[test]
+fn noise_check_names_the_key_that_passes_too_much() {
+    let file: Arc<str> = "opens.txt".into();
+    let quiet = "r /usr/lib/x\n".repeat(200);
+    assert!(noise::check(&toy_rules(), &file, &quiet).failures.is_empty());
+    let loud = format!("{quiet}{}", "r /run/secrets/a\n".repeat(10));
+    assert_eq!(noise::check(&toy_rules(), &file, &loud).failures.len(), 1);
+}
