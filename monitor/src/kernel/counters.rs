@@ -1,7 +1,14 @@
 //! The probes' counters, summed over CPUs.
 
-use monitor_common::hook::{Lane, Signal};
+use std::collections::BTreeMap;
+
+use monitor_common::hook::{Lane, SIGNALS, Signal};
 use monitor_common::map::{LaneTally, Tally};
+use monitor_common::program::PROGRAMS;
+
+use super::error::KernelError;
+use super::load::Programs;
+use super::maps::{Maps, absent, failed};
 
 /// A snapshot of all counters. Every number only grows while the sensor lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,5 +111,96 @@ pub(crate) fn add(a: Tally, b: &Tally) -> Tally {
         lost: a.lost.wrapping_add(b.lost),
         throttled: a.throttled.wrapping_add(b.throttled),
         error: a.error.wrapping_add(b.error),
+    }
+}
+
+impl Maps {
+    /// Reads all counters. `labels`: those that were ever given out.
+    pub(crate) fn counters(&self, programs: &Programs, labels: &[u32]) -> Result<Counters, KernelError> {
+        Ok(Counters {
+            programs: self.program_counters(programs)?,
+            workers: self.worker_counters(labels)?,
+            lanes: self.lane_counters()?,
+            refusals: self.refusals()?,
+            errors: self.error_counts()?,
+        })
+    }
+
+    fn program_counters(&self, programs: &Programs) -> Result<Vec<ProgramCounters>, KernelError> {
+        let attached = PROGRAMS.iter().filter(|(number, _)| programs.is_attached(*number));
+        attached
+            .map(|(number, spec)| {
+                let tally = self.program_tally.get(number, 0);
+                let tally = tally.map_err(|error| failed("PROGRAM_TALLY", "read", &error))?;
+                Ok(ProgramCounters {
+                    number: *number,
+                    name: spec.name,
+                    signal: spec.signal,
+                    tally: tally.iter().fold(Tally::ZERO, add),
+                    missed: programs.missed(spec),
+                })
+            })
+            .collect()
+    }
+
+    fn worker_counters(&self, labels: &[u32]) -> Result<Vec<WorkerCounters>, KernelError> {
+        let mut workers = Vec::new();
+        for label in labels {
+            for signal in Signal::ALL {
+                let index = label.saturating_mul(SIGNALS as u32).saturating_add(u32::from(*signal as u16));
+                let tally = absent(self.label_tally.get(&index, 0));
+                let tally = tally.map_err(|error| failed("LABEL_TALLY", "read", &error))?;
+                let tally = tally.map_or(Tally::ZERO, |cpus| cpus.iter().fold(Tally::ZERO, add));
+                if tally != Tally::ZERO {
+                    workers.push(WorkerCounters { label: *label, signal: *signal, tally });
+                }
+            }
+        }
+        Ok(workers)
+    }
+
+    /// The output counters alone: read often.
+    pub(crate) fn lane_counters(&self) -> Result<Vec<LaneCounters>, KernelError> {
+        let mut lanes = Vec::new();
+        for lane in Lane::ALL {
+            let cpus = self.lane_tally.get(&u32::from(*lane as u16), 0);
+            let cpus = cpus.map_err(|error| failed("LANE_TALLY", "read", &error))?;
+            lanes.extend(cpus.iter().zip(0..).map(|(tally, cpu)| LaneCounters {
+                lane: *lane,
+                cpu,
+                tally: *tally,
+            }));
+        }
+        Ok(lanes)
+    }
+
+    fn refusals(&self) -> Result<Vec<Refusal>, KernelError> {
+        let mut refusals: BTreeMap<(u32, u32), Refusal> = BTreeMap::new();
+        for entry in self.buckets.iter() {
+            let (key, cpus) = match absent(entry).map_err(|error| failed("BUCKETS", "read", &error))? {
+                Some(entry) => entry,
+                None => continue,
+            };
+            let Some(lane) = Lane::from_wire(key.lane as u16) else { continue };
+            for bucket in cpus.iter().filter(|bucket| bucket.refused > 0) {
+                let fresh = Refusal { label: key.label, lane, count: 0, first: u64::MAX, last: 0 };
+                let refusal = refusals.entry((key.label, key.lane)).or_insert(fresh);
+                refusal.count += bucket.refused;
+                refusal.first = refusal.first.min(bucket.first);
+                refusal.last = refusal.last.max(bucket.last);
+            }
+        }
+        Ok(refusals.into_values().collect())
+    }
+
+    fn error_counts(&self) -> Result<Vec<ErrorCount>, KernelError> {
+        let mut errors = Vec::new();
+        for entry in self.errors.iter() {
+            if let Some((key, count)) = absent(entry).map_err(|error| failed("ERRORS", "read", &error))? {
+                errors.push(ErrorCount { place: key.place, errno: key.errno, count });
+            }
+        }
+        errors.sort_unstable_by_key(|entry| (entry.place, entry.errno));
+        Ok(errors)
     }
 }

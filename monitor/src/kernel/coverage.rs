@@ -31,9 +31,9 @@ pub struct Coverage {
 pub enum Level {
     /// No signal.
     None,
-    /// Some signals, or all with known gaps.
+    /// Some signals, or all and an action can succeed unseen.
     Partial,
-    /// All signals on their best rung, no known gap.
+    /// All signals, and no gap through which an action can succeed unseen.
     Full,
 }
 
@@ -87,10 +87,22 @@ pub enum Verdict {
 pub struct KnownGap {
     /// Name, stable (`ia32`, `fd-race`, …).
     pub name: &'static str,
+    /// How much it matters.
+    pub weight: GapWeight,
     /// What is not seen.
     pub what: String,
     /// What would close it.
     pub closes: String,
+}
+
+/// How much a gap matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GapWeight {
+    /// An action can succeed unseen, or be seen as another.
+    Blind,
+    /// Every action that succeeds is seen; something about it, or failed attempts, is not.
+    Detail,
 }
 
 /// One BPF program on this kernel.
@@ -116,7 +128,37 @@ pub struct ProgramReport {
     pub error: Option<String>,
 }
 
+impl Level {
+    /// The level of a set of signals.
+    pub(crate) fn of(signals: &[SignalCoverage]) -> Self {
+        let blind = |entry: &SignalCoverage| entry.gaps.iter().any(|gap| gap.weight == GapWeight::Blind);
+        if signals.iter().all(|entry| entry.rung.is_none()) {
+            Self::None
+        } else if signals.iter().any(|entry| entry.rung.is_none() || blind(entry)) {
+            Self::Partial
+        } else {
+            Self::Full
+        }
+    }
+}
+
 impl Coverage {
+    /// Why each signal without a rung has none, a line each.
+    pub(crate) fn unwatched(&self) -> String {
+        let mut text = String::new();
+        for entry in self.signals.iter().filter(|entry| entry.rung.is_none()) {
+            for attempt in &entry.attempts {
+                text.push_str(&format!(
+                    "  {} through {}: {}\n",
+                    entry.signal.name(),
+                    attempt.rung.name(),
+                    attempt.reason
+                ));
+            }
+        }
+        text
+    }
+
     /// The entry of a signal.
     pub fn signal(&self, signal: Signal) -> Option<&SignalCoverage> {
         self.signals.iter().find(|entry| entry.signal == signal)
@@ -137,4 +179,35 @@ fn rung_name<S: Serializer>(rung: &Option<Rung>, to: S) -> Result<S::Ok, S::Erro
 
 fn milliseconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signal(rung: Option<Rung>, weights: &[GapWeight]) -> SignalCoverage {
+        let gap = |weight: &GapWeight| KnownGap {
+            name: "gap",
+            weight: *weight,
+            what: String::new(),
+            closes: String::new(),
+        };
+        SignalCoverage {
+            signal: Signal::Open,
+            rung,
+            attempts: Vec::new(),
+            gaps: weights.iter().map(gap).collect(),
+        }
+    }
+
+    #[test]
+    fn coverage_level_is_full_with_details_missing_and_partial_with_a_blind_gap() {
+        let seen = signal(Some(Rung::Lsm), &[GapWeight::Detail]);
+        let blind = signal(Some(Rung::Tracepoint), &[GapWeight::Blind]);
+        let none = signal(None, &[]);
+        assert_eq!(Level::of(std::slice::from_ref(&seen)), Level::Full);
+        assert_eq!(Level::of(&[seen.clone(), blind]), Level::Partial);
+        assert_eq!(Level::of(&[seen, none.clone()]), Level::Partial);
+        assert_eq!(Level::of(&[none]), Level::None);
+    }
 }

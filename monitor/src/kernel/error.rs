@@ -76,10 +76,10 @@ pub enum KernelError {
         reason: String,
     },
     /// No signal at all could be watched.
-    #[error("no signal can be watched on this host:\n{reasons}")]
+    #[error("no signal can be watched on this host:\n{}", coverage.unwatched())]
     NothingWatched {
-        /// One line a signal.
-        reasons: String,
+        /// What was tried.
+        coverage: Box<super::coverage::Coverage>,
     },
     /// What the probes report of the agent's own process differs from /proc.
     #[error(

@@ -8,20 +8,29 @@
 //! Nothing here knows what a record means: bytes go to the `event` room.
 
 pub mod btf;
+mod canary;
 mod counters;
 mod coverage;
+mod env;
 mod error;
 mod filter;
+mod gaps;
 mod host;
+mod ladder;
 mod law;
+mod load;
+mod maps;
 mod object;
 mod offsets;
 mod options;
+mod overlay;
+mod rings;
 mod sensor;
 mod sequence;
+mod start;
 
 pub use counters::{Counters, ErrorCount, LaneCounters, ProgramCounters, Refusal, WorkerCounters};
-pub use coverage::{Attempt, Coverage, KnownGap, Level, ProgramReport, SignalCoverage, Verdict};
+pub use coverage::{Attempt, Coverage, GapWeight, KnownGap, Level, ProgramReport, SignalCoverage, Verdict};
 pub use error::KernelError;
 pub use filter::{InodeFilter, KernelFilter};
 pub use host::Host;

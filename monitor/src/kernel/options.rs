@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::time::Duration;
 
-use monitor_common::hook::{Rung, Signal};
+use monitor_common::hook::{LANES, Rung, SIGNALS, Signal};
 
 use super::error::KernelError;
 
 /// Options of [`super::Sensor::start`]. `Default` is what `sandwatch run` uses without a configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct SensorOptions {
     /// Rungs that are pinned.
     pub hooks: HookChoice,
@@ -19,20 +18,6 @@ pub struct SensorOptions {
     pub rates: Rates,
     /// Names of environment variables whose values are taken at exec (at most `record::ENV_NAMES_MAX`).
     pub env_names: Vec<String>,
-    /// How long one rung may take to show the canary.
-    pub canary_timeout: Duration,
-}
-
-impl Default for SensorOptions {
-    fn default() -> Self {
-        Self {
-            hooks: HookChoice::default(),
-            sizes: MapSizes::default(),
-            rates: Rates::default(),
-            env_names: Vec::new(),
-            canary_timeout: Duration::from_millis(250),
-        }
-    }
 }
 
 /// Sizes of the maps; none is preallocated, so a large number costs nothing until it is used (ring buffers excepted).
@@ -42,6 +27,8 @@ pub struct MapSizes {
     pub priority_ring: u32,
     /// Bytes of the lifecycle ring; rounded up likewise.
     pub lifecycle_ring: u32,
+    /// Most label ids, the canary's included; labels are `1..labels - 1`.
+    pub labels: u32,
     /// Most labelled cgroups.
     pub cgroups: u32,
     /// Most live processes of workers.
@@ -55,6 +42,7 @@ impl Default for MapSizes {
         Self {
             priority_ring: 4 << 20,
             lifecycle_ring: 4 << 20,
+            labels: 2_048,
             cgroups: 16_384,
             processes: 65_536,
             filters: 16_384,
@@ -62,7 +50,40 @@ impl Default for MapSizes {
     }
 }
 
-/// Token budget of each worker and lane: over it, records become a counted, named loss of that worker alone.
+impl MapSizes {
+    /// Entries (bytes, for the rings) by name of map.
+    pub(crate) fn entries(&self) -> Vec<(&'static str, u32)> {
+        let labels = self.labels.max(2);
+        let mut entries = vec![
+            ("RING_PRIORITY", self.priority_ring),
+            ("RING_LIFECYCLE", self.lifecycle_ring),
+            ("LABELS", self.cgroups),
+            ("PROCS", self.processes),
+            ("LABEL_TALLY", labels.saturating_mul(SIGNALS as u32)),
+            ("BUCKETS", labels.saturating_mul(LANES as u32)),
+        ];
+        entries.extend(FILTER_MAPS.iter().map(|name| (*name, self.filters)));
+        entries
+    }
+
+    /// Label of the canary: the last.
+    pub(crate) fn canary_label(&self) -> u32 {
+        self.labels.max(2) - 1
+    }
+}
+
+const FILTER_MAPS: [&str; 8] = [
+    "FILTER_INODE_0",
+    "FILTER_INODE_1",
+    "FILTER_PREFIX_0",
+    "FILTER_PREFIX_1",
+    "FILTER_NAME_0",
+    "FILTER_NAME_1",
+    "FILTER_PARENT_0",
+    "FILTER_PARENT_1",
+];
+
+/// Token budget of each worker and lane, per CPU: over it, records become a counted, named loss of that worker alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
     /// Records per second in the priority lane.

@@ -1,54 +1,56 @@
 //! The sensor: everything of the kernel side behind one value.
 
+use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use monitor_common::map::{Label, ProcState};
+use monitor_common::hook::Lane;
+use monitor_common::map::{Label, ProcState, proc_flags};
 
-use super::counters::Counters;
+use super::btf::Btf;
+use super::counters::{Counters, LaneCounters};
 use super::coverage::Coverage;
 use super::error::KernelError;
 use super::filter::KernelFilter;
-use super::law::LawReport;
+use super::law::{self, LawReport};
+use super::load::Programs;
+use super::maps::Maps;
 use super::options::{Rates, SensorOptions};
-use super::sequence::Gap;
+use super::overlay;
+pub use super::rings::Polled;
+use super::rings::Rings;
+use super::sequence::{Gap, SequenceTracker};
+
+/// The kernel's type information.
+pub(crate) const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// How long a hole in the numbers may take to fill before it is a loss.
+const SETTLE: Duration = Duration::from_millis(100);
+/// Labels whose counters one [`Probes::check_law`] compares; the next call goes on behind them.
+const LABELS_PER_CHECK: usize = 64;
 
 /// The loaded and attached probes. Dropping it detaches them all.
 #[derive(Debug)]
 pub struct Sensor {
     coverage: Coverage,
+    // Links go first, then maps.
+    programs: Programs,
+    rings: Rings,
+    maps: Maps,
+    tracker: SequenceTracker,
+    labels: BTreeSet<u32>,
+    /// First label of the next check of the law.
+    next_label: u32,
+    settled: Settled,
+    overlay_known: bool,
 }
 
-/// What one [`Sensor::poll`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Polled {
-    /// Records handed over.
-    pub records: u64,
-    /// Both rings were found empty at the end.
-    pub drained: bool,
-}
-
-impl Sensor {
-    /// Loads the probes, takes for each signal the best rung through which a canary was seen, and leaves the rings open. No
-    /// cgroup is labelled and no path is watched yet.
-    ///
-    /// # Errors
-    /// When nothing can be watched here ([`KernelError::is_host`]), or a pinned rung does not exist. A rung or program that fails
-    /// while others work is no error: it is in [`Sensor::coverage`].
-    pub fn start(_options: &SensorOptions) -> Result<Self, KernelError> {
-        Err(KernelError::ObjectMismatch { reason: "no probes are built in".into() })
-    }
-
-    /// What is watched, and what is not.
-    pub fn coverage(&self) -> &Coverage {
-        &self.coverage
-    }
-
-    /// Mount point of the cgroup2 hierarchy: labels are ids of folders below it.
-    pub fn cgroup_root(&self) -> &Path {
-        self.coverage.host.cgroup2.as_deref().unwrap_or(Path::new("/sys/fs/cgroup"))
-    }
+/// Output counters read at the last check of the law, and whether the rings were found empty since.
+#[derive(Debug, Default)]
+struct Settled {
+    lanes: Vec<LaneCounters>,
+    drained: bool,
 }
 
 /// What the rest of the agent asks of the probes; [`Sensor`] is the real thing, tests of later rooms bring their own.
@@ -57,6 +59,8 @@ pub trait Probes {
     fn epoll_fd(&self) -> BorrowedFd<'_>;
     /// Waits up to `timeout` for records and hands each to `each` as raw bytes (aligned to 8), priority lane first, at most a
     /// bounded number a call.
+    ///
+    /// Connects, watched opens and execs wake it at once; forks and exits are only picked up on the way or after `timeout`.
     fn poll(&mut self, timeout: Duration, each: &mut dyn FnMut(&[u8])) -> Result<Polled, KernelError>;
     /// Labels a cgroup (id in the v2 hierarchy); children made later inherit it in the kernel.
     fn label_cgroup(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError>;
@@ -68,8 +72,8 @@ pub trait Probes {
     fn put_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError>;
     /// The kernel's entry of a process.
     fn process(&self, pid: u32) -> Result<Option<ProcState>, KernelError>;
-    /// Marks the image `exec_id` of a process as an author root; its children inherit the mark at fork. `false` if the process
-    /// has another image by now or is gone.
+    /// Marks the image `exec_id` of a process as below the author root `root`; its children inherit the mark at fork. `false` if the
+    /// process has another image by now or is gone.
     fn mark_author(&mut self, pid: u32, exec_id: u64, root: u64) -> Result<bool, KernelError>;
     /// Replaces the watched-path filter as a whole: the probes see the old set or the new one, never a mixture.
     fn set_filter(&mut self, filter: &KernelFilter) -> Result<(), KernelError>;
@@ -79,8 +83,190 @@ pub trait Probes {
     fn set_rates(&mut self, rates: Rates) -> Result<(), KernelError>;
     /// A snapshot of the counters.
     fn counters(&self) -> Result<Counters, KernelError>;
-    /// Checks the law (see `law`).
+    /// Checks the law (see `law`), a share of the workers at a time; meant to be called each second.
     fn check_law(&mut self) -> Result<LawReport, KernelError>;
     /// Losses that are certain by now: each is returned once.
     fn gaps(&mut self) -> Vec<Gap>;
+}
+
+impl Sensor {
+    /// Loads the probes, takes for each signal the best rung through which a canary was seen, and leaves the rings open. No
+    /// cgroup is labelled and no path is watched yet.
+    ///
+    /// # Errors
+    /// When nothing can be watched here ([`KernelError::is_host`]), or a pinned rung does not exist. A rung or program that fails
+    /// while others work is no error: it is in [`Sensor::coverage`].
+    pub fn start(options: &SensorOptions) -> Result<Self, KernelError> {
+        super::start::start(options)
+    }
+
+    pub(crate) fn assemble(
+        coverage: Coverage,
+        programs: Programs,
+        maps: Maps,
+        rings: Rings,
+        tracker: SequenceTracker,
+        overlay_known: bool,
+    ) -> Self {
+        Self {
+            coverage,
+            programs,
+            rings,
+            maps,
+            tracker,
+            labels: BTreeSet::new(),
+            next_label: 0,
+            settled: Settled::default(),
+            overlay_known,
+        }
+    }
+
+    /// What is watched, and what is not.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// Mount point of the cgroup2 hierarchy: labels are ids (inode numbers) of folders below it.
+    pub fn cgroup_root(&self) -> &Path {
+        self.coverage.host.cgroup2.as_deref().unwrap_or(Path::new("/sys/fs/cgroup"))
+    }
+
+    /// How far behind the newest record read of a lane is, if records wait in it; for metrics.
+    pub fn lag(&self, lane: Lane) -> Duration {
+        match self.rings.last_time(lane) {
+            0 => Duration::ZERO,
+            last => Duration::from_nanos(boot_time().saturating_sub(last)),
+        }
+    }
+
+    /// Records received since the start, the canary's included.
+    pub fn received(&self) -> u64 {
+        self.tracker.received_total()
+    }
+
+    /// Looks whether the overlay module was loaded meanwhile, and tells the probes where it keeps its layers. Cheap when there is
+    /// nothing new; meant to be called with each check of the law.
+    pub fn refresh_overlay(&mut self) -> Result<(), KernelError> {
+        if self.overlay_known || !overlay::has_module() {
+            return Ok(());
+        }
+        // Whatever comes of it, once: a module whose BTF lacks the fields will not get them.
+        self.overlay_known = true;
+        let bytes =
+            std::fs::read(VMLINUX).map_err(|source| KernelError::NoBtf { path: VMLINUX.into(), source })?;
+        let btf =
+            Btf::parse(&bytes).map_err(|source| KernelError::BadBtf { path: VMLINUX.into(), source })?;
+        match overlay::find(&btf) {
+            Some(offsets) => self.maps.set_overlay(offsets),
+            None => {
+                tracing::warn!(
+                    "the overlay module's BTF lacks ovl_inode: the layer of overlay files stays unknown"
+                );
+                Ok(())
+            }
+        }
+    }
+
+    /// A window of the labels, going round.
+    fn labels_to_check(&mut self) -> Vec<u32> {
+        let ahead = self.labels.range(self.next_label..).chain(self.labels.range(..self.next_label));
+        let window: Vec<u32> = ahead.take(LABELS_PER_CHECK).copied().collect();
+        self.next_label = window.last().map_or(0, |last| last.wrapping_add(1));
+        window
+    }
+
+    /// Losses at the end of a stream have no later record to show them: the probes' own numbers do, once the rings were empty.
+    fn close_streams(&mut self) {
+        if !self.settled.drained {
+            return;
+        }
+        let now = boot_time();
+        for lane in &self.settled.lanes {
+            self.tracker.close(lane.lane, lane.cpu, lane.tally.next_seq, now);
+        }
+    }
+}
+
+impl Probes for Sensor {
+    fn epoll_fd(&self) -> BorrowedFd<'_> {
+        self.rings.epoll_fd()
+    }
+
+    fn poll(&mut self, timeout: Duration, each: &mut dyn FnMut(&[u8])) -> Result<Polled, KernelError> {
+        if !timeout.is_zero() {
+            self.rings.wait(timeout)?;
+        }
+        let polled = self.rings.drain(&mut self.tracker, each);
+        self.settled.drained |= polled.drained;
+        Ok(polled)
+    }
+
+    fn label_cgroup(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError> {
+        self.labels.insert(label.id);
+        self.maps.label(cgroup, label)
+    }
+
+    fn unlabel_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        self.maps.unlabel(cgroup)
+    }
+
+    fn cgroup_label(&self, cgroup: u64) -> Result<Option<Label>, KernelError> {
+        self.maps.label_of(cgroup)
+    }
+
+    fn put_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError> {
+        self.maps.put_process(pid, state)
+    }
+
+    fn process(&self, pid: u32) -> Result<Option<ProcState>, KernelError> {
+        self.maps.process(pid)
+    }
+
+    fn mark_author(&mut self, pid: u32, exec_id: u64, root: u64) -> Result<bool, KernelError> {
+        let Some(state) = self.maps.process(pid)?.filter(|state| state.exec_id == exec_id) else {
+            return Ok(false);
+        };
+        let marked = ProcState { author_root: root, flags: state.flags | proc_flags::AUTHOR, ..state };
+        self.maps.replace_process(pid, &marked)
+    }
+
+    fn set_filter(&mut self, filter: &KernelFilter) -> Result<(), KernelError> {
+        self.maps.set_filter(filter)
+    }
+
+    fn set_env_names(&mut self, names: &[String]) -> Result<(), KernelError> {
+        self.maps.set_env_names(names)
+    }
+
+    fn set_rates(&mut self, rates: Rates) -> Result<(), KernelError> {
+        self.maps.set_rates(rates)
+    }
+
+    fn counters(&self) -> Result<Counters, KernelError> {
+        let labels: Vec<u32> = self.labels.iter().copied().collect();
+        self.maps.counters(&self.programs, &labels)
+    }
+
+    fn check_law(&mut self) -> Result<LawReport, KernelError> {
+        let labels = self.labels_to_check();
+        let first = self.maps.counters(&self.programs, &labels)?;
+        let second = self.maps.counters(&self.programs, &labels)?;
+        let settled = if self.settled.drained { self.settled.lanes.as_slice() } else { &[] };
+        let report = law::check(&first, &second, settled, &self.tracker, self.coverage.host.cpus);
+        self.close_streams();
+        self.settled = Settled { lanes: second.lanes, drained: false };
+        Ok(report)
+    }
+
+    fn gaps(&mut self) -> Vec<Gap> {
+        self.tracker.take_gaps(boot_time().saturating_sub(SETTLE.as_nanos() as u64))
+    }
+}
+
+/// `CLOCK_BOOTTIME`, ns: the clock of the records.
+fn boot_time() -> u64 {
+    match nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME) {
+        Ok(now) => (now.tv_sec() as u64).saturating_mul(1_000_000_000).saturating_add(now.tv_nsec() as u64),
+        Err(_) => 0,
+    }
 }

@@ -1,0 +1,284 @@
+//! Loads the BPF object once, and its programs one by one.
+//!
+//! A program that the kernel refuses is a recorded reason, never the end: the ladder goes on with the next rung.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::{Ebpf, EbpfLoader};
+use monitor_common::program::{Attach, PROGRAMS, ProgramSpec};
+
+use super::btf::{Btf, Target};
+use super::coverage::{ProgramReport, Verdict};
+use super::error::KernelError;
+use super::host::Host;
+use super::object::{Variant, object};
+use super::offsets::Offsets;
+use super::options::MapSizes;
+
+/// Lines of the verifier's log kept with a program that was refused.
+const LOG_TAIL: usize = 12;
+
+/// The object's programs.
+pub(crate) struct Programs {
+    ebpf: Ebpf,
+    /// Ids of the functions and tracepoints to attach to; only needed until the ladder is climbed.
+    table: Option<aya::Btf>,
+    targets: Vec<Target>,
+    offsets: Offsets,
+    cgroup: Option<File>,
+    reports: BTreeMap<u32, ProgramReport>,
+}
+
+/// Why a program is not running.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) verdict: Verdict,
+    pub(crate) reason: String,
+}
+
+impl Programs {
+    /// Creates the maps and readies the programs; none is loaded yet.
+    pub(crate) fn open(
+        host: &Host,
+        btf: &Btf<'_>,
+        offsets: Offsets,
+        sizes: &MapSizes,
+    ) -> Result<Self, KernelError> {
+        // Fetch-and-add is refused before 5.12 (kernel/bpf/verifier.c, `check_atomic`).
+        let variant = if host.at_least(5, 12) { Variant::Atomics } else { Variant::Plain };
+        let bytes = object(variant).ok_or_else(|| KernelError::ObjectMismatch {
+            reason: "none are built in (it was built with SANDWATCH_SKIP_BPF=1)".into(),
+        })?;
+        let ebpf = load(bytes, &offsets, sizes)?;
+        let all: Vec<Target> = PROGRAMS.iter().filter_map(|(_, spec)| target(spec.attach)).collect();
+        let targets: Vec<Target> = all.iter().filter(|target| btf.has_target(target)).cloned().collect();
+        let source = |source| KernelError::BadBtf { path: super::sensor::VMLINUX.into(), source };
+        let table = Some(btf.attach_table(&targets).map_err(source)?);
+        let cgroup =
+            host.cgroup2.as_deref().filter(|_| host.cgroup2_is_root).and_then(|root| File::open(root).ok());
+        Ok(Self { ebpf, table, targets, offsets, cgroup, reports: BTreeMap::new() })
+    }
+
+    /// Takes a map out; it must be kept open as long as programs are loaded.
+    pub(crate) fn take_map(&mut self, name: &'static str) -> Result<aya::maps::Map, KernelError> {
+        let missing = || KernelError::ObjectMismatch { reason: format!("they have no map {name}") };
+        self.ebpf.take_map(name).ok_or_else(missing)
+    }
+
+    /// Loads (if it is not yet) and attaches a program.
+    pub(crate) fn attach(&mut self, number: u32, spec: &ProgramSpec) -> Result<(), Failure> {
+        let started = Instant::now();
+        let result = self.try_attach(spec);
+        let report = self.report(spec, started.elapsed(), result.as_ref().err());
+        self.reports.insert(number, report);
+        result
+    }
+
+    fn try_attach(&mut self, spec: &ProgramSpec) -> Result<(), Failure> {
+        let unavailable = |reason: String| Failure { verdict: Verdict::Unavailable, reason };
+        if let Some(reason) = self.offsets.missing(spec.group) {
+            return Err(unavailable(reason));
+        }
+        let target = target(spec.attach);
+        if let Some(target) = target.filter(|target| !self.targets.contains(target)) {
+            return Err(unavailable(format!("this kernel has no {}", describe(&target))));
+        }
+        let program = self.ebpf.program_mut(spec.name);
+        let program = program.ok_or_else(|| unavailable(format!("no program {} is built in", spec.name)))?;
+        let table = self.table.as_ref().ok_or_else(|| unavailable("the ladder is closed".into()))?;
+        load_program(program, spec.attach, table)
+            .map_err(|error| Failure { verdict: Verdict::LoadFailed, reason: words(&error) })?;
+        attach_program(program, spec.attach, self.cgroup.as_ref()).map_err(|error| {
+            unload(program);
+            Failure { verdict: Verdict::AttachFailed, reason: words(&error) }
+        })
+    }
+
+    /// Detaches and unloads a program, and says why.
+    pub(crate) fn detach(&mut self, number: u32, spec: &ProgramSpec, reason: &str) {
+        if let Some(program) = self.ebpf.program_mut(spec.name) {
+            unload(program);
+        }
+        if let Some(report) = self.reports.get_mut(&number) {
+            report.attached = false;
+            report.error = Some(reason.to_owned());
+        }
+    }
+
+    /// Whether a program is attached now.
+    pub(crate) fn is_attached(&self, number: u32) -> bool {
+        self.reports.get(&number).is_some_and(|report| report.attached)
+    }
+
+    /// Frees what only attaching needs.
+    pub(crate) fn close_ladder(&mut self) {
+        self.table = None;
+        self.targets = Vec::new();
+    }
+
+    /// Every program that was tried.
+    pub(crate) fn reports(&self) -> Vec<ProgramReport> {
+        self.reports.values().cloned().collect()
+    }
+
+    /// Runs the kernel skipped because the program was active already (kernels >= 5.12, kernel/bpf/syscall.c,
+    /// `bpf_prog_show_fdinfo`).
+    pub(crate) fn missed(&self, spec: &ProgramSpec) -> Option<u64> {
+        use std::os::fd::AsRawFd;
+        let fd = self.ebpf.program(spec.name)?.fd().ok()?.as_fd().as_raw_fd();
+        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+    }
+
+    fn report(&self, spec: &ProgramSpec, load: Duration, failure: Option<&Failure>) -> ProgramReport {
+        let info = self.ebpf.program(spec.name).and_then(|program| program.info().ok());
+        ProgramReport {
+            name: spec.name,
+            rung: spec.rung,
+            attached: failure.is_none(),
+            load,
+            verified_instructions: info
+                .as_ref()
+                .and_then(aya::programs::ProgramInfo::verified_instruction_count),
+            translated_bytes: info.as_ref().and_then(aya::programs::ProgramInfo::size_translated),
+            jited_bytes: info.as_ref().map_or(0, aya::programs::ProgramInfo::size_jitted),
+            error: failure.map(|failure| failure.reason.clone()),
+        }
+    }
+}
+
+impl std::fmt::Debug for Programs {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Programs").field("reports", &self.reports).finish_non_exhaustive()
+    }
+}
+
+fn load(bytes: &[u8], offsets: &Offsets, sizes: &MapSizes) -> Result<Ebpf, KernelError> {
+    let mut loader = EbpfLoader::new();
+    // The probes carry no CO-RE relocations: the library need not keep the kernel's BTF while it loads.
+    loader.btf(None);
+    for (symbol, value) in offsets.values() {
+        // A global that no program reads is not in the object.
+        loader.override_global(symbol, value, false);
+    }
+    for (map, entries) in sizes.entries() {
+        loader.map_max_entries(map, entries);
+    }
+    loader.load(bytes).map_err(|error| KernelError::Object { reason: words(&error) })
+}
+
+fn load_program(program: &mut Program, attach: Attach, table: &aya::Btf) -> Result<(), ProgramError> {
+    match (attach, program) {
+        (Attach::Lsm(hook), Program::Lsm(program)) => program.load(hook, table),
+        (Attach::Fentry(function), Program::FEntry(program)) => program.load(function, table),
+        (Attach::TpBtf(name), Program::BtfTracePoint(program)) => program.load(name, table),
+        (Attach::Kprobe(_) | Attach::Kretprobe(_), Program::KProbe(program)) => program.load(),
+        (Attach::RawTp(_), Program::RawTracePoint(program)) => program.load(),
+        (Attach::Tracepoint(..), Program::TracePoint(program)) => program.load(),
+        (Attach::CgroupSockAddr, Program::CgroupSockAddr(program)) => program.load(),
+        (Attach::CgroupSock, Program::CgroupSock(program)) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+fn attach_program(program: &mut Program, attach: Attach, cgroup: Option<&File>) -> Result<(), ProgramError> {
+    // Link attachments take no flags (6.18: EINVAL with any) and are multi by nature (kernel/bpf/cgroup.c, `cgroup_bpf_link_attach`).
+    const MODE: CgroupAttachMode = CgroupAttachMode::Single;
+    let root = || cgroup.ok_or(ProgramError::NotAttached);
+    match (attach, program) {
+        (Attach::Lsm(_), Program::Lsm(program)) => program.attach().map(drop),
+        (Attach::Fentry(_), Program::FEntry(program)) => program.attach().map(drop),
+        (Attach::TpBtf(_), Program::BtfTracePoint(program)) => program.attach().map(drop),
+        (Attach::Kprobe(function) | Attach::Kretprobe(function), Program::KProbe(program)) => {
+            program.attach(function, 0).map(drop)
+        }
+        (Attach::RawTp(name), Program::RawTracePoint(program)) => program.attach(name).map(drop),
+        (Attach::Tracepoint(category, name), Program::TracePoint(program)) => {
+            program.attach(category, name).map(drop)
+        }
+        (Attach::CgroupSockAddr, Program::CgroupSockAddr(program)) => program.attach(root()?, MODE).map(drop),
+        (Attach::CgroupSock, Program::CgroupSock(program)) => program.attach(root()?, MODE).map(drop),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
+}
+
+/// Unloading an unloaded program is no error worth a word.
+fn unload(program: &mut Program) {
+    let _ = match program {
+        Program::Lsm(program) => program.unload(),
+        Program::FEntry(program) => program.unload(),
+        Program::BtfTracePoint(program) => program.unload(),
+        Program::KProbe(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
+        Program::TracePoint(program) => program.unload(),
+        Program::CgroupSockAddr(program) => program.unload(),
+        Program::CgroupSock(program) => program.unload(),
+        _ => Ok(()),
+    };
+}
+
+fn target(attach: Attach) -> Option<Target> {
+    match attach {
+        Attach::Lsm(hook) => Some(Target::Function(format!("bpf_lsm_{hook}"))),
+        Attach::Fentry(function) => Some(Target::Function(function.into())),
+        Attach::TpBtf(name) => Some(Target::Tracepoint(name.into())),
+        _ => None,
+    }
+}
+
+fn describe(target: &Target) -> String {
+    match target {
+        Target::Function(name) => format!("function {name} to attach to"),
+        Target::Tracepoint(name) => format!("tracepoint {name}"),
+    }
+}
+
+/// An error with its causes, and of the verifier's log only the end.
+pub(crate) fn words(error: &dyn Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = tail(error.to_string().trim_end().trim_end_matches("Verifier output:").trim_end());
+        // Wrappers repeat what they wrap.
+        if !parts.iter().any(|part| part.contains(&text)) {
+            parts.push(text);
+        }
+        next = error.source();
+    }
+    parts.join(": ")
+}
+
+fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    if lines.len() <= LOG_TAIL + 1 {
+        return lines.join("\n");
+    }
+    let head = lines.first().copied().unwrap_or_default();
+    format!("{head}\n  …\n{}", lines[lines.len() - LOG_TAIL..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn load_error_keeps_the_first_line_and_the_end_of_a_long_log() {
+        let log = (0..100).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n");
+        let kept = tail(&log);
+        assert!(kept.starts_with("line 0\n") && kept.ends_with("line 99"), "{kept}");
+        assert_eq!(kept.lines().count(), LOG_TAIL + 2);
+    }
+
+    #[test]
+    fn load_every_program_of_the_table_has_a_known_way_to_attach() {
+        for (_, spec) in PROGRAMS {
+            let by_id = matches!(spec.attach, Attach::Lsm(_) | Attach::Fentry(_) | Attach::TpBtf(_));
+            assert_eq!(target(spec.attach).is_some(), by_id, "{}", spec.name);
+        }
+    }
+}
