@@ -15,5 +15,6 @@ pub mod observe;
 pub mod pipeline;
 pub mod process;
 pub mod profile;
+pub mod run;
 pub mod sink;
 pub mod worker;

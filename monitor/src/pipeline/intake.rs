@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Pipeline, entry_of, outsider, profile};
+use super::{Effect, Pipeline, entry_of, outsider, profile};
 use crate::detect::GapReport;
 use crate::event::join::Release;
 use crate::event::{Body, BootNs, DecodeError, Event, Lane, decode};
@@ -132,7 +132,13 @@ impl Pipeline {
                     outsider: outsider(worker),
                     proc: &*self.proc,
                 };
-                self.processes.forked(&event, fork, &placing);
+                let at = self.processes.forked(&event, fork, &placing);
+                let root =
+                    self.processes.get(at).and_then(|process| process.image()).map(|image| image.author_root);
+                if let Some(root) = root.filter(|root| *root != 0 && event.subject.author_root == 0) {
+                    let (pid, exec_id) = (event.subject.key.pid, event.subject.exec_id);
+                    self.effects.push(Effect::MarkAuthor { pid, exec_id, root });
+                }
             }
             Body::Exec(exec) => {
                 self.seal(&event, &Program::of_exec(exec, event.subject.uid));

@@ -11,8 +11,8 @@ impl Pipeline {
     pub(super) fn executed(&mut self, event: &Event, exec: &Exec, executed: &Executed) {
         let label = event.subject.label;
         if executed.author_root {
-            self.effects
-                .push(Effect::MarkAuthor { pid: event.subject.key.pid, exec_id: event.subject.exec_id });
+            let exec_id = event.subject.exec_id;
+            self.effects.push(Effect::MarkAuthor { pid: event.subject.key.pid, exec_id, root: exec_id });
         }
         let profile = profile(self.workers.get(label));
         let role = self

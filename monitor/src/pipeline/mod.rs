@@ -12,12 +12,14 @@ mod judge;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use monitor_common::map::{ProcState, proc_flags};
+
 use crate::alert::Alert;
 use crate::detect::{Detector, Envelope, GapReport, Gaps};
 use crate::event::BootNs;
 use crate::event::join::Join;
 use crate::kernel::KernelFilter;
-use crate::process::{Placing, ProcReader, ProcessTable};
+use crate::process::{Placing, ProcReader, ProcessTable, Scanned};
 use crate::profile::{ProfileId, RoleId, RuleSet};
 use crate::worker::{KnownFiles, RootFiles, Worker, Workers};
 
@@ -26,12 +28,14 @@ pub use intake::Counts;
 /// What the kernel side has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// A process became an author root.
+    /// A process is an author root, or was forked below one before the kernel knew.
     MarkAuthor {
         /// Its pid.
         pid: u32,
-        /// The image that is the root.
+        /// The image it runs.
         exec_id: u64,
+        /// The image that is the root.
+        root: u64,
     },
     /// The watched-path filter changed: see [`Pipeline::kernel_filter`].
     Filter,
@@ -131,8 +135,8 @@ impl Pipeline {
         }
     }
 
-    /// A worker was found: chooses its profile and enters the processes that run in it already. What the kernel has to
-    /// know of each is handed to `put`.
+    /// A worker was found: chooses its profile and enters the processes that run in it already. Returns what the kernel has
+    /// to know of each.
     ///
     /// `fresh`: the worker's cgroup was made while the agent watched, so its set-up (runc, a launcher that moves itself in) is
     /// still going on and its first exec is still to come.
@@ -142,14 +146,10 @@ impl Pipeline {
         pids: &[u32],
         fresh: bool,
         now: BootNs,
-        put: &mut dyn FnMut(u32, &crate::process::Scanned),
-    ) {
+    ) -> Vec<(u32, ProcState)> {
         let mut found: Vec<_> = pids.iter().filter_map(|pid| self.proc.read(*pid)).collect();
         // Parents before children.
         found.sort_by_key(|process| (process.key.start, process.key.pid));
-        for process in &found {
-            put(process.key.pid, process);
-        }
         let first = found.first().map(|process| (process.key, entry_of(&process.program)));
         if let Some(worker) = self.workers.get_mut(label)
             && let Some((key, program)) = first
@@ -160,7 +160,13 @@ impl Pipeline {
             worker.sealed = !fresh;
         }
         self.select(label, now);
-        let Some(worker) = self.workers.get(label) else { return };
+        let states = self.scanned(label, found, now);
+        self.look_for_secrets(label);
+        states
+    }
+
+    fn scanned(&mut self, label: u32, found: Vec<Scanned>, now: BootNs) -> Vec<(u32, ProcState)> {
+        let Some(worker) = self.workers.get(label) else { return Vec::new() };
         // Whatever ran before the agent looked is taken for the worker's own: who joined later cannot be told any more.
         let placing = Placing {
             rules: &self.rules,
@@ -168,18 +174,27 @@ impl Pipeline {
             outsider: RoleId::ENTRY,
             proc: &*self.proc,
         };
-        let mut roots = Vec::new();
+        let mut states = Vec::new();
         for process in found {
-            let pid = process.key.pid;
+            let (key, uid, exe) = (process.key, process.uid, process.program.exe_id);
             let at = self.processes.scanned(process, label, now, &placing);
-            if let Some(image) = self.processes.get(at).and_then(|process| process.image())
-                && image.author_root == image.exec_id
-            {
-                roots.push(Effect::MarkAuthor { pid, exec_id: image.exec_id });
-            }
+            let Some(image) = self.processes.get(at).and_then(|process| process.image()) else { continue };
+            states.push((
+                key.pid,
+                ProcState {
+                    start: key.start,
+                    exec_id: image.exec_id,
+                    parent_exec_id: 0,
+                    author_root: image.author_root,
+                    exe_ino: exe.ino,
+                    exe_dev: exe.dev,
+                    label,
+                    uid,
+                    flags: proc_flags::SCANNED | if image.author_root == 0 { 0 } else { proc_flags::AUTHOR },
+                },
+            ));
         }
-        self.effects.extend(roots);
-        self.look_for_secrets(label);
+        states
     }
 
     /// A worker's label names nothing any more.

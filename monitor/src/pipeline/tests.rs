@@ -124,7 +124,7 @@ fn pipeline_with(proc: FakeProc) -> Pipeline {
 /// A pipeline in which the toy engine and its runner have started.
 fn started() -> Pipeline {
     let mut pipeline = pipeline_with(FakeProc::default());
-    pipeline.worker_found(LABEL, &[], true, 500, &mut |_, _| ());
+    pipeline.worker_found(LABEL, &[], true, 500);
     exec(&mut pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), "/opt/toy-engine", &["toy-engine"]);
     fork(&mut pipeline, RUNNER, ENGINE, 1_100);
     exec(&mut pipeline, RUNNER, RUNNER.1, 2_100, ENGINE, "/opt/toy-runner", &["toy-runner"]);
@@ -240,7 +240,11 @@ fn same_events_give_the_same_ids() {
 #[test]
 fn author_code_is_marked_in_the_kernel_and_its_findings_share_a_scope() {
     let mut pipeline = started();
-    assert!(pipeline.take_effects().contains(&Effect::MarkAuthor { pid: RUNNER.0, exec_id: 2_100 }));
+    assert!(pipeline.take_effects().contains(&Effect::MarkAuthor {
+        pid: RUNNER.0,
+        exec_id: 2_100,
+        root: 2_100
+    }));
     connect(&mut pipeline, RUNNER, 2_100, 3_000, 443);
     let child = (103, 3_100);
     fork(&mut pipeline, child, RUNNER, 2_100);
@@ -394,15 +398,45 @@ fn processes_found_at_start_get_their_roles_from_proc() {
         (101, scanned(101, 20_000_000, 100, "/opt/toy-runner")),
     ]));
     let mut pipeline = pipeline_with(proc);
-    let mut put = Vec::new();
-    pipeline.worker_found(LABEL, &[101, 100, 999], false, SECOND, &mut |pid, _| put.push(pid));
-    assert_eq!(put, [100, 101], "parents first, what is gone left out");
+    let states = pipeline.worker_found(LABEL, &[101, 100, 999], false, SECOND);
+    let pids: Vec<u32> = states.iter().map(|(pid, _)| *pid).collect();
+    assert_eq!(pids, [100, 101], "parents first, what is gone left out");
     let runner = (101, 20_000_777);
     let exec_id = crate::process::scanned_exec_id(ProcessKey { pid: 101, start: 20_000_000 });
     open(&mut pipeline, runner, exec_id, SECOND, "/var/run/secrets/cloud/token", 0);
     let alert = alerts(&mut pipeline).remove(0);
     assert_eq!(alert.process.unwrap().role.as_deref(), Some("runner"));
-    assert!(pipeline.take_effects().contains(&Effect::MarkAuthor { pid: 101, exec_id }));
+    assert_eq!(
+        (states[1].1.exec_id, states[1].1.author_root),
+        (exec_id, exec_id),
+        "the kernel marks what it forks"
+    );
+}
+
+#[test]
+fn scanned_process_that_a_probe_met_first_keeps_its_role() {
+    let scanned = Scanned {
+        key: ProcessKey { pid: 100, start: 10_000_000 },
+        ppid: 1,
+        ns_pid: None,
+        uid: 0,
+        gid: 0,
+        program: crate::process::Program {
+            exe: crate::event::Path { view: "/opt/toy-engine".into(), ..Default::default() },
+            ..crate::process::Program::unknown(FileId::default())
+        },
+    };
+    let mut pipeline = pipeline_with(FakeProc(BTreeMap::from([(100, scanned)])));
+    pipeline.worker_found(LABEL, &[100], false, SECOND);
+    // The probe's own entry: its number is the start time.
+    let mut late = head(Kind::Connect, (100, 10_000_555), 10_000_555, SECOND);
+    late.proc_flags = proc_flags::LATE;
+    pipeline.handle(&fixture::connect(late, [10, 0, 0, 9], 5432), SECOND);
+    assert_eq!(alerts(&mut pipeline), []);
+    let child = (101, 20_000_000);
+    fork(&mut pipeline, child, (100, 10_000_555), 10_000_555);
+    connect(&mut pipeline, child, child.1, 2 * SECOND, 5432);
+    assert_eq!(alerts(&mut pipeline), []);
 }
 
 #[test]

@@ -123,6 +123,12 @@ impl ProcessTable {
         self.refine(at, subject.key);
         let Some(process) = self.get(at) else { return at };
         match process.image_of(subject.exec_id) {
+            // A probe met it before anyone told the kernel of it, and gave it a number of its own: no exec was missed.
+            None if subject.unknown_history
+                && process.image().is_some_and(|image| same_program(&image.program, subject)) =>
+            {
+                self.renumber(at, subject.exec_id);
+            }
             None => {
                 // Its exec was lost: what it runs now can be read as long as it runs it.
                 let read = placing
@@ -375,6 +381,10 @@ impl ProcessTable {
     fn is_of(&self, at: ProcessRef, label: u32) -> bool {
         self.get(at).is_some_and(|process| process.label == label && process.exited.is_none())
     }
+}
+
+fn same_program(program: &Program, subject: &Subject) -> bool {
+    program.exe_id == subject.exe
 }
 
 fn outsider(role: RoleId, since: BootNs) -> Standing {

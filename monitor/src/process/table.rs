@@ -176,6 +176,19 @@ impl ProcessTable {
         }
     }
 
+    /// The kernel knows a process's newest image by another number.
+    pub(super) fn renumber(&mut self, at: ProcessRef, exec_id: u64) {
+        let Some(image) = self.processes.get_mut(&at).and_then(|process| process.images.last_mut()) else {
+            return;
+        };
+        let old = std::mem::replace(&mut image.exec_id, exec_id);
+        if image.author_root == old {
+            image.author_root = exec_id;
+        }
+        self.by_exec.remove(&old);
+        self.by_exec.insert(exec_id, at);
+    }
+
     /// A process ended.
     pub fn exit(&mut self, at: ProcessRef, time: BootNs) {
         if let Some(process) = self.processes.get_mut(&at)

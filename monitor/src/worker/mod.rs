@@ -10,9 +10,11 @@ mod pattern;
 mod secrets;
 mod table;
 mod tree;
+mod watch;
 
 pub use discovery::{Change, Discovery, LabelMap};
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
 pub use secrets::{KnownFiles, RootFiles, SystemRoots};
 pub use table::{Worker, Workers};
 pub use tree::{CgroupTree, MountedTree};
+pub use watch::CgroupWatch;

@@ -1,0 +1,124 @@
+//! Workers come and go.
+
+use monitor_common::map::Label;
+
+use super::{Agent, RunError};
+use crate::config::Config;
+use crate::detect::{GapReport, boot_now};
+use crate::kernel::Probes;
+use crate::worker::{Assignment, CgroupPatterns, CgroupTree, Change, LabelMap};
+
+/// The patterns of the configuration.
+pub(super) fn patterns(config: &Config) -> Result<CgroupPatterns, RunError> {
+    let assign = config.workers.assign.iter().map(|assign| {
+        let assignment = Assignment { profile: Some(assign.profile.clone()), name: assign.name.clone() };
+        (assign.cgroup.as_str(), assignment)
+    });
+    Ok(CgroupPatterns::new(config.workers.watch.iter().map(String::as_str), assign)?)
+}
+
+struct ProbeLabels<'a, P>(&'a mut P);
+
+impl<P: Probes> LabelMap for ProbeLabels<'_, P> {
+    fn label(&mut self, cgroup: u64, label: Label) -> Result<(), String> {
+        self.0.label_cgroup(cgroup, label).map_err(|error| error.to_string())
+    }
+
+    fn unlabel(&mut self, cgroup: u64) -> Result<(), String> {
+        self.0.unlabel_cgroup(cgroup).map_err(|error| error.to_string())
+    }
+}
+
+impl<P: Probes> Agent<P> {
+    /// Looks at a cgroup and what is below it. `fresh`: it was made while the agent watched.
+    pub(super) fn look(&mut self, path: &str, fresh: bool) {
+        let now = boot_now();
+        let watch = &mut self.watch;
+        let mut failed = None;
+        let changes = self.discovery.scan(
+            path,
+            &self.tree,
+            &mut ProbeLabels(&mut self.probes),
+            &mut self.pipeline.workers,
+            now,
+            &mut |folder| {
+                if let Err(error) = watch.add(folder) {
+                    failed.get_or_insert((folder.to_owned(), error));
+                }
+            },
+        );
+        if let Some((folder, error)) = failed {
+            self.unwatched(&folder, &format!("new cgroups in it are found by the rescan only: {error}"));
+        }
+        for change in changes {
+            match change {
+                Change::Found { label } => self.found(label, fresh),
+                Change::Gone { label } => {
+                    if let Some(worker) = self.pipeline.workers.get(label) {
+                        tracing::info!(worker = %worker.name, cgroup = %worker.path, "worker gone");
+                    }
+                }
+                Change::Unwatched { path, reason } => self.unwatched(&path, &reason),
+            }
+        }
+    }
+
+    fn found(&mut self, label: u32, fresh: bool) {
+        let Some(worker) = self.pipeline.workers.get(label) else { return };
+        let path = worker.path.to_string();
+        let mut pids = Vec::new();
+        self.processes_below(&path, &mut pids);
+        let states = self.pipeline.worker_found(label, &pids, fresh, boot_now());
+        for (pid, state) in states {
+            // `false`: a probe met it meanwhile; what the probe saw is better.
+            if let Err(error) = self.probes.put_process(pid, &state) {
+                tracing::warn!(pid, %error, "process not entered into the kernel's map; its first event enters it");
+            }
+        }
+    }
+
+    fn processes_below(&self, path: &str, pids: &mut Vec<u32>) {
+        match self.tree.processes(path) {
+            Ok(found) => pids.extend(found),
+            Err(error) => tracing::debug!(cgroup = path, %error, "processes not listed"),
+        }
+        for child in self.tree.children(path).unwrap_or_default() {
+            self.processes_below(&format!("{path}/{child}"), pids);
+        }
+    }
+
+    /// Cgroups were made or removed.
+    pub(super) fn cgroups_changed(&mut self) {
+        match self.watch.changed() {
+            Ok(changed) => {
+                for path in changed {
+                    self.look(&path, true);
+                }
+            }
+            Err(error) => self.unwatched("/", &format!("cgroup changes cannot be read: {error}")),
+        }
+    }
+
+    /// Looks at everything: what the watch may have missed, and workers whose time is over.
+    pub(super) fn rescan(&mut self) {
+        self.look("/", true);
+        let now = boot_now();
+        for label in self.pipeline.workers.expire(now) {
+            self.pipeline.worker_forgotten(label);
+            self.discovery.release(label, now);
+        }
+    }
+
+    fn unwatched(&mut self, path: &str, reason: &str) {
+        tracing::warn!(cgroup = path, reason, "cgroup not watched");
+        let now = boot_now();
+        self.pipeline.note_gap(GapReport {
+            reason: "unwatched",
+            from: now,
+            to: now,
+            lost: None,
+            detail: format!("{path}: {reason}"),
+            ..GapReport::default()
+        });
+    }
+}

@@ -1,0 +1,146 @@
+//! What has to be done each second: the law, losses, budgets, clocks, sinks.
+
+use std::collections::HashMap;
+
+use super::{Agent, SECOND};
+use crate::detect::{GapReport, WallClock, boot_now};
+use crate::event::{BootNs, Lane};
+use crate::kernel::{Counters, Probes};
+
+/// A look at the whole hierarchy, for what the watch may have missed. Seconds.
+const RESCAN_EVERY: u64 = 30;
+
+/// What was said already, so that only the difference is said next.
+#[derive(Default)]
+pub(super) struct Duties {
+    last: BootNs,
+    turns: u64,
+    refused: HashMap<(u32, Lane), u64>,
+    errors: HashMap<(u32, i32), u64>,
+    missed: HashMap<u32, u64>,
+    evicted: u64,
+}
+
+impl<P: Probes> Agent<P> {
+    /// The duties, if a second has passed.
+    pub(super) fn second(&mut self) {
+        if boot_now().saturating_sub(self.duties.last) >= SECOND {
+            self.second_now();
+        }
+    }
+
+    /// The duties.
+    pub(super) fn second_now(&mut self) {
+        let now = boot_now();
+        self.duties.last = now;
+        self.duties.turns += 1;
+        self.pipeline.detector.envelope.clock = WallClock::now();
+        self.check_law(now);
+        for gap in self.probes.gaps() {
+            self.pipeline.note_gap(GapReport {
+                reason: "lost",
+                lane: Some(gap.lane),
+                cpu: Some(gap.cpu),
+                from: if gap.from == 0 { gap.to } else { gap.from },
+                to: gap.to,
+                lost: Some(gap.count),
+                detail: "make the ring larger (`kernel.priority_ring`, `kernel.lifecycle_ring`) or give the agent more CPU"
+                    .to_owned(),
+                ..GapReport::default()
+            });
+        }
+        match self.probes.counters() {
+            Ok(counters) => self.compare(&counters, now),
+            Err(error) => tracing::warn!(%error, "counters not read"),
+        }
+        let evicted = self.pipeline.processes().counts().evicted;
+        let more = evicted - self.duties.evicted;
+        if more > 0 {
+            self.duties.evicted = evicted;
+            self.pipeline.note_gap(GapReport {
+                reason: "history dropped, the process table is full",
+                from: now,
+                to: now,
+                lost: Some(more),
+                detail: "raise `kernel.max_processes`".to_owned(),
+                ..GapReport::default()
+            });
+        }
+        self.pipeline.tick(now);
+        if self.duties.turns.is_multiple_of(RESCAN_EVERY) {
+            self.rescan();
+        }
+        self.sinks.tick();
+    }
+
+    fn check_law(&mut self, now: BootNs) {
+        let report = match self.probes.check_law() {
+            Ok(report) => report,
+            Err(error) => return tracing::warn!(%error, "the law was not checked"),
+        };
+        if report.holds() {
+            return;
+        }
+        let places: Vec<String> = report.breaches.iter().map(ToString::to_string).collect();
+        tracing::error!(places = places.join("; "), "the probes' counters do not add up");
+        self.pipeline.note_gap(GapReport {
+            reason: "law-broken",
+            from: now.saturating_sub(SECOND),
+            to: now,
+            lost: None,
+            detail: places.join("; "),
+            ..GapReport::default()
+        });
+    }
+
+    /// Notes what the counters say was missed since the last look.
+    fn compare(&mut self, counters: &Counters, now: BootNs) {
+        for refusal in &counters.refusals {
+            let before =
+                self.duties.refused.insert((refusal.label, refusal.lane), refusal.count).unwrap_or(0);
+            let more = refusal.count.saturating_sub(before);
+            if more > 0 {
+                self.pipeline.note_gap(GapReport {
+                    reason: "throttled",
+                    lane: Some(refusal.lane),
+                    from: if before == 0 { refusal.first } else { now.saturating_sub(SECOND) },
+                    to: refusal.last,
+                    lost: Some(more),
+                    label: Some(refusal.label),
+                    detail: "this worker sends more than its budget (`kernel.priority_rate`, `kernel.lifecycle_rate`); \
+                             its events beyond it were counted, not looked at"
+                        .to_owned(),
+                    ..GapReport::default()
+                });
+            }
+        }
+        for error in &counters.errors {
+            let before = self.duties.errors.insert((error.place, error.errno), error.count).unwrap_or(0);
+            let more = error.count.saturating_sub(before);
+            if more > 0 {
+                tracing::warn!(
+                    place = error.place,
+                    errno = error.errno,
+                    count = more,
+                    "a probe's helper failed"
+                );
+            }
+        }
+        for program in &counters.programs {
+            let Some(missed) = program.missed else { continue };
+            let before = self.duties.missed.insert(program.number, missed).unwrap_or(0);
+            let more = missed.saturating_sub(before);
+            if more > 0 {
+                self.pipeline.note_gap(GapReport {
+                    reason: "runs of a probe skipped by the kernel",
+                    signal: program.signal,
+                    from: now.saturating_sub(SECOND),
+                    to: now,
+                    lost: Some(more),
+                    detail: format!("{} was active on that CPU already", program.name),
+                    ..GapReport::default()
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The agent at work: probes, pipeline and sinks on one thread, driven by epoll.
+//!
+//! [`Agent`] holds them and does one [`Agent::turn`] at a time: rings first, then what else became readable, then the
+//! duties of the second (`duties`). `discover` follows the cgroup hierarchy, `reload` the rule files, `signals` what people send;
+//! [`run`] turns until a signal ends it and gives back a [`Summary`]. Nothing that happens while it runs ends the agent: what
+//! fails is said, and the rest goes on.
+
+mod discover;
+mod duties;
+mod options;
+mod reload;
+mod signals;
+mod summary;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use crate::config::Config;
+use crate::detect::{Envelope, HostFacts, WallClock, boot_now};
+use crate::event::BootNs;
+use crate::kernel::{KernelError, Probes};
+use crate::pipeline::{Effect, Pipeline};
+use crate::process::SystemProc;
+use crate::profile::RuleSet;
+use crate::sink::Sinks;
+use crate::worker::{CgroupWatch, Discovery, MountedTree, PatternError, SystemRoots};
+
+pub use options::sensor_options;
+pub use reload::{Load, RuleFiles};
+pub use signals::{Signals, Wish};
+pub use summary::Summary;
+
+/// Why the agent could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A `workers` pattern means nothing.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
+    /// The kernel side failed.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// A system call failed.
+    #[error("cannot {action}: {source}")]
+    Os {
+        /// What was attempted.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// A lifecycle record may still be on its way into the ring this long after its clock was read: its CPU was preempted.
+const IN_FLIGHT: BootNs = 2_000_000;
+/// How long the rings are left alone while nothing wakes the agent (forks and exits do not).
+const QUIET_TURN: Duration = Duration::from_millis(50);
+/// The same right after something happened.
+const BUSY_TURN: Duration = Duration::from_millis(5);
+/// How long a turn is a busy one after the last record, ns.
+const BUSY_FOR: BootNs = 100_000_000;
+const SECOND: BootNs = 1_000_000_000;
+
+/// The running agent.
+pub struct Agent<P: Probes> {
+    probes: P,
+    pipeline: Pipeline,
+    discovery: Discovery,
+    watch: CgroupWatch,
+    tree: MountedTree,
+    sinks: Sinks,
+    rules: RuleFiles,
+    signals: Option<Signals>,
+    epoll: Epoll,
+    duties: duties::Duties,
+    last_record: BootNs,
+}
+
+/// What epoll tells.
+const RINGS: u64 = 0;
+const CGROUPS: u64 = 1;
+const RULES: u64 = 2;
+const SIGNALS: u64 = 3;
+
+impl<P: Probes> Agent<P> {
+    /// An agent on attached probes, with the rules in force: labels the workers, scans their processes, sets the filter.
+    ///
+    /// `cgroup_root` is the mount point of the cgroup2 hierarchy, `max_labels` the greatest label id the probes have room for.
+    pub fn new(
+        probes: P,
+        config: &Config,
+        rules: Arc<RuleSet>,
+        files: RuleFiles,
+        sinks: Sinks,
+        cgroup_root: &std::path::Path,
+        max_labels: u32,
+    ) -> Result<Self, RunError> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(os("create an epoll"))?;
+        let watch = CgroupWatch::new(cgroup_root).map_err(io_error("watch the cgroup hierarchy"))?;
+        let readable = |number| EpollEvent::new(EpollFlags::EPOLLIN, number);
+        epoll.add(probes.epoll_fd(), readable(RINGS)).map_err(os("watch the ring buffers"))?;
+        epoll.add(watch.fd(), readable(CGROUPS)).map_err(os("watch the cgroup hierarchy"))?;
+        if let Some(fd) = files.fd() {
+            epoll.add(fd, readable(RULES)).map_err(os("watch the rule files"))?;
+        }
+        let envelope = Envelope {
+            host: HostFacts::read(),
+            cluster: config.cluster.clone(),
+            environment: config.environment.clone(),
+            labels: config.labels.clone(),
+            rules: rules.digest().to_owned(),
+            clock: WallClock::now(),
+        };
+        let processes = usize::try_from(config.kernel.max_processes).unwrap_or(usize::MAX);
+        let pipeline = Pipeline::new(rules, envelope, processes, Box::new(SystemProc), Box::new(SystemRoots));
+        let mut agent = Self {
+            probes,
+            pipeline,
+            discovery: Discovery::new(discover::patterns(config)?, max_labels),
+            watch,
+            tree: MountedTree::new(cgroup_root),
+            sinks,
+            rules: files,
+            signals: None,
+            epoll,
+            duties: duties::Duties::default(),
+            last_record: 0,
+        };
+        // The filter before the labels: the first open of a worker is already held against it.
+        agent.set_filter()?;
+        agent.look("/", false);
+        agent.apply_effects();
+        agent.deliver();
+        Ok(agent)
+    }
+
+    /// From now on SIGTERM and SIGINT end [`run`], SIGHUP loads the rules again and reopens files.
+    pub fn catch_signals(&mut self) -> Result<(), RunError> {
+        let signals = Signals::catch().map_err(io_error("catch signals"))?;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS);
+        self.epoll.add(signals.fd(), event).map_err(os("watch for signals"))?;
+        self.signals = Some(signals);
+        Ok(())
+    }
+
+    /// The probes.
+    pub fn probes(&self) -> &P {
+        &self.probes
+    }
+
+    /// The pipeline: workers, processes, counts.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Waits until something happens, at most `most`, and does what is to be done. `true`: a signal asks for the end.
+    pub fn turn(&mut self, most: Duration) -> Result<bool, RunError> {
+        let mut ready = [EpollEvent::empty(); 4];
+        let timeout = EpollTimeout::try_from(self.patience(most)).unwrap_or(EpollTimeout::ZERO);
+        let count = match self.epoll.wait(&mut ready, timeout) {
+            Ok(count) => count,
+            Err(nix::errno::Errno::EINTR) => 0,
+            Err(errno) => return Err(os("wait for events")(errno)),
+        };
+        let is_ready = |number| ready.iter().take(count).any(|event| event.data() == number);
+        // A new worker's label first: its records may be in the ring already.
+        if is_ready(CGROUPS) {
+            self.cgroups_changed();
+        }
+        self.read_rings()?;
+        if is_ready(RULES) && self.rules.changed() {
+            self.reload("a rule file changed");
+        }
+        let mut end = false;
+        if is_ready(SIGNALS) {
+            for wish in self.signals.as_mut().map(Signals::read).unwrap_or_default() {
+                match wish {
+                    Wish::End => end = true,
+                    Wish::Reload => {
+                        self.sinks.reopen();
+                        self.reload("SIGHUP");
+                    }
+                }
+            }
+        }
+        self.second();
+        self.apply_effects();
+        self.deliver();
+        Ok(end)
+    }
+
+    /// The end: reads what is left, says what was held or counted, and sums up.
+    pub fn finish(mut self) -> Result<Summary, RunError> {
+        self.read_rings()?;
+        self.second_now();
+        self.pipeline.finish(boot_now());
+        self.deliver();
+        self.sinks.tick();
+        let counters = self.probes.counters()?;
+        Ok(Summary::new(&counters, self.pipeline.counts(), self.sinks.stats()))
+    }
+
+    fn read_rings(&mut self) -> Result<(), RunError> {
+        let before = boot_now();
+        let pipeline = &mut self.pipeline;
+        let polled = self.probes.poll(Duration::ZERO, &mut |record| pipeline.handle(record, before))?;
+        if polled.records > 0 {
+            self.last_record = before;
+        }
+        let read_until = polled.drained.then(|| before.saturating_sub(IN_FLIGHT));
+        self.pipeline.turn_over(read_until, boot_now());
+        Ok(())
+    }
+
+    fn patience(&self, most: Duration) -> Duration {
+        let now = boot_now();
+        let busy = now.saturating_sub(self.last_record) < BUSY_FOR || self.pipeline.deadline().is_some();
+        most.min(if busy { BUSY_TURN } else { QUIET_TURN })
+    }
+
+    fn apply_effects(&mut self) {
+        for effect in self.pipeline.take_effects() {
+            match effect {
+                Effect::MarkAuthor { pid, exec_id, root } => {
+                    // `false`: it has executed something else or is gone; its lineage is in the table all the same.
+                    if let Err(error) = self.probes.mark_author(pid, exec_id, root) {
+                        tracing::warn!(pid, %error, "author root not marked in the kernel");
+                    }
+                }
+                Effect::Filter => {
+                    if let Err(error) = self.set_filter() {
+                        self.say_filter_failed(&error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn set_filter(&mut self) -> Result<(), RunError> {
+        self.probes.set_filter(&self.pipeline.kernel_filter())?;
+        let names: Vec<String> =
+            self.pipeline.rules().env_names().iter().map(|name| name.to_string()).collect();
+        self.probes.set_env_names(&names)?;
+        Ok(())
+    }
+
+    fn deliver(&mut self) {
+        while let Some(alert) = self.pipeline.next_alert() {
+            self.sinks.deliver(alert);
+        }
+    }
+}
+
+/// Turns until a signal ends it.
+pub fn run<P: Probes>(mut agent: Agent<P>) -> Result<Summary, RunError> {
+    agent.catch_signals()?;
+    while !agent.turn(Duration::from_secs(1))? {}
+    agent.finish()
+}
+
+fn os(action: &'static str) -> impl Fn(nix::errno::Errno) -> RunError {
+    move |errno| RunError::Os { action, source: errno.into() }
+}
+
+fn io_error(action: &'static str) -> impl Fn(io::Error) -> RunError {
+    move |source| RunError::Os { action, source }
+}

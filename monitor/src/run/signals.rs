@@ -1,0 +1,59 @@
+//! What people tell the agent by signal.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// SIGTERM, SIGINT: end cleanly.
+    End,
+    /// SIGHUP: load the rules again, reopen files.
+    Reload,
+}
+
+/// The signals, as something readable. While it lives they do not end or interrupt the process.
+pub struct Signals {
+    fd: SignalFd,
+    mask: SigSet,
+}
+
+impl Signals {
+    /// Catches SIGTERM, SIGINT and SIGHUP. To be called before any thread is started.
+    pub fn catch() -> io::Result<Self> {
+        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        mask.thread_block()?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { fd, mask })
+    }
+
+    /// Readable when a signal came.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// What was asked for since the last call.
+    pub fn read(&mut self) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        while let Ok(Some(signal)) = self.fd.read_signal() {
+            let wish = if signal.ssi_signo == Signal::SIGHUP as u32 { Wish::Reload } else { Wish::End };
+            if !wishes.contains(&wish) {
+                wishes.push(wish);
+            }
+        }
+        wishes
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // One that still waits would end the process now, in the middle of its clean end.
+        self.read();
+        if let Err(errno) = self.mask.thread_unblock() {
+            tracing::debug!(%errno, "signals stay blocked");
+        }
+    }
+}
