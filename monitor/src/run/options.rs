@@ -31,7 +31,7 @@ pub fn sensor_options(config: &Config, rules: &RuleSet) -> Result<SensorOptions,
             burst_seconds: kernel.burst.0.as_secs().max(1),
         },
         env_names: rules.env_names().iter().map(|name| name.to_string()).collect(),
-        ..defaults
+        canary_timeout: defaults.canary_timeout,
     })
 }
 
