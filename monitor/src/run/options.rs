@@ -15,7 +15,6 @@ pub fn sensor_options(config: &Config, rules: &RuleSet) -> Result<SensorOptions,
         }
     };
     let bytes = |size: crate::config::Bytes| u32::try_from(size.0).unwrap_or(u32::MAX);
-    let defaults = SensorOptions::default();
     Ok(SensorOptions {
         hooks: hooks.parse()?,
         sizes: MapSizes {
@@ -23,7 +22,7 @@ pub fn sensor_options(config: &Config, rules: &RuleSet) -> Result<SensorOptions,
             lifecycle_ring: bytes(kernel.lifecycle_ring),
             cgroups: kernel.max_cgroups,
             processes: kernel.max_processes,
-            ..defaults.sizes
+            ..MapSizes::default()
         },
         rates: Rates {
             priority: kernel.priority_rate.into(),
@@ -31,7 +30,6 @@ pub fn sensor_options(config: &Config, rules: &RuleSet) -> Result<SensorOptions,
             burst_seconds: kernel.burst.0.as_secs().max(1),
         },
         env_names: rules.env_names().iter().map(|name| name.to_string()).collect(),
-        canary_timeout: defaults.canary_timeout,
     })
 }
 
