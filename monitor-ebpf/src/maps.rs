@@ -8,8 +8,8 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHas
 use monitor_common::filter::{NAME_MAX, PREFIX_MAX};
 use monitor_common::hook::{LANES, SIGNALS};
 use monitor_common::map::{
-    Bucket, BucketKey, ConnectCall, ErrorKey, FilterValue, InodeKey, Label, LaneTally, PROGRAMS_MAX, ProcState, Settings,
-    Tally,
+    Bucket, BucketKey, ConnectCall, ErrorKey, FilterValue, InodeKey, Label, LaneTally, PROGRAMS_MAX,
+    ProcState, Settings, Tally,
 };
 use monitor_common::record::{ENV_NAME_MAX, Header};
 

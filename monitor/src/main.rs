@@ -1,1 +1,5 @@
-fn main() {}
+//! The `sandwatch` program: everything is in the library's `cli` room.
+
+fn main() -> std::process::ExitCode {
+    monitor::cli::main()
+}

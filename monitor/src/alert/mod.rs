@@ -11,10 +11,12 @@ pub mod json;
 mod model;
 mod parts;
 pub mod redact;
+mod schema;
 
 pub use bound::{MAX_ALERT, SafeAlert};
 pub use model::*;
 pub use parts::*;
+pub use schema::schema;
 
 #[cfg(test)]
 pub(crate) mod fixture;

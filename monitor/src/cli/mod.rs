@@ -1,1 +1,52 @@
-//! Room `cli`.
+//! The command line: what users type, what they read, and how the program ends.
+//!
+//! One file per command; `exit` has the exit codes, `rules_from` finds the rule files. Commands print their answer to
+//! standard output and everything else to standard error.
+
+mod args;
+mod doctor;
+mod exit;
+mod explain;
+mod rules;
+mod rules_from;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use args::{Cli, Command};
+pub use exit::{CliError, Exit};
+pub use rules_from::{RulesFrom, load_rules};
+
+/// Reads the command line, does what it says and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Also `--help` and `--version`, which are no errors.
+        Err(message) => {
+            let code = if message.use_stderr() { Exit::Usage } else { Exit::Ok };
+            let _ = message.print();
+            return code.into();
+        }
+    };
+    match dispatch(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("sandwatch: {}", error.message());
+            error.exit().into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, CliError> {
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Explain(args) => explain::run(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests;

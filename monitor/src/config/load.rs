@@ -6,10 +6,9 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use monitor_common::hook::{Rung, Signal};
 use serde_saphyr::Error as YamlError;
 
-use super::types::{CONFIG_SCHEMA, Config, Hooks, SinkKind};
+use super::types::{CONFIG_SCHEMA, Config, SinkKind};
 
 /// Larger files are refused: a configuration is a page or two.
 const MAX_FILE: u64 = 1 << 20;
@@ -129,8 +128,8 @@ fn check(path: &Path, config: &Config) -> Result<(), ConfigError> {
             return refuse(format!("workers: {glob:?} is not a valid pattern: {}", error.kind()), "");
         }
     }
-    if let Err(what) = config.hooks.pins() {
-        return refuse(format!("hooks: {what}"), "");
+    if let Err(error) = config.hooks.choice() {
+        return refuse(error.to_string().replace("--hooks", "hooks"), "");
     }
     for (name, ring) in
         [("priority_ring", config.kernel.priority_ring), ("lifecycle_ring", config.kernel.lifecycle_ring)]
@@ -172,44 +171,6 @@ fn check_sinks(path: &Path, config: &Config) -> Result<(), ConfigError> {
         }
     }
     Ok(())
-}
-
-impl Hooks {
-    /// The pinned rung of each pinned signal, in signal order; empty for `auto`. A rung for all signals pins only those
-    /// whose ladder has it; the ladder says which those are.
-    pub fn pins(&self) -> Result<Vec<(Option<Signal>, Rung)>, String> {
-        match self {
-            Self::Auto => Ok(Vec::new()),
-            Self::Text(text) => {
-                text.split(',').map(str::trim).filter(|item| *item != "auto").map(pin).collect()
-            }
-            Self::PerSignal(map) => map
-                .iter()
-                .filter(|(_, rung)| *rung != "auto")
-                .map(|(s, r)| pin_of(s.trim(), r.trim()))
-                .collect(),
-        }
-    }
-}
-
-fn pin(item: &str) -> Result<(Option<Signal>, Rung), String> {
-    match item.split_once('=') {
-        Some((signal, rung)) => pin_of(signal.trim(), rung.trim()),
-        None => rung_of(item).map(|rung| (None, rung)),
-    }
-}
-
-fn pin_of(signal: &str, rung: &str) -> Result<(Option<Signal>, Rung), String> {
-    let found = Signal::ALL.iter().copied().find(|s| s.name() == signal);
-    let names = || Signal::ALL.iter().map(|s| s.name()).collect::<Vec<_>>();
-    let found = found.ok_or_else(|| format!("unknown signal {signal:?}; {}", suggest(signal, &names())))?;
-    rung_of(rung).map(|rung| (Some(found), rung))
-}
-
-fn rung_of(text: &str) -> Result<Rung, String> {
-    let names = || Rung::ALL.iter().map(|r| r.name()).collect::<Vec<_>>();
-    let found = Rung::ALL.iter().copied().find(|r| r.name() == text);
-    found.ok_or_else(|| format!("unknown rung {text:?}; {}", suggest(text, &names())))
 }
 
 fn from_yaml(path: &Path, error: &YamlError) -> ConfigError {

@@ -5,9 +5,11 @@
 //! only ever sees a [`Config`].
 
 mod load;
+mod schema;
 mod size;
 mod types;
 
 pub use load::{ConfigError, load, parse};
+pub use schema::schema;
 pub use size::{Bytes, Span};
 pub use types::*;

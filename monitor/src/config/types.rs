@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::size::{Bytes, Span};
 use crate::alert::{AlertKind, Tier};
+use crate::kernel::{HookChoice, KernelError, MapSizes, Rates, SensorOptions};
 
 /// The `schema` of a configuration file.
 pub const CONFIG_SCHEMA: &str = "sandwatch/config/v1";
@@ -110,12 +111,12 @@ impl Default for Kernel {
     fn default() -> Self {
         Self {
             priority_ring: Bytes(4 << 20),
-            lifecycle_ring: Bytes(8 << 20),
+            lifecycle_ring: Bytes(4 << 20),
             priority_rate: 20_000,
             lifecycle_rate: 20_000,
             burst: Span(std::time::Duration::from_secs(2)),
-            max_cgroups: 4096,
-            max_processes: 32_768,
+            max_cgroups: 16_384,
+            max_processes: 65_536,
         }
     }
 }
@@ -186,6 +187,53 @@ impl Default for Config {
             kernel: Kernel::default(),
             sinks: Vec::new(),
         }
+    }
+}
+
+impl Hooks {
+    /// What the sensor is asked for.
+    ///
+    /// # Errors
+    /// A word that is no signal or no rung, with those that are.
+    pub fn choice(&self) -> Result<HookChoice, KernelError> {
+        match self {
+            Self::Auto => Ok(HookChoice::default()),
+            Self::Text(text) => text.parse(),
+            Self::PerSignal(map) => {
+                let pairs: Vec<String> =
+                    map.iter().map(|(signal, rung)| format!("{signal}={rung}")).collect();
+                pairs.join(",").parse()
+            }
+        }
+    }
+}
+
+impl Config {
+    /// What the sensor is asked for; `env_names` are those that the rules ask for.
+    ///
+    /// # Errors
+    /// As [`Hooks::choice`].
+    pub fn sensor_options(&self, env_names: Vec<String>) -> Result<SensorOptions, KernelError> {
+        let kernel = &self.kernel;
+        // `check` bounds the rings at 1 GiB.
+        let ring = |bytes: Bytes| u32::try_from(bytes.0).unwrap_or(1 << 30);
+        Ok(SensorOptions {
+            hooks: self.hooks.choice()?,
+            sizes: MapSizes {
+                priority_ring: ring(kernel.priority_ring),
+                lifecycle_ring: ring(kernel.lifecycle_ring),
+                cgroups: kernel.max_cgroups,
+                processes: kernel.max_processes,
+                ..MapSizes::default()
+            },
+            rates: Rates {
+                priority: u64::from(kernel.priority_rate),
+                lifecycle: u64::from(kernel.lifecycle_rate),
+                burst_seconds: kernel.burst.0.as_secs().max(1),
+            },
+            env_names,
+            ..SensorOptions::default()
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 pub use filter::Filter;
 pub use lines::LineSink;
+pub(crate) use output::terminal_columns;
 pub use output::{FileOutput, Output, StdoutOutput};
 
 use crate::alert::{Alert, SafeAlert};

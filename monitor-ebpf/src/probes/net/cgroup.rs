@@ -21,7 +21,10 @@ fn v4(ctx: *mut bpf_sock_addr) -> Address {
     let mut addr = [0u8; 16];
     // SAFETY: the program's context; the verifier knows its layout. Volatile keeps the loads 32 bits wide.
     let (ip, port) = unsafe {
-        (core::ptr::read_volatile(&raw const (*ctx).user_ip4), core::ptr::read_volatile(&raw const (*ctx).user_port))
+        (
+            core::ptr::read_volatile(&raw const (*ctx).user_ip4),
+            core::ptr::read_volatile(&raw const (*ctx).user_port),
+        )
     };
     let ip = ip.to_ne_bytes();
     addr[0] = ip[0];

@@ -14,9 +14,7 @@ use monitor_common::socket::{MSG_FASTOPEN, SOCK_STREAM, SOCKADDR_LEN, parse_sock
 
 use super::{Target, report, sock_u16};
 use crate::count::{self, Fate};
-use crate::offsets::{
-    OFF_MSGHDR_FLAGS, OFF_MSGHDR_NAME, OFF_MSGHDR_NAMELEN, OFF_SOCK_TYPE, OFF_SOCKET_SK,
-};
+use crate::offsets::{OFF_MSGHDR_FLAGS, OFF_MSGHDR_NAME, OFF_MSGHDR_NAMELEN, OFF_SOCK_TYPE, OFF_SOCKET_SK};
 use crate::read;
 use crate::subject::{self, Subject};
 

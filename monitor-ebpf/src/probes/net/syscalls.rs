@@ -21,7 +21,8 @@ use crate::count::{self, Fate};
 use crate::maps::CONNECT_CALLS;
 use crate::offsets::{
     OFF_FDT_FD, OFF_FDT_MAX, OFF_FILE_INODE, OFF_FILE_PRIVATE, OFF_FILES_FDT, OFF_INODE_MODE, OFF_SOCK_DADDR,
-    OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_TYPE, OFF_SOCK_V6_DADDR, OFF_SOCKET_SK, OFF_TASK_FILES, present,
+    OFF_SOCK_DPORT, OFF_SOCK_FAMILY, OFF_SOCK_TYPE, OFF_SOCK_V6_DADDR, OFF_SOCKET_SK, OFF_TASK_FILES,
+    present,
 };
 use crate::read;
 use crate::subject::{self, Subject};
@@ -102,7 +103,11 @@ fn user_address(address: u64) -> Result<Option<Address>, i32> {
 pub(in crate::probes) fn keep(ctx: &TracePointContext, program: u32, signal: Signal) {
     // Not counted as a run: the exit hook of the same call is.
     if let Some(subject) = subject::current(program, signal, Rung::Tracepoint) {
-        let call = ConnectCall { address: argument(ctx, 1), fd: argument(ctx, 0) as u32, len: argument(ctx, 2) as u32 };
+        let call = ConnectCall {
+            address: argument(ctx, 1),
+            fd: argument(ctx, 0) as u32,
+            len: argument(ctx, 2) as u32,
+        };
         let thread = (subject.pid as u64) << 32 | subject.tid as u64;
         // A full map shows at the exit: no call kept is a degraded record.
         let _ = CONNECT_CALLS.insert(&thread, &call, 0);

@@ -13,8 +13,8 @@ use monitor_common::record::{Slice, Unix, slice_flags, unix_flags};
 use crate::emit;
 use crate::exe;
 use crate::offsets::{
-    OFF_DENTRY_INODE, OFF_SOCK_TYPE, OFF_UNIX_ADDR, OFF_UNIX_ADDR_LEN, OFF_UNIX_ADDR_NAME, OFF_UNIX_PATH_DENTRY,
-    OFF_UNIX_PATH_MNT,
+    OFF_DENTRY_INODE, OFF_SOCK_TYPE, OFF_UNIX_ADDR, OFF_UNIX_ADDR_LEN, OFF_UNIX_ADDR_NAME,
+    OFF_UNIX_PATH_DENTRY, OFF_UNIX_PATH_MNT,
 };
 use crate::path::Path;
 use crate::read;
@@ -40,7 +40,8 @@ fn peer(subject: &Subject, other: u64, error: i32, flags: u32) {
         });
     };
     let dentry = read::field::<u64>(other, &OFF_UNIX_PATH_DENTRY).unwrap_or(0);
-    let (path, more) = if dentry == 0 { name(&mut record, other) } else { (file(&mut record, subject, other, dentry), 0) };
+    let (path, more) =
+        if dentry == 0 { name(&mut record, other) } else { (file(&mut record, subject, other, dentry), 0) };
     // SAFETY: the fixed part of a claimed slot.
     unsafe {
         let fixed = record.fixed();
@@ -104,7 +105,14 @@ fn named(subject: &Subject, address: u64, len: u64, error: i32) {
         let len = read::bounded(len.saturating_sub(SUN_PATH + 1), SUN_PATH_MAX);
         (record.user(address.wrapping_add(SUN_PATH + 1), len, slice_flags::USER_MEMORY), unix_flags::ABSTRACT)
     } else {
-        (record.user_str(address.wrapping_add(SUN_PATH), SUN_PATH_MAX as u32 + 1, slice_flags::USER_MEMORY), unix_flags::SUN_PATH)
+        (
+            record.user_str(
+                address.wrapping_add(SUN_PATH),
+                SUN_PATH_MAX as u32 + 1,
+                slice_flags::USER_MEMORY,
+            ),
+            unix_flags::SUN_PATH,
+        )
     };
     // SAFETY: the fixed part of a claimed slot.
     unsafe {

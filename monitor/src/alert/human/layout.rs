@@ -99,6 +99,7 @@ impl<'a> Page<'a> {
 
     /// `mark text` below a section.
     pub(super) fn item(&mut self, mark: &str, text: &str) {
+        let mark = &*escape::for_terminal(mark);
         let indent = 4 + if mark.is_empty() { 2 } else { mark.chars().count() + 1 };
         let lead = if mark.is_empty() { " ".repeat(indent) } else { format!("    {mark} ") };
         self.hang(&lead, text, indent);
@@ -121,7 +122,7 @@ impl<'a> Page<'a> {
 }
 
 /// Breaks at blanks; a word longer than a line is broken where it must be. At least one line.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = String::new();
     let mut used = 0;

@@ -7,6 +7,7 @@ mod layout;
 
 use layout::Page;
 pub use layout::Style;
+pub(crate) use layout::wrap;
 
 use super::{Alert, AlertKind, Attributed, ChainLink, ProcessInfo, SafeAlert, Severity, State, escape};
 

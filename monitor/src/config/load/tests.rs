@@ -1,6 +1,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
+use monitor_common::hook::{Rung, Signal};
 use proptest::prelude::*;
 
 use super::*;
@@ -37,8 +38,8 @@ fn a_whole_file_is_understood() {
     assert_eq!(config.workers.watch.len(), 2);
     assert_eq!(config.workers.assign[0].name.as_deref(), Some("lab-n8n"));
     assert_eq!(config.kernel.priority_ring, Bytes(8 << 20));
-    assert_eq!(config.kernel.lifecycle_ring, Bytes(8 << 20));
-    assert_eq!(config.hooks.pins().unwrap(), vec![]);
+    assert_eq!(config.kernel.lifecycle_ring, Bytes(4 << 20));
+    assert!(config.hooks.choice().unwrap().is_auto());
     assert_eq!(config.sinks[0].min_tier, Tier::Boundary);
     assert_eq!(config.sinks[0].kinds, vec![AlertKind::Incident, AlertKind::Gap]);
     assert_eq!(config.sinks[1].format, SinkFormat::Auto);
@@ -106,16 +107,18 @@ fn a_relative_cgroup_path_is_refused() {
 fn hooks_name_a_rung_for_all_or_per_signal() {
     let pins = |hooks: &str| {
         let text = format!("schema: sandwatch/config/v1\nhooks: {hooks}\n");
-        parse(Path::new("x"), &text).unwrap().hooks.pins().unwrap()
+        let choice = parse(Path::new("x"), &text).unwrap().hooks.choice().unwrap();
+        (choice.pinned(Signal::Open), choice.pinned(Signal::Connect))
     };
-    assert_eq!(pins("tracepoint"), vec![(None, Rung::Tracepoint)]);
-    let both = vec![(Some(Signal::Connect), Rung::Cgroup), (Some(Signal::Open), Rung::Lsm)];
+    assert_eq!(pins("tracepoint"), (Some((Rung::Tracepoint, false)), Some((Rung::Tracepoint, false))));
+    let both = (Some((Rung::Lsm, true)), Some((Rung::Cgroup, true)));
     assert_eq!(pins("{ open: lsm, connect: cgroup }"), both);
     assert_eq!(pins("\"connect=cgroup, open=lsm\""), both);
     let message = refused("schema: sandwatch/config/v1\nhooks: { opne: lsm }\n");
-    assert!(message.contains("did you mean \"open\"?"), "{message}");
-    let message = refused("schema: sandwatch/config/v1\nhooks: kprob\n");
-    assert!(message.contains("did you mean \"kprobe\"?"), "{message}");
+    assert!(
+        message.contains("`opne` is no signal") && message.starts_with("sandwatch.yaml: hooks: "),
+        "{message}"
+    );
 }
 
 #[test]

@@ -1,0 +1,117 @@
+//! The arguments of every command.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Watches workflow workers from the kernel and raises escape alerts.
+#[derive(Debug, Parser)]
+#[command(name = "sandwatch", version, about, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 the thing asked about is not so, 2 usage or configuration error, \
+                        3 cannot run on this host."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: watch the configured workers and raise alerts until SIGTERM
+    Run(RunArgs),
+    /// Say what this host lets the agent see, through which hooks, and what it cannot see (exit 0 all, 1 part, 2 nothing)
+    Doctor(DoctorArgs),
+    /// Check, test and explain rule files
+    Rules(RulesArgs),
+    /// Say why an alert was raised and what to do about it
+    Explain(ExplainArgs),
+}
+
+/// Where configuration and rules are.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilesArgs {
+    /// Configuration file [default: /etc/sandwatch/sandwatch.yaml if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Rule directory, in place of those of the configuration; may be given several times, later ones win
+    #[arg(long, value_name = "DIR")]
+    pub rules: Vec<PathBuf>,
+}
+
+/// `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub(super) files: FilesArgs,
+    /// Write alerts as JSON lines to this file, or to standard output with `-`, in place of the configured sinks
+    #[arg(long, value_name = "-|FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) hooks: HooksArgs,
+}
+
+/// `--hooks`.
+#[derive(Clone, Debug, Default, Args)]
+pub struct HooksArgs {
+    /// Pin the hooks: `auto`, a rung for all signals (lsm, fentry, kprobe, cgroup, tracepoint, …) or `open=lsm,connect=cgroup`
+    #[arg(long, value_name = "RUNGS")]
+    pub hooks: Option<String>,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub(super) files: FilesArgs,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// With every program: its load time and instructions
+    #[arg(long)]
+    pub programs: bool,
+    #[command(flatten)]
+    pub(super) hooks: HooksArgs,
+}
+
+/// `rules`.
+#[derive(Clone, Debug, Args)]
+pub struct RulesArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: RulesCommand,
+}
+
+/// The commands about rule files.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RulesCommand {
+    /// Print a JSON Schema
+    Schema {
+        /// Of what
+        #[arg(value_enum)]
+        of: SchemaOf,
+    },
+}
+
+/// What a JSON Schema is printed of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum SchemaOf {
+    /// The alert
+    Alert,
+    /// The configuration file
+    Config,
+}
+
+/// `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// A file with the alert as JSON, `-` for standard input, or the id of an alert or incident (8 characters are enough)
+    pub alert: String,
+    /// File of JSON lines that an id is looked up in [default: the file sinks of the configuration]
+    #[arg(long = "in", value_name = "FILE")]
+    pub within: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) files: FilesArgs,
+}

@@ -1,0 +1,116 @@
+//! `sandwatch explain`: an alert again, with its reasons.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::args::{ExplainArgs, HooksArgs};
+use super::run::configuration;
+use super::{CliError, Exit};
+use crate::alert::{Alert, SafeAlert, human};
+use crate::config::SinkKind;
+
+/// An id is looked up by at least this much of it.
+const SHORTEST_ID: usize = 8;
+
+pub(super) fn run(args: &ExplainArgs) -> Result<Exit, CliError> {
+    let alert = find(args)?;
+    println!("{}", explained(alert, &human::Style::detect(None)));
+    Ok(Exit::Ok)
+}
+
+/// The alert as people read it, with what only an explanation has room for.
+pub(super) fn explained(alert: Alert, style: &human::Style) -> String {
+    let safe = SafeAlert::new(alert);
+    let mut text = human::text(&safe, style);
+    if !safe.refs.is_empty() {
+        let refs: Vec<String> =
+            safe.refs.iter().map(|(name, ids)| format!("{name} {}", ids.join(" "))).collect();
+        text.push_str(&format!("\n\nDescribed in: {}", refs.join("; ")));
+    }
+    match &safe.allow_with {
+        Some(yaml) => text.push_str(&format!(
+            "\n\nIf this is normal for this worker, this in a file of your rules directory would allow it \
+             (fill in owner, reason and expiry):\n\n{yaml}"
+        )),
+        None => text.push_str(
+            "\n\nThere is no line that would allow it: only deviations from a profile can be allowed that way. A detection \
+             is silenced by an allow item of the profile that names it in `permits`.",
+        ),
+    }
+    text
+}
+
+fn find(args: &ExplainArgs) -> Result<Alert, CliError> {
+    if args.alert == "-" {
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(|error| CliError::usage(format!("standard input: {error}")))?;
+        return last_alert("standard input", &text);
+    }
+    let path = Path::new(&args.alert);
+    if path.is_file() {
+        return last_alert(&args.alert, &read(path)?);
+    }
+    if args.alert.len() < SHORTEST_ID {
+        return Err(CliError::usage(format!(
+            "{:?} is neither a file nor an id; give at least {SHORTEST_ID} characters of an id",
+            args.alert
+        )));
+    }
+    let files = match &args.within {
+        Some(file) => vec![file.clone()],
+        None => sink_files(args)?,
+    };
+    for file in &files {
+        let text = read(file)?;
+        if let Some(alert) = text.lines().rev().filter_map(parse).find(|alert| names(alert, &args.alert)) {
+            return Ok(alert);
+        }
+    }
+    let places: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    Err(CliError::no(format!(
+        "no alert or incident {:?} in {}; name the file with --in",
+        args.alert,
+        places.join(", ")
+    )))
+}
+
+fn names(alert: &Alert, id: &str) -> bool {
+    alert.id.starts_with(id) || alert.incident.as_ref().is_some_and(|incident| incident.id.starts_with(id))
+}
+
+fn sink_files(args: &ExplainArgs) -> Result<Vec<PathBuf>, CliError> {
+    let config = configuration(&args.files, &HooksArgs::default())?;
+    let files: Vec<PathBuf> = config
+        .sinks
+        .into_iter()
+        .filter(|sink| sink.kind == SinkKind::File)
+        .filter_map(|sink| sink.path)
+        .collect();
+    if files.is_empty() {
+        let what = "the configuration has no sink of type file to look an id up in; name a file with --in";
+        return Err(CliError::usage(what.into()));
+    }
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(path).map_err(|error| CliError::usage(format!("{}: {error}", path.display())))
+}
+
+/// The newest alert of a text: one object over several lines, or JSON lines.
+fn last_alert(place: &str, text: &str) -> Result<Alert, CliError> {
+    if let Some(alert) = parse(text) {
+        return Ok(alert);
+    }
+    text.lines().rev().find_map(parse).ok_or_else(|| {
+        let why =
+            serde_json::from_str::<Alert>(text).err().map_or(String::new(), |error| format!(": {error}"));
+        CliError::usage(format!("{place} holds no alert of schema {}{why}", crate::alert::ALERT_SCHEMA))
+    })
+}
+
+fn parse(text: &str) -> Option<Alert> {
+    serde_json::from_str(text).ok()
+}

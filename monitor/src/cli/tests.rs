@@ -1,0 +1,77 @@
+use clap::{CommandFactory, Parser};
+
+use super::*;
+use crate::alert::fixture;
+
+#[test]
+fn the_arguments_are_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn an_unknown_command_is_a_usage_error() {
+    assert!(Cli::try_parse_from(["sandwatch", "rnu"]).unwrap_err().use_stderr());
+}
+
+#[test]
+fn run_without_workers_says_what_to_write() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("c.yaml");
+    std::fs::write(&config, "schema: sandwatch/config/v1\n").unwrap();
+    let cli = Cli::try_parse_from(["sandwatch", "run", "--config", config.to_str().unwrap()]).unwrap();
+    let error = dispatch(cli).unwrap_err();
+    assert_eq!(error.exit(), Exit::Usage);
+    assert!(error.message().contains("workers: { watch:"), "{}", error.message());
+}
+
+#[test]
+fn a_wrong_rung_is_a_usage_error() {
+    let error = CliError::from("lsn".parse::<crate::kernel::HookChoice>().unwrap_err());
+    assert_eq!(error.exit(), Exit::Usage);
+}
+
+#[test]
+fn a_kernel_without_btf_cannot_run_sandwatch() {
+    let error = CliError::from(crate::kernel::KernelError::NoCgroup2);
+    assert_eq!(error.exit(), Exit::Host);
+}
+
+#[test]
+fn explain_finds_an_alert_by_the_start_of_its_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("alerts.jsonl");
+    let mut sinks = crate::sink::Sinks::open(&[crate::config::SinkConfig::file(file.clone())]).unwrap();
+    sinks.deliver(fixture::gap());
+    sinks.deliver(fixture::incident());
+    let explain = |id: &str| {
+        let cli = Cli::try_parse_from(["sandwatch", "explain", id, "--in", file.to_str().unwrap()]).unwrap();
+        dispatch(cli).map_err(|error| (error.exit(), error.message()))
+    };
+    assert_eq!(explain("8f3ac2d4"), Ok(Exit::Ok));
+    assert_eq!(explain(file.to_str().unwrap()), Ok(Exit::Ok));
+    assert_eq!(explain("ffffffff").unwrap_err().0, Exit::No);
+    assert_eq!(explain("8f").unwrap_err().0, Exit::Usage);
+}
+
+#[test]
+fn explain_says_that_a_detection_cannot_be_allowed_by_a_line() {
+    let text = super::explain::explained(fixture::incident(), &crate::alert::human::Style::PLAIN);
+    assert!(text.contains("names it in `permits`") && text.contains("owasp_nhi NHI8"), "{text}");
+}
+
+#[test]
+fn rules_come_from_the_command_line_then_the_configuration_then_the_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let configured = [dir.path().to_owned(), "/nonexistent".into()];
+    assert_eq!(RulesFrom::choose(&[], &configured), RulesFrom::Shipped, "an empty directory holds no rules");
+    std::fs::create_dir(dir.path().join("profiles")).unwrap();
+    std::fs::write(dir.path().join("profiles/a.yaml"), "").unwrap();
+    assert_eq!(RulesFrom::choose(&[], &configured), RulesFrom::Directories(vec![dir.path().to_owned()]));
+    let given = ["/given".into()];
+    assert_eq!(RulesFrom::choose(&given, &configured), RulesFrom::Directories(given.to_vec()));
+}
+
+#[test]
+fn the_rules_inside_the_program_load() {
+    load_rules(&RulesFrom::Shipped).unwrap();
+}
