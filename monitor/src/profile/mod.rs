@@ -11,6 +11,7 @@ mod actor;
 mod compile;
 pub mod doc;
 mod error;
+mod explain;
 mod finding;
 mod judge;
 mod model;
@@ -18,7 +19,10 @@ mod pattern;
 mod role;
 pub mod rule_test;
 mod ruleset;
+pub mod schema;
 mod select;
+#[cfg(test)]
+mod shipped;
 
 pub use actor::{Actor, Image, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust};
 pub use error::{RuleError, RuleErrors};

@@ -220,6 +220,8 @@ pub(super) struct ImagePattern {
     pub(super) program: Programs,
     pub(super) script: Globs,
     pub(super) argv: Option<ArgvPattern>,
+    /// The same in words.
+    pub(super) words: String,
 }
 
 impl ImagePattern {

@@ -151,6 +151,7 @@ impl Compiler {
             program: self.take(place, Programs::new(program.iter())),
             script: self.take(place, Globs::paths(script.iter())),
             argv: argv.and_then(|argv| self.take(place, ArgvPattern::new(argv).map(Some))),
+            words: words::image(program, script, argv),
         }
     }
 

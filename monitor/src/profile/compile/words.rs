@@ -50,19 +50,26 @@ fn words<T>(list: &OneOrMany<T>, word: impl Fn(&T) -> &'static str) -> String {
     either(&list.iter().map(word).collect::<Vec<_>>())
 }
 
-/// `sh -c 'python3 --version' becoming bootcheck within 120 s`
-pub(super) fn exec(item: &ExecAllow) -> String {
-    let program = either(&item.program.0);
-    let argv = item.argv.as_deref().map(|argv| {
+/// `node script **/bin/n8n`
+pub(super) fn image(
+    program: &OneOrMany<String>,
+    script: &OneOrMany<String>,
+    argv: Option<&[String]>,
+) -> String {
+    let program = either(&program.0);
+    let argv = argv.map(|argv| {
         let rest =
             if argv.first().is_some_and(|a| a == "*") && !program.is_empty() { &argv[1..] } else { argv };
         shell(rest)
     });
+    join([Some(program), (!script.is_empty()).then(|| format!("script {}", either(&script.0))), argv])
+}
+
+/// `sh -c 'python3 --version' becoming bootcheck within 120 s`
+pub(super) fn exec(item: &ExecAllow) -> String {
     join([
         item.any.then(|| "anything".to_owned()),
-        Some(program),
-        (!item.script.is_empty()).then(|| format!("script {}", either(&item.script.0))),
-        argv,
+        Some(image(&item.program, &item.script, item.argv.as_deref())),
         item.becomes.as_ref().map(|role| format!("becoming {}", role.value)),
         span(item.within),
     ])

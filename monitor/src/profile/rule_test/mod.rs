@@ -124,4 +124,4 @@ fn walk(folder: &Path, out: &mut Vec<PathBuf>) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
