@@ -10,13 +10,6 @@ fn folder() -> PathBuf {
 }
 
 #[test]
-fn every_shipped_rule_file_compiles_without_a_warning() {
-    let rules = RuleSet::load(&[folder()]).unwrap_or_else(|e| panic!("{e}"));
-    assert!(rules.warnings().is_empty(), "{}", rules.warnings().join("\n"));
-    assert!(rules.profile("n8n").is_some() && rules.profile("generic").is_some());
-}
-
-#[test]
 fn every_shipped_rule_test_passes() {
     let rules = RuleSet::load(&[folder()]).unwrap_or_else(|e| panic!("{e}"));
     let report = run_folders(&rules, &[folder()]).unwrap_or_else(|e| panic!("{e}"));

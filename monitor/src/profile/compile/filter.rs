@@ -219,10 +219,10 @@ fn near_parent(components: &[Component]) -> Option<String> {
     for component in components.iter().rev().skip(1).take(PARENTS) {
         match component {
             Component::Deep => break,
-            Component::Literal(text) if !text.is_empty() => {
-                if best.is_none_or(|b| telling(text) > telling(b)) {
-                    best = Some(text);
-                }
+            Component::Literal(text)
+                if !text.is_empty() && best.is_none_or(|b| telling(text) > telling(b)) =>
+            {
+                best = Some(text);
             }
             _ => {}
         }

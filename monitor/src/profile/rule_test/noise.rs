@@ -21,7 +21,7 @@ pub(crate) fn passes(key: &WatchedKey, path: &str) -> bool {
     }
 }
 
-/// A list of opened paths, one a line after its access (`r`, `w`, `rw`); `#` begins a comment. No key may pass more than
+/// A list of opened paths, one a line after its access (`r` reading, `w` also writing, `p` a bare handle); `#` begins a comment. No key may pass more than
 /// 1 % of the opens.
 pub(super) fn check(rules: &RuleSet, file: &Arc<str>, text: &str) -> TestResult {
     let mut failures = Vec::new();
@@ -32,10 +32,10 @@ pub(super) fn check(rules: &RuleSet, file: &Arc<str>, text: &str) -> TestResult 
         let (mode, path) = line.split_once(' ').unwrap_or(("", line));
         let bits = match mode {
             "r" => access::READ,
-            "w" => access::WRITE,
-            "rw" => access::READ | access::WRITE,
+            "w" => access::READ | access::WRITE,
+            "p" => access::PATH,
             _ => {
-                failures.push(format!("line {}: begin it with r, w or rw and a space", number + 1));
+                failures.push(format!("line {}: begin it with r, w or p and a space", number + 1));
                 continue;
             }
         };
