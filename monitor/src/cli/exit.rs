@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use crate::config::ConfigError;
 use crate::kernel::KernelError;
 use crate::profile::RuleErrors;
+use crate::run::RunError;
 use crate::sink::SinkError;
 
 /// How the program ends.
@@ -79,6 +80,16 @@ impl From<ConfigError> for CliError {
 impl From<RuleErrors> for CliError {
     fn from(error: RuleErrors) -> Self {
         Self::new(Exit::Usage, error)
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Kernel(error) => error.into(),
+            error @ RunError::Pattern(_) => Self::new(Exit::Usage, error),
+            error @ RunError::Os { .. } => Self::new(Exit::Host, error),
+        }
     }
 }
 

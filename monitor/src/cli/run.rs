@@ -5,7 +5,9 @@ use std::path::Path;
 use super::args::{FilesArgs, HooksArgs, RunArgs};
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::config::{self, Config, Hooks, SinkConfig};
+use crate::kernel::Sensor;
 use crate::observe::{LogFormat, start_log};
+use crate::run::{self, Agent, RuleFiles, sensor_options};
 use crate::sink::Sinks;
 
 /// Where the configuration is looked for when none is named.
@@ -29,8 +31,31 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let rules = load_rules(&from)?;
     let sinks = Sinks::open(&config.sinks)?;
     tracing::info!(rules = %from, digest = rules.digest(), "rules loaded");
-    drop(sinks);
+    let options = sensor_options(&config, &rules)?;
+    let sensor = Sensor::start(&options)?;
+    for signal in sensor.coverage().signals.iter().filter(|signal| signal.rung.is_none()) {
+        tracing::warn!(
+            signal = signal.signal.name(),
+            "not watched on this host; `sandwatch doctor` says why"
+        );
+    }
+    let cgroup_root = sensor.cgroup_root().to_owned();
+    let files = rule_files(from);
+    let agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
+    tracing::info!(workers = agent.pipeline().workers.present(), "watching");
+    let summary = run::run(agent)?;
+    // Not through the log, whose level may leave it out.
+    eprintln!("sandwatch: {summary}");
     Ok(Exit::Ok)
+}
+
+/// The rules as they are loaded again while the agent runs.
+fn rule_files(from: RulesFrom) -> RuleFiles {
+    let folders = match &from {
+        RulesFrom::Directories(folders) => folders.clone(),
+        RulesFrom::Shipped => Vec::new(),
+    };
+    RuleFiles::new(Box::new(move || load_rules(&from)), folders)
 }
 
 fn json_stdout() -> SinkConfig {

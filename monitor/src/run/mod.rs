@@ -86,7 +86,8 @@ const SIGNALS: u64 = 3;
 impl<P: Probes> Agent<P> {
     /// An agent on attached probes, with the rules in force: labels the workers, scans their processes, sets the filter.
     ///
-    /// `cgroup_root` is the mount point of the cgroup2 hierarchy, `max_labels` the greatest label id the probes have room for.
+    /// `cgroup_root` is the mount point of the cgroup2 hierarchy, `labels` the number of label ids the
+    /// probes have room for: ids are `1..labels - 1`, the last is the canary's.
     pub fn new(
         probes: P,
         config: &Config,
@@ -94,7 +95,7 @@ impl<P: Probes> Agent<P> {
         files: RuleFiles,
         sinks: Sinks,
         cgroup_root: &std::path::Path,
-        max_labels: u32,
+        labels: u32,
     ) -> Result<Self, RunError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(os("create an epoll"))?;
         let watch = CgroupWatch::new(cgroup_root).map_err(io_error("watch the cgroup hierarchy"))?;
@@ -117,7 +118,7 @@ impl<P: Probes> Agent<P> {
         let mut agent = Self {
             probes,
             pipeline,
-            discovery: Discovery::new(discover::patterns(config)?, max_labels),
+            discovery: Discovery::new(discover::patterns(config)?, labels.saturating_sub(2)),
             watch,
             tree: MountedTree::new(cgroup_root),
             sinks,
