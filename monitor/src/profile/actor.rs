@@ -199,7 +199,7 @@ pub struct Actor<'a> {
     pub image: Option<Image<'a>>,
     /// For an open in procfs: whose entry; `None` if it cannot be said.
     pub proc_target: Option<ProcTarget>,
-    /// The identity that the opened device and inode are known as (by a literal path of the catalogue resolved in the
+    /// The identity that the device and inode of the opened file or socket are known as (by a literal path of the catalogue resolved in the
     /// worker's root, or by an earlier match by path): how a secret is seen under another name.
     pub known_identity: Option<&'a str>,
 }

@@ -120,7 +120,7 @@ pub struct KernelFilter {
     pub names: Vec<(Vec<u8>, u32)>,
     /// Names of one of the last three parent folders, with access bits.
     pub parents: Vec<(Vec<u8>, u32)>,
-    /// Paths without wildcards, whose device and inode are to be resolved in each worker's root.
+    /// Secrets whose path has no wildcard: their device and inode are to be resolved in each worker's root.
     pub literals: Vec<LiteralPath>,
     /// Each pattern with the key it compiled to.
     pub keys: Vec<WatchedKey>,

@@ -104,10 +104,11 @@ impl Watched {
         identity: Option<&Arc<str>>,
         place: &Place,
     ) {
-        if let Some(path) = glob.literal()
-            && path.starts_with('/')
+        // Secrets are also known by their inode, so that no other name hides them. A detection's path is about the name.
+        if let Some(identity) = identity
+            && let Some(path) = glob.literal().filter(|p| p.starts_with('/'))
         {
-            self.literals.push(LiteralPath { path: path.into(), access, identity: identity.cloned() });
+            self.literals.push(LiteralPath { path: path.into(), access, identity: Some(identity.clone()) });
         }
         let Some(key) = key_of(glob) else {
             self.refused.push((pattern.to_owned(), place.clone()));

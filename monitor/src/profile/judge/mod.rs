@@ -20,7 +20,7 @@ use crate::profile::model::{
 };
 use crate::profile::pattern::canonical;
 use crate::profile::ruleset::RuleSet;
-use monitor_common::filter::{access, matched};
+use monitor_common::filter::access;
 
 pub(super) use held::Held;
 pub(super) use image::{exec_rule_holds, image_matches};
@@ -86,6 +86,7 @@ impl RuleSet {
             paths: PathHits::default(),
             becomes: None,
         };
+        let known = || actor.known_identity.and_then(|id| identities.by_id.get(id).copied());
         match &event.body {
             Body::Exec(exec) => {
                 let image = Image::of_exec(exec, event.subject.uid);
@@ -102,11 +103,10 @@ impl RuleSet {
                 });
             }
             Body::Open(open) => {
-                let known = || actor.known_identity.and_then(|id| identities.by_id.get(id).copied());
                 scene.identity = identity_of_path(identities, &open.path).or_else(known);
                 scene.paths = PathHits::of(&self.inner.open_paths, &open.path);
             }
-            Body::Unix(unix) => scene.identity = identity_of_socket(identities, unix),
+            Body::Unix(unix) => scene.identity = identity_of_socket(identities, unix).or_else(known),
             Body::Connect(connect) => {
                 let address = canonical(connect.addr);
                 let meaning = self.inner.endpoints.meaning(address, connect.protocol, connect.port);
@@ -329,11 +329,10 @@ fn expect_open(scene: &Scene<'_>, open: &Open, report: &mut Report<'_, '_>) {
     if scene.identity.is_some() && open.access != access::PATH {
         return expect_identity(scene, open.access, report);
     }
-    let by_inode = open.matched & matched::INODE != 0 && scene.identity.is_none();
-    let unresolved = !open.path.none && (!open.path.is_known() || by_inode);
+    let unresolved = !open.path.none && !open.path.is_known();
     if unresolved && report.is_empty() {
         let mut held = Held::default();
-        held.and(Tri::Unknown(if by_inode { "identity" } else { "path" }));
+        held.and(Tri::Unknown("path"));
         report.add(Broken::Unresolved, Tier::Boundary, held);
     }
 }
