@@ -130,7 +130,7 @@ fn connect(rung: Rung, facts: &Facts<'_>, gaps: &mut Vec<KnownGap>) {
         gaps.push(detail(
             "connect-results",
             "whether a connect was established, refused or timed out is not seen",
-            "a kernel with the tracepoint inet_sock_set_state",
+            "Linux 5.12 or newer",
         ));
     }
 }

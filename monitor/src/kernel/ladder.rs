@@ -81,9 +81,7 @@ impl Climb<'_> {
     pub(crate) fn climb(&mut self) -> Result<Vec<Climbed>, KernelError> {
         let mut climbers: Vec<Climber> = Signal::ALL.iter().map(|signal| self.climber(*signal)).collect();
         loop {
-            for climber in &mut climbers {
-                self.step(climber);
-            }
+            self.ascend(&mut climbers);
             if climbers.iter().all(|climber| climber.trying.is_none()) {
                 break;
             }
@@ -116,25 +114,43 @@ impl Climb<'_> {
         }
     }
 
-    /// Attaches the next rung that lets itself be attached.
-    fn step(&mut self, climber: &mut Climber) {
-        while climber.climbed.rung.is_none() && climber.trying.is_none() {
-            let Some(rung) = climber.waiting.pop_front() else { return };
-            match self.attach(climber.climbed.signal, rung) {
-                Ok(()) => climber.trying = Some(rung),
-                Err(failure) => climber.climbed.attempts.push(Attempt {
-                    rung,
-                    verdict: failure.verdict,
-                    reason: failure.reason,
-                }),
+    /// Attaches for every signal that has no rung yet the next one that lets itself be attached.
+    fn ascend(&mut self, climbers: &mut [Climber]) {
+        loop {
+            let mut picks: Vec<(&mut Climber, Rung)> = Vec::new();
+            for climber in climbers.iter_mut() {
+                if let Some(rung) = self.next(climber) {
+                    picks.push((climber, rung));
+                }
+            }
+            if picks.is_empty() {
+                return;
+            }
+            let programs = picks.iter().flat_map(|(climber, rung)| of_rung(climber.climbed.signal, *rung));
+            let programs: Vec<u32> = programs.map(|(number, _)| *number).collect();
+            self.programs.load_ahead(&programs);
+            for (climber, rung) in picks {
+                match self.attach(climber.climbed.signal, rung) {
+                    Ok(()) => climber.trying = Some(rung),
+                    Err(failure) => climber.refuse(rung, failure.verdict, failure.reason),
+                }
             }
         }
     }
 
-    fn attach(&mut self, signal: Signal, rung: Rung) -> Result<(), Failure> {
-        if let Some(reason) = unavailable(self.host, rung) {
-            return Err(Failure { verdict: Verdict::Unavailable, reason });
+    /// The next rung of a signal that this host does not rule out.
+    fn next(&self, climber: &mut Climber) -> Option<Rung> {
+        while climber.climbed.rung.is_none() && climber.trying.is_none() {
+            let rung = climber.waiting.pop_front()?;
+            match unavailable(self.host, rung) {
+                Some(reason) => climber.refuse(rung, Verdict::Unavailable, reason),
+                None => return Some(rung),
+            }
         }
+        None
+    }
+
+    fn attach(&mut self, signal: Signal, rung: Rung) -> Result<(), Failure> {
         for (number, spec) in of_rung(signal, rung) {
             if let Err(failure) = self.programs.attach(*number, spec)
                 && !spec.optional
@@ -179,7 +195,7 @@ impl Climb<'_> {
             "attached without error, but a canary of the agent was not seen through it".to_owned()
         };
         self.detach(signal, rung, &reason);
-        climber.climbed.attempts.push(Attempt { rung, verdict: Verdict::NotSeen, reason });
+        climber.refuse(rung, Verdict::NotSeen, reason);
     }
 
     /// Attaches what adds to a rung without being one: credentials before an exec, results of connects, io_uring opens.
@@ -195,6 +211,7 @@ impl Climb<'_> {
         if taken(Signal::Open) == Some(Rung::Tracepoint) {
             wanted.extend([BTF_URING_REQ, BTF_URING_SQE]);
         }
+        self.programs.load_ahead(&wanted);
         for (number, spec) in PROGRAMS.iter().filter(|(number, _)| wanted.contains(number)) {
             let failure = match unavailable(self.host, spec.rung) {
                 Some(reason) => Some(reason),
@@ -204,6 +221,12 @@ impl Climb<'_> {
                 tracing::debug!(program = spec.name, "not attached: {reason}");
             }
         }
+    }
+}
+
+impl Climber {
+    fn refuse(&mut self, rung: Rung, verdict: Verdict, reason: String) {
+        self.climbed.attempts.push(Attempt { rung, verdict, reason });
     }
 }
 

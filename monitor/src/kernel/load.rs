@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use aya::programs::{CgroupAttachMode, Program, ProgramError};
@@ -22,6 +23,8 @@ use super::options::MapSizes;
 
 /// Lines of the verifier's log kept with a program that was refused.
 const LOG_TAIL: usize = 12;
+/// Most programs loaded at once.
+const LOADERS_MAX: usize = 4;
 
 /// The object's programs.
 pub(crate) struct Programs {
@@ -31,6 +34,8 @@ pub(crate) struct Programs {
     targets: Vec<Target>,
     offsets: Offsets,
     cgroup: Option<File>,
+    /// Programs that were loaded ahead: how long it took, and what came of it.
+    ahead: BTreeMap<u32, (Duration, Result<(), Failure>)>,
     reports: BTreeMap<u32, ProgramReport>,
 }
 
@@ -39,6 +44,12 @@ pub(crate) struct Programs {
 pub(crate) struct Failure {
     pub(crate) verdict: Verdict,
     pub(crate) reason: String,
+}
+
+impl Failure {
+    fn new(verdict: Verdict, reason: String) -> Self {
+        Self { verdict, reason }
+    }
 }
 
 impl Programs {
@@ -61,7 +72,8 @@ impl Programs {
         let table = Some(btf.attach_table(&targets).map_err(source)?);
         let cgroup =
             host.cgroup2.as_deref().filter(|_| host.cgroup2_is_root).and_then(|root| File::open(root).ok());
-        Ok(Self { ebpf, table, targets, offsets, cgroup, reports: BTreeMap::new() })
+        let (ahead, reports) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { ebpf, table, targets, offsets, cgroup, ahead, reports })
     }
 
     /// Takes a map out; it must be kept open as long as programs are loaded.
@@ -70,33 +82,72 @@ impl Programs {
         self.ebpf.take_map(name).ok_or_else(missing)
     }
 
+    /// Loads programs side by side: the verifier runs for privileged callers in parallel (kernel/bpf/verifier.c, `bpf_check`), and
+    /// it is most of the start-up time. What fails is told by [`Programs::attach`].
+    pub(crate) fn load_ahead(&mut self, wanted: &[u32]) {
+        let Some(table) = &self.table else { return };
+        let specs = PROGRAMS.iter().filter(|(number, spec)| {
+            wanted.contains(number) && obstacle(spec, &self.offsets, &self.targets).is_none()
+        });
+        let mut specs: BTreeMap<&str, &(u32, ProgramSpec)> =
+            specs.map(|entry| (entry.1.name, entry)).collect();
+        let mut jobs: Vec<(u32, Attach, &mut Program)> = Vec::new();
+        for (name, program) in self.ebpf.programs_mut() {
+            if let Some((number, spec)) = specs.remove(name) {
+                jobs.push((*number, spec.attach, program));
+            }
+        }
+        // Rungs of one signal lie side by side and cost alike: deal them out.
+        jobs.sort_by_key(|(number, ..)| *number);
+        let queue = Mutex::new(jobs);
+        let done = Mutex::new(&mut self.ahead);
+        let workers = std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(LOADERS_MAX));
+        std::thread::scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some((number, attach, program)) = take(&queue) {
+                        let started = Instant::now();
+                        let result = load_program(program, attach, table);
+                        let result = result.map_err(|error| Failure::new(Verdict::LoadFailed, words(&error)));
+                        if let Ok(mut done) = done.lock() {
+                            done.insert(number, (started.elapsed(), result));
+                        }
+                    }
+                });
+            }
+        });
+    }
+
     /// Loads (if it is not yet) and attaches a program.
     pub(crate) fn attach(&mut self, number: u32, spec: &ProgramSpec) -> Result<(), Failure> {
-        let started = Instant::now();
-        let result = self.try_attach(spec);
-        let report = self.report(spec, started.elapsed(), result.as_ref().err());
+        let (load, result) = self.try_attach(number, spec);
+        let report = self.report(spec, load, result.as_ref().err());
         self.reports.insert(number, report);
         result
     }
 
-    fn try_attach(&mut self, spec: &ProgramSpec) -> Result<(), Failure> {
-        let unavailable = |reason: String| Failure { verdict: Verdict::Unavailable, reason };
-        if let Some(reason) = self.offsets.missing(spec.group) {
-            return Err(unavailable(reason));
+    fn try_attach(&mut self, number: u32, spec: &ProgramSpec) -> (Duration, Result<(), Failure>) {
+        let refused = |reason: String| (Duration::ZERO, Err(Failure::new(Verdict::Unavailable, reason)));
+        if let Some(reason) = obstacle(spec, &self.offsets, &self.targets) {
+            return refused(reason);
         }
-        let target = target(spec.attach);
-        if let Some(target) = target.filter(|target| !self.targets.contains(target)) {
-            return Err(unavailable(format!("this kernel has no {}", describe(&target))));
-        }
-        let program = self.ebpf.program_mut(spec.name);
-        let program = program.ok_or_else(|| unavailable(format!("no program {} is built in", spec.name)))?;
-        let table = self.table.as_ref().ok_or_else(|| unavailable("the ladder is closed".into()))?;
-        load_program(program, spec.attach, table)
-            .map_err(|error| Failure { verdict: Verdict::LoadFailed, reason: words(&error) })?;
-        attach_program(program, spec.attach, self.cgroup.as_ref()).map_err(|error| {
-            unload(program);
-            Failure { verdict: Verdict::AttachFailed, reason: words(&error) }
-        })
+        let Some(program) = self.ebpf.program_mut(spec.name) else {
+            return refused(format!("no program {} is built in for this kernel", spec.name));
+        };
+        let Some(table) = &self.table else { return refused("the ladder is closed".into()) };
+        let (load, loaded) = self.ahead.remove(&number).unwrap_or_else(|| {
+            let started = Instant::now();
+            let result = load_program(program, spec.attach, table);
+            let result = result.map_err(|error| Failure::new(Verdict::LoadFailed, words(&error)));
+            (started.elapsed(), result)
+        });
+        let attached = loaded.and_then(|()| {
+            attach_program(program, spec.attach, self.cgroup.as_ref()).map_err(|error| {
+                unload(program);
+                Failure::new(Verdict::AttachFailed, words(&error))
+            })
+        });
+        (load, attached)
     }
 
     /// Detaches and unloads a program, and says why.
@@ -115,8 +166,15 @@ impl Programs {
         self.reports.get(&number).is_some_and(|report| report.attached)
     }
 
-    /// Frees what only attaching needs.
+    /// Frees what only attaching needs, and unloads what was loaded ahead and not attached.
     pub(crate) fn close_ladder(&mut self) {
+        for (number, spec) in PROGRAMS {
+            if self.ahead.remove(number).is_some()
+                && let Some(program) = self.ebpf.program_mut(spec.name)
+            {
+                unload(program);
+            }
+        }
         self.table = None;
         self.targets = Vec::new();
     }
@@ -156,6 +214,19 @@ impl std::fmt::Debug for Programs {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.debug_struct("Programs").field("reports", &self.reports).finish_non_exhaustive()
     }
+}
+
+/// Why a program need not be tried on this kernel.
+fn obstacle(spec: &ProgramSpec, offsets: &Offsets, targets: &[Target]) -> Option<String> {
+    if let Some(reason) = offsets.missing(spec.group) {
+        return Some(reason);
+    }
+    let target = target(spec.attach).filter(|target| !targets.contains(target))?;
+    Some(format!("this kernel has no {}", describe(&target)))
+}
+
+fn take<T>(queue: &Mutex<Vec<T>>) -> Option<T> {
+    queue.lock().ok()?.pop()
 }
 
 fn load(bytes: &[u8], offsets: &Offsets, sizes: &MapSizes) -> Result<Ebpf, KernelError> {

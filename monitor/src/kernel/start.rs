@@ -101,7 +101,10 @@ fn raise_memlock(host: &Host, warnings: &mut Vec<String>) {
 /// The programs that keep labels right. Returns whether all of them run.
 fn attach_upkeep(programs: &mut Programs, warnings: &mut Vec<String>) -> bool {
     let mut all = true;
-    for (number, spec) in PROGRAMS.iter().filter(|(_, spec)| spec.signal.is_none()) {
+    let upkeep: Vec<u32> =
+        PROGRAMS.iter().filter(|(_, spec)| spec.signal.is_none()).map(|(number, _)| *number).collect();
+    programs.load_ahead(&upkeep);
+    for (number, spec) in PROGRAMS.iter().filter(|(number, _)| upkeep.contains(number)) {
         if let Err(failure) = programs.attach(*number, spec) {
             warnings.push(format!("{} could not be attached: {}", spec.name, failure.reason));
             all = false;
