@@ -18,6 +18,8 @@ mod gaps;
 mod host;
 mod ladder;
 mod law;
+#[cfg(test)]
+mod live;
 mod load;
 mod maps;
 mod object;
