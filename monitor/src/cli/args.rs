@@ -22,12 +22,21 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent: watch the configured workers and raise alerts until SIGTERM
     Run(RunArgs),
+    /// Play a workflow engine that leaves its sandbox, with real probes, all the way to the alert (exit 1 if one is missing)
+    Demo(DemoArgs),
     /// Say what this host lets the agent see, through which hooks, and what it cannot see (exit 0 all, 1 part, 2 nothing)
     Doctor(DoctorArgs),
     /// Check, test and explain rule files
     Rules(RulesArgs),
     /// Say why an alert was raised and what to do about it
     Explain(ExplainArgs),
+    /// A process of the demo's toy engine
+    #[command(name = "demo-toy", hide = true)]
+    DemoToy {
+        /// Its part and what that takes
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 /// Where configuration and rules are.
@@ -44,13 +53,15 @@ pub struct FilesArgs {
 /// `run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
+    /// Shared arguments.
     #[command(flatten)]
-    pub(super) files: FilesArgs,
+    pub files: FilesArgs,
     /// Write alerts as JSON lines to this file, or to standard output with `-`, in place of the configured sinks
     #[arg(long, value_name = "-|FILE")]
     pub output: Option<PathBuf>,
+    /// Shared arguments.
     #[command(flatten)]
-    pub(super) hooks: HooksArgs,
+    pub hooks: HooksArgs,
 }
 
 /// `--hooks`.
@@ -61,19 +72,32 @@ pub struct HooksArgs {
     pub hooks: Option<String>,
 }
 
+/// `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Write the alerts as JSON lines to this file, or to standard output with `-` (the story then goes to standard error)
+    #[arg(long, value_name = "-|FILE")]
+    pub output: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub hooks: HooksArgs,
+}
+
 /// `doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorArgs {
+    /// Shared arguments.
     #[command(flatten)]
-    pub(super) files: FilesArgs,
+    pub files: FilesArgs,
     /// Print it as JSON
     #[arg(long)]
     pub json: bool,
     /// With every program: its load time and instructions
     #[arg(long)]
     pub programs: bool,
+    /// Shared arguments.
     #[command(flatten)]
-    pub(super) hooks: HooksArgs,
+    pub hooks: HooksArgs,
 }
 
 /// `rules`.
@@ -112,6 +136,7 @@ pub struct ExplainArgs {
     /// File of JSON lines that an id is looked up in [default: the file sinks of the configuration]
     #[arg(long = "in", value_name = "FILE")]
     pub within: Option<PathBuf>,
+    /// Shared arguments.
     #[command(flatten)]
-    pub(super) files: FilesArgs,
+    pub files: FilesArgs,
 }

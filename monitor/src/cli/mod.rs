@@ -4,6 +4,7 @@
 //! standard output and everything else to standard error.
 
 mod args;
+mod demo;
 mod doctor;
 mod exit;
 mod explain;
@@ -15,9 +16,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use args::{Cli, Command};
+pub use args::{
+    Cli, Command, DemoArgs, DoctorArgs, ExplainArgs, FilesArgs, HooksArgs, RulesArgs, RulesCommand, RunArgs,
+    SchemaOf,
+};
 pub use exit::{CliError, Exit};
-pub use rules_from::{RulesFrom, load_rules};
+pub use rules_from::{RulesFrom, load_rules, shipped};
 
 /// Reads the command line, does what it says and returns the exit code.
 pub fn main() -> ExitCode {
@@ -30,6 +34,9 @@ pub fn main() -> ExitCode {
             return code.into();
         }
     };
+    if let Command::DemoToy { args } = &cli.command {
+        return crate::demo::toy_main(args).into();
+    }
     match dispatch(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -42,9 +49,12 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<Exit, CliError> {
     match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
+        // Before: it has exit codes of its own.
+        Command::DemoToy { .. } => Ok(Exit::Ok),
     }
 }
 

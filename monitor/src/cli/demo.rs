@@ -1,0 +1,37 @@
+//! `sandwatch demo`.
+
+use super::args::DemoArgs;
+use super::{CliError, Exit, doctor};
+use crate::config::{Config, Hooks};
+use crate::demo::{self, DemoError, Options};
+use crate::kernel::Sensor;
+use crate::observe::{LogFormat, start_log};
+
+pub(super) fn run(args: &DemoArgs) -> Result<Exit, CliError> {
+    start_log(LogFormat::detect(), "error");
+    if !nix::unistd::geteuid().is_root() {
+        return Err(CliError::new(Exit::Host, DemoError::NotRoot));
+    }
+    let mut config = Config::default();
+    if let Some(hooks) = &args.hooks.hooks {
+        config.hooks = Hooks::Text(hooks.clone());
+    }
+    // Once without the play: where the kernel will not have it, its reason is the answer.
+    let coverage = Sensor::start(&config.sensor_options(Vec::new())?)?.coverage().clone();
+    let options = Options { output: args.output.clone(), hooks: args.hooks.hooks.clone() };
+    let verdict = demo::run(&options, &coverage, &doctor::coverage_text(&coverage))?;
+    Ok(if verdict.good() { Exit::Ok } else { Exit::No })
+}
+
+impl From<DemoError> for CliError {
+    fn from(error: DemoError) -> Self {
+        let exit = match &error {
+            DemoError::Interrupted | DemoError::Process { .. } => Exit::No,
+            DemoError::Output { .. } | DemoError::Agent { code: Some(2), .. } => Exit::Usage,
+            DemoError::Agent { code: Some(3), .. } => Exit::Host,
+            DemoError::Agent { .. } => Exit::No,
+            DemoError::NotRoot | DemoError::Stage { .. } | DemoError::Collector { .. } => Exit::Host,
+        };
+        Self::new(exit, error)
+    }
+}
