@@ -1,0 +1,147 @@
+//! Loss is counted exactly, and one worker's flood is not another's loss.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use monitor::event::{Body, Lane};
+use monitor::kernel::Probes as _;
+use monitor_common::map::{Label, label_state};
+
+use super::{ensure_same, ensure_that};
+use crate::child::{Child, open};
+use crate::files::{WATCHED_NAME, folder, secret};
+use crate::world::{cgroup_id, remove_cgroups};
+use crate::{Case, Verdict, World};
+
+pub(super) const CASES: &[Case] = &[
+    ("loss_law_is_exact_when_quiet", law),
+    ("loss_flooding_worker_costs_the_quiet_one_nothing", flood),
+    ("loss_of_a_fork_burst_is_counted_exactly_and_stays_in_its_lane", fork_burst),
+];
+
+/// Waits for the rings to be empty and asks the law.
+fn settled(world: &mut World) -> Result<()> {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        world.poll(Duration::from_millis(20))?;
+        let report = world.sensor().check_law()?;
+        if report.breaches.is_empty() && report.exact {
+            return Ok(());
+        }
+        if Instant::now() > until {
+            anyhow::bail!("the law does not hold: {report:#?}");
+        }
+    }
+}
+
+fn law(world: &mut World) -> Result<Verdict> {
+    let folder = folder()?;
+    let path = secret(folder.path(), WATCHED_NAME)?;
+    world.run(|| {
+        for _ in 0..1000 {
+            if open(&path, libc::O_RDONLY) < 0 || open("/dev/null", libc::O_RDONLY) < 0 {
+                return 1;
+            }
+        }
+        0
+    })?;
+    settled(world)?;
+    Ok(Verdict::Holds)
+}
+
+/// Most opens of the flooder: bounded in count and in time.
+const FLOOD: u32 = 400_000;
+
+fn flood(world: &mut World) -> Result<Verdict> {
+    const QUIET: u32 = 200;
+    let folder = folder()?;
+    let path = secret(folder.path(), WATCHED_NAME)?;
+    let flooder = world.cgroup().with_extension("flooder");
+    fs::create_dir(&flooder)?;
+    let flooder_label = world.label() + 1000;
+    let id = cgroup_id(&flooder)?;
+    world.sensor().label_cgroup(id, Label { id: flooder_label, state: label_state::WORKER })?;
+    let noise = Child::spawn(&flooder, || {
+        let until = Instant::now() + Duration::from_secs(4);
+        for _ in 0..FLOOD {
+            open(&path, libc::O_RDONLY);
+            if Instant::now() > until {
+                break;
+            }
+        }
+        0
+    })?;
+    let quiet = Child::spawn(&world.cgroup().to_path_buf(), || {
+        for _ in 0..QUIET {
+            open(&path, libc::O_RDONLY);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        0
+    })?;
+    let quiet_pid = quiet.pid;
+    let events = world.until_exit(quiet_pid)?;
+    quiet.wait()?;
+    // The flooder may have filled the pipe of this very program: keep reading until it ends.
+    let noise_pid = noise.pid;
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut flooded = Vec::new();
+    while !flooded.iter().any(|e: &monitor::event::Event| matches!(e.body, Body::Exit { .. }) && e.subject.key.pid == noise_pid) {
+        world.poll(Duration::from_millis(20))?;
+        flooded.extend(world.take_of(flooder_label));
+        ensure_that!(Instant::now() < until, "the flooder ends");
+    }
+    noise.wait()?;
+    settled(world)?;
+    remove_cgroups(&flooder)?;
+    let seen = events.iter().filter(|event| matches!(event.body, Body::Open(_))).count();
+    ensure_same!(seen, QUIET as usize, "opens of the quiet worker that arrived");
+    Ok(Verdict::Holds)
+}
+
+/// Forks of the burst, four processes at a time making them.
+const BURST: u32 = 100_000;
+
+fn fork_burst(world: &mut World) -> Result<Verdict> {
+    let folder = folder()?;
+    let path = secret(folder.path(), WATCHED_NAME)?;
+    let lost_before = lost(world)?;
+    let child = Child::spawn(&world.cgroup().to_path_buf(), || {
+        let until = Instant::now() + Duration::from_secs(60);
+        for round in 0..BURST {
+            // SAFETY: the child ends at once.
+            unsafe {
+                let pid = libc::fork();
+                if pid == 0 {
+                    libc::_exit(0);
+                }
+                libc::waitpid(pid, std::ptr::null_mut(), 0);
+            }
+            if round % 1000 == 0 {
+                open(&path, libc::O_RDONLY);
+            }
+            if Instant::now() > until {
+                break;
+            }
+        }
+        0
+    })?;
+    // Nobody reads meanwhile: the lane must overflow.
+    child.wait()?;
+    settled(world)?;
+    let events = world.take();
+    let opens = events.iter().filter(|event| matches!(event.body, Body::Open(_))).count();
+    ensure_that!(opens >= 1 && opens <= BURST.div_ceil(1000) as usize, "opens that arrived: {opens}");
+    let holes: u64 = world.sensor().gaps().iter().filter(|gap| gap.lane == Lane::Lifecycle).map(|gap| gap.missing).sum();
+    let lost_now = lost(world)?;
+    ensure_same!(lost_now.0 - lost_before.0, 0, "records lost in the priority lane");
+    ensure_same!(lost_now.1 - lost_before.1, holes, "records lost in the lifecycle lane, by counter and by sequence numbers");
+    Ok(Verdict::Holds)
+}
+
+/// Records refused by a full ring: priority, lifecycle.
+fn lost(world: &mut World) -> Result<(u64, u64)> {
+    let counters = world.sensor().counters()?;
+    let of = |lane: Lane| counters.lanes.iter().filter(|tally| tally.lane == lane).map(|tally| tally.tally.lost).sum();
+    Ok((of(Lane::Priority), of(Lane::Lifecycle)))
+}
