@@ -33,7 +33,8 @@ pub fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One sensor, one cgroup tree: cases follow each other, on this thread, as children are made by fork.
     arguments.test_threads = Some(1);
-    let trials = cases::all().into_iter().map(|(name, body)| Trial::ignorable_test(name, move || run(body))).collect();
+    let trials =
+        cases::all().into_iter().map(|(name, body)| Trial::ignorable_test(name, move || run(body))).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

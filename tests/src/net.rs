@@ -69,7 +69,9 @@ pub(crate) fn connect(socket: i32, to: SocketAddr) -> i64 {
 pub(crate) fn send_to(socket: i32, to: SocketAddr, flags: i32) -> i64 {
     let to = Raw::new(to);
     // SAFETY: a buffer and an address of the lengths given.
-    crate::child::sys(unsafe { libc::sendto(socket, b"ping".as_ptr().cast(), 4, flags, to.pointer(), to.len()) } as i64)
+    crate::child::sys(unsafe {
+        libc::sendto(socket, b"ping".as_ptr().cast(), 4, flags, to.pointer(), to.len())
+    } as i64)
 }
 
 /// `sendmsg` of four bytes; negative errno on failure.
@@ -88,7 +90,8 @@ pub(crate) fn send_message(socket: i32, to: SocketAddr) -> i64 {
 
 /// A TCP listener on loopback, and its address.
 pub(crate) fn listener(address: &str) -> Result<(std::net::TcpListener, SocketAddr)> {
-    let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    let listener =
+        std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     let address = listener.local_addr()?;
     Ok((listener, address))
 }

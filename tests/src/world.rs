@@ -68,7 +68,8 @@ impl World {
     pub(crate) fn enter(&mut self) -> Result<()> {
         self.label += 1;
         self.events.clear();
-        self.cgroup = self.sensor.cgroup_root().join(format!("sw-case-{}-{}", std::process::id(), self.label));
+        self.cgroup =
+            self.sensor.cgroup_root().join(format!("sw-case-{}-{}", std::process::id(), self.label));
         fs::create_dir(&self.cgroup).with_context(|| format!("cannot make {}", self.cgroup.display()))?;
         let id = cgroup_id(&self.cgroup)?;
         self.sensor.label_cgroup(id, Label { id: self.label, state: label_state::WORKER })?;
@@ -147,17 +148,6 @@ impl World {
         }
     }
 
-    /// Waits until the worker reported an event like this and takes everything there is.
-    pub(crate) fn until(&mut self, like: impl Fn(&Event) -> bool) -> Result<Vec<Event>> {
-        let until = Instant::now() + PATIENCE;
-        while !self.seen().iter().any(&like) {
-            if Instant::now() > until {
-                bail!("no such event within {PATIENCE:?}; seen: {:#?}", self.seen());
-            }
-            self.poll(Duration::from_millis(20))?;
-        }
-        Ok(self.take())
-    }
 
     /// Takes what arrived for the worker so far.
     pub(crate) fn take(&mut self) -> Vec<Event> {

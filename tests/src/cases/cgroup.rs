@@ -47,7 +47,8 @@ fn child_cgroups(world: &mut World) -> Result<Verdict> {
         let events = world
             .run_in(&inner, || child::exec(Path::new("/bin/true"), &["true"], &[]))
             .with_context(|| format!("round {round}"))?;
-        let seen = events.iter().filter(|e| matches!(e.body, Body::Exec(_)) && e.subject.cgroup == id).count();
+        let seen =
+            events.iter().filter(|e| matches!(e.body, Body::Exec(_)) && e.subject.cgroup == id).count();
         ensure_same!(seen, 1, "execs seen in round {round}");
         remove_cgroups(&inner)?;
     }
@@ -95,7 +96,11 @@ fn removed(world: &mut World) -> Result<Verdict> {
     let inner = world.cgroup().join("short");
     fs::create_dir(&inner)?;
     let id = cgroup_id(&inner)?;
-    ensure_same!(world.sensor().cgroup_label(id)?.map(|label| label.id), Some(world.label()), "inherited label");
+    ensure_same!(
+        world.sensor().cgroup_label(id)?.map(|label| label.id),
+        Some(world.label()),
+        "inherited label"
+    );
     fs::remove_dir(&inner)?;
     ensure_same!(world.sensor().cgroup_label(id)?.map(|label| label.id), None, "label after removal");
     Ok(Verdict::Holds)

@@ -113,7 +113,9 @@ fn chroot(world: &mut World) -> Result<Verdict> {
     let open = watched_by_inode(world, &path, || {
         // SAFETY: plain calls.
         let inside = unsafe {
-            libc::unshare(libc::CLONE_NEWUSER) == 0 && libc::chroot(c(folder.path()).as_ptr()) == 0 && libc::chdir(c"/".as_ptr()) == 0
+            libc::unshare(libc::CLONE_NEWUSER) == 0
+                && libc::chroot(c(folder.path()).as_ptr()) == 0
+                && libc::chdir(c"/".as_ptr()) == 0
         };
         if inside { read("/key") } else { 2 }
     })?;
@@ -124,12 +126,14 @@ fn chroot(world: &mut World) -> Result<Verdict> {
 
 fn overlay(world: &mut World) -> Result<Verdict> {
     let folder = folder()?;
-    let [lower, upper, work, merged] = ["lower", "upper", "work", "merged"].map(|name| folder.path().join(name));
+    let [lower, upper, work, merged] =
+        ["lower", "upper", "work", "merged"].map(|name| folder.path().join(name));
     for inner in [&lower, &upper, &work, &merged] {
         fs::create_dir(inner)?;
     }
     secret(&lower, crate::files::WATCHED_NAME)?;
-    let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     let cgroup = world.cgroup().to_path_buf();
     let child = crate::child::Child::spawn(&cgroup, || {
         // SAFETY: NUL-terminated strings.

@@ -140,8 +140,15 @@ fn memfd(world: &mut World) -> Result<Verdict> {
                 return 1;
             }
             let argv = [c"true".as_ptr(), std::ptr::null()];
-            let env = [std::ptr::null()];
-            libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), argv.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
+            let env: [*const libc::c_char; 1] = [std::ptr::null()];
+            libc::syscall(
+                libc::SYS_execveat,
+                fd,
+                c"".as_ptr(),
+                argv.as_ptr(),
+                env.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
         }
         2
     })?;
@@ -171,8 +178,15 @@ fn deleted(world: &mut World) -> Result<Verdict> {
             let fd = libc::open(c(&path).as_ptr(), libc::O_RDONLY);
             libc::unlink(c(&path).as_ptr());
             let argv = [c"gone".as_ptr(), std::ptr::null()];
-            let env = [std::ptr::null()];
-            libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), argv.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
+            let env: [*const libc::c_char; 1] = [std::ptr::null()];
+            libc::syscall(
+                libc::SYS_execveat,
+                fd,
+                c"".as_ptr(),
+                argv.as_ptr(),
+                env.as_ptr(),
+                libc::AT_EMPTY_PATH,
+            );
         }
         1
     })?;
@@ -202,7 +216,11 @@ fn stdio(world: &mut World) -> Result<Verdict> {
 
 fn environment(world: &mut World) -> Result<Verdict> {
     let exec = one(world, || {
-        exec(Path::new("/bin/true"), &["true"], &["SW_OTHER=hidden", "SW_RUN_ID=run-17", "PASSWORD=hidden", "SW_STEP=build"])
+        exec(
+            Path::new("/bin/true"),
+            &["true"],
+            &["SW_OTHER=hidden", "SW_RUN_ID=run-17", "PASSWORD=hidden", "SW_STEP=build"],
+        )
     })?;
     if !exec.env_from_kernel {
         return Ok(Verdict::Skip("this kernel's verifier does not take the environment scan".into()));

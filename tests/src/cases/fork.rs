@@ -144,7 +144,11 @@ fn clone_into(world: &mut World) -> Result<Verdict> {
     // SAFETY: a child of ours.
     unsafe { libc::waitpid(pid as i32, &mut status, 0) };
     let events = world.until_exit(pid as u32)?;
-    ensure_same!(forks(&events), [(pid as u32, std::process::id())], "the fork is seen, with the outside creator");
+    ensure_same!(
+        forks(&events),
+        [(pid as u32, std::process::id())],
+        "the fork is seen, with the outside creator"
+    );
     let id = cgroup_id(world.cgroup())?;
     ensure_that!(events.iter().all(|event| event.subject.cgroup == id), "the cgroup is the worker's");
     Ok(Verdict::Holds)

@@ -40,7 +40,11 @@ fn connects(events: &[Event]) -> Vec<Connect> {
 
 /// Outcome that an attempt has at the hook: the tracepoint rung runs after the call and knows, the others do not.
 fn at_hook(world: &World, signal: Signal, known: Outcome) -> Outcome {
-    if signal == Signal::Connect && world.rung(signal) == Some(Rung::Tracepoint) { known } else { Outcome::Attempted }
+    if signal == Signal::Connect && world.rung(signal) == Some(Rung::Tracepoint) {
+        known
+    } else {
+        Outcome::Attempted
+    }
 }
 
 fn one(world: &mut World, to: SocketAddr, act: impl FnOnce() -> i32) -> Result<Connect> {
@@ -91,7 +95,9 @@ fn result_of(world: &mut World, act: impl FnOnce() -> i32) -> Result<Option<(Out
 
 fn established(world: &mut World) -> Result<Verdict> {
     if !results_are_seen(world) || world.rung(Signal::Connect) == Some(Rung::Tracepoint) {
-        return Ok(Verdict::Skip("results come with the connect on this rung, or not at all on this kernel".into()));
+        return Ok(Verdict::Skip(
+            "results come with the connect on this rung, or not at all on this kernel".into(),
+        ));
     }
     let (_listener, to) = listener("127.0.0.1:0")?;
     let result = result_of(world, || stream(libc::AF_INET, to))?;
@@ -101,7 +107,9 @@ fn established(world: &mut World) -> Result<Verdict> {
 
 fn refused(world: &mut World) -> Result<Verdict> {
     let to = closed_port()?;
-    let act = || i32::from(connect(socket(libc::AF_INET, libc::SOCK_STREAM, 0), to) != -i64::from(libc::ECONNREFUSED));
+    let act = || {
+        i32::from(connect(socket(libc::AF_INET, libc::SOCK_STREAM, 0), to) != -i64::from(libc::ECONNREFUSED))
+    };
     if world.rung(Signal::Connect) == Some(Rung::Tracepoint) {
         let seen = one(world, to, act)?;
         ensure_same!(seen.errno, libc::ECONNREFUSED, "errno");
@@ -138,7 +146,8 @@ fn mapped_udp(world: &mut World) -> Result<Verdict> {
     }
     let (_receiver, to) = receiver("127.0.0.1:0")?;
     let target = mapped(to)?;
-    let seen = one(world, to, || i32::from(send_to(socket(libc::AF_INET6, libc::SOCK_DGRAM, 0), target, 0) != 4))?;
+    let seen =
+        one(world, to, || i32::from(send_to(socket(libc::AF_INET6, libc::SOCK_DGRAM, 0), target, 0) != 4))?;
     ensure_that!(seen.send, "a send");
     Ok(Verdict::Holds)
 }
@@ -165,7 +174,8 @@ fn mptcp(world: &mut World) -> Result<Verdict> {
         return Ok(Verdict::Skip("no MPTCP in this kernel".into()));
     }
     let (_listener, to) = listener("127.0.0.1:0")?;
-    let events = world.run(|| i32::from(connect(socket(libc::AF_INET, libc::SOCK_STREAM, IPPROTO_MPTCP), to) != 0))?;
+    let events =
+        world.run(|| i32::from(connect(socket(libc::AF_INET, libc::SOCK_STREAM, IPPROTO_MPTCP), to) != 0))?;
     let seen = connects(&events);
     ensure_that!(!seen.is_empty(), "the connect is seen");
     ensure_that!(seen.iter().all(|seen| SocketAddr::new(seen.addr, seen.port) == to), "where to");
@@ -205,7 +215,11 @@ fn sendto4(world: &mut World) -> Result<Verdict> {
     let seen = one(world, to, || i32::from(send_to(socket(libc::AF_INET, libc::SOCK_DGRAM, 0), to, 0) != 4))?;
     ensure_same!(seen.protocol, UDP, "protocol");
     ensure_that!(seen.send, "a send");
-    ensure_same!(seen.user_memory, world.rung(Signal::Send) == Some(Rung::Tracepoint), "user memory on tracepoints only");
+    ensure_same!(
+        seen.user_memory,
+        world.rung(Signal::Send) == Some(Rung::Tracepoint),
+        "user memory on tracepoints only"
+    );
     Ok(Verdict::Holds)
 }
 
@@ -220,7 +234,8 @@ fn sendto6(world: &mut World) -> Result<Verdict> {
 
 fn sendmsg(world: &mut World) -> Result<Verdict> {
     let (_receiver, to) = receiver("127.0.0.1:0")?;
-    let seen = one(world, to, || i32::from(send_message(socket(libc::AF_INET, libc::SOCK_DGRAM, 0), to) != 4))?;
+    let seen =
+        one(world, to, || i32::from(send_message(socket(libc::AF_INET, libc::SOCK_DGRAM, 0), to) != 4))?;
     ensure_same!(seen.addr, IpAddr::V4(Ipv4Addr::LOCALHOST), "address");
     Ok(Verdict::Holds)
 }

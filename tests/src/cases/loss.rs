@@ -86,7 +86,9 @@ fn flood(world: &mut World) -> Result<Verdict> {
     let noise_pid = noise.pid;
     let until = Instant::now() + Duration::from_secs(20);
     let mut flooded = Vec::new();
-    while !flooded.iter().any(|e: &monitor::event::Event| matches!(e.body, Body::Exit { .. }) && e.subject.key.pid == noise_pid) {
+    while !flooded.iter().any(|e: &monitor::event::Event| {
+        matches!(e.body, Body::Exit { .. }) && e.subject.key.pid == noise_pid
+    }) {
         world.poll(Duration::from_millis(20))?;
         flooded.extend(world.take_of(flooder_label));
         ensure_that!(Instant::now() < until, "the flooder ends");
@@ -132,16 +134,23 @@ fn fork_burst(world: &mut World) -> Result<Verdict> {
     let events = world.take();
     let opens = events.iter().filter(|event| matches!(event.body, Body::Open(_))).count();
     ensure_that!(opens >= 1 && opens <= BURST.div_ceil(1000) as usize, "opens that arrived: {opens}");
-    let holes: u64 = world.sensor().gaps().iter().filter(|gap| gap.lane == Lane::Lifecycle).map(|gap| gap.missing).sum();
+    let holes: u64 =
+        world.sensor().gaps().iter().filter(|gap| gap.lane == Lane::Lifecycle).map(|gap| gap.count).sum();
     let lost_now = lost(world)?;
     ensure_same!(lost_now.0 - lost_before.0, 0, "records lost in the priority lane");
-    ensure_same!(lost_now.1 - lost_before.1, holes, "records lost in the lifecycle lane, by counter and by sequence numbers");
+    ensure_same!(
+        lost_now.1 - lost_before.1,
+        holes,
+        "records lost in the lifecycle lane, by counter and by sequence numbers"
+    );
     Ok(Verdict::Holds)
 }
 
 /// Records refused by a full ring: priority, lifecycle.
 fn lost(world: &mut World) -> Result<(u64, u64)> {
     let counters = world.sensor().counters()?;
-    let of = |lane: Lane| counters.lanes.iter().filter(|tally| tally.lane == lane).map(|tally| tally.tally.lost).sum();
+    let of = |lane: Lane| {
+        counters.lanes.iter().filter(|tally| tally.lane == lane).map(|tally| tally.tally.lost).sum()
+    };
     Ok((of(Lane::Priority), of(Lane::Lifecycle)))
 }

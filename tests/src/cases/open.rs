@@ -80,7 +80,8 @@ fn plain(world: &mut World) -> Result<Verdict> {
 fn uninteresting(world: &mut World) -> Result<Verdict> {
     let folder = folder()?;
     let path = secret(folder.path(), "ordinary")?;
-    let events = world.run(|| good(open(&path, libc::O_RDONLY)) | good(open("/proc/self/status", libc::O_RDONLY)))?;
+    let events =
+        world.run(|| good(open(&path, libc::O_RDONLY)) | good(open("/proc/self/status", libc::O_RDONLY)))?;
     ensure_same!(opens(&events), [], "opens");
     Ok(Verdict::Holds)
 }
@@ -151,7 +152,11 @@ fn bind_mount(world: &mut World) -> Result<Verdict> {
         }
         good(open(target.join(WATCHED_NAME), libc::O_RDONLY))
     })?;
-    ensure_same!(&*open.path.view, target.join(WATCHED_NAME).to_string_lossy().as_ref(), "path in the worker's view");
+    ensure_same!(
+        &*open.path.view,
+        target.join(WATCHED_NAME).to_string_lossy().as_ref(),
+        "path in the worker's view"
+    );
     ensure_same!(open.mount, MountRelation::Own, "its own mount namespace");
     Ok(Verdict::Holds)
 }
@@ -161,14 +166,22 @@ pub(super) fn private_mounts() -> bool {
     // SAFETY: plain calls.
     unsafe {
         libc::unshare(libc::CLONE_NEWNS) == 0
-            && libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), libc::MS_REC | libc::MS_PRIVATE, std::ptr::null()) == 0
+            && libc::mount(
+                c"none".as_ptr(),
+                c"/".as_ptr(),
+                std::ptr::null(),
+                libc::MS_REC | libc::MS_PRIVATE,
+                std::ptr::null(),
+            ) == 0
     }
 }
 
 /// Bind-mounts a folder.
 pub(super) fn bind(from: &Path, to: &Path) -> bool {
     // SAFETY: NUL-terminated paths.
-    unsafe { libc::mount(c(from).as_ptr(), c(to).as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) == 0 }
+    unsafe {
+        libc::mount(c(from).as_ptr(), c(to).as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null()) == 0
+    }
 }
 
 fn write(world: &mut World) -> Result<Verdict> {
@@ -194,7 +207,10 @@ fn o_path(world: &mut World) -> Result<Verdict> {
     let read = seen.iter().filter(|open| open.access == access::READ).collect::<Vec<_>>();
     ensure_same!(read.len(), 1, "reading opens in {seen:#?}");
     ensure_same!((read[0].id.dev, read[0].id.ino), identity(&path)?, "identity");
-    ensure_that!(seen.iter().all(|open| open.access == access::READ || open.access == access::PATH), "accesses");
+    ensure_that!(
+        seen.iter().all(|open| open.access == access::READ || open.access == access::PATH),
+        "accesses"
+    );
     Ok(Verdict::Holds)
 }
 
@@ -231,7 +247,13 @@ fn every_call(world: &mut World) -> Result<Verdict> {
             [
                 sys(libc::syscall(libc::SYS_open, file.as_ptr(), libc::O_RDONLY)),
                 sys(libc::syscall(libc::SYS_openat, libc::AT_FDCWD, file.as_ptr(), libc::O_RDONLY)),
-                sys(libc::syscall(libc::SYS_openat2, libc::AT_FDCWD, file.as_ptr(), &raw const how, size_of::<OpenHow>())),
+                sys(libc::syscall(
+                    libc::SYS_openat2,
+                    libc::AT_FDCWD,
+                    file.as_ptr(),
+                    &raw const how,
+                    size_of::<OpenHow>(),
+                )),
                 sys(libc::syscall(libc::SYS_creat, file.as_ptr(), 0o600)),
             ]
         };
@@ -248,7 +270,10 @@ fn failed(world: &mut World, path: &Path, outcome: Outcome, act: impl FnOnce() -
     let events = world.run(act)?;
     let seen = opens(&events);
     if world.gaps(Signal::Open).iter().any(|gap| gap == "failed-opens") {
-        ensure_that!(seen.iter().all(|open| open.outcome != Outcome::Ok), "nothing is said to have succeeded");
+        ensure_that!(
+            seen.iter().all(|open| open.outcome != Outcome::Ok),
+            "nothing is said to have succeeded"
+        );
         return Ok(Verdict::Skip("gap `failed-opens` of this rung".into()));
     }
     ensure_same!(seen.len(), 1, "number of opens");

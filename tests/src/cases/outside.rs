@@ -22,7 +22,8 @@ fn foreign(world: &mut World) -> Result<Verdict> {
     let path = secret(folder.path(), WATCHED_NAME)?;
     let host = std::process::id();
     let through = Path::new("/proc").join(host.to_string()).join("root").join(path.strip_prefix("/")?);
-    let events = world.run(|| if private_mounts() { i32::from(open(&through, libc::O_RDONLY) < 0) } else { 2 })?;
+    let events =
+        world.run(|| if private_mounts() { i32::from(open(&through, libc::O_RDONLY) < 0) } else { 2 })?;
     let seen = opens(&events);
     ensure_same!(seen.len(), 1, "opens");
     ensure_same!(seen[0].mount, MountRelation::Foreign, "relation");
@@ -69,8 +70,8 @@ fn silent(world: &mut World) -> Result<Verdict> {
         ];
         i32::from(results.iter().any(|result| *result < 0))
     })?;
-    let foreign: Vec<_> = opens(&events).into_iter().filter(|open| open.mount == MountRelation::Foreign).collect();
+    let foreign: Vec<_> =
+        opens(&events).into_iter().filter(|open| open.mount == MountRelation::Foreign).collect();
     ensure_same!(foreign, [], "opens said to be outside");
     Ok(Verdict::Holds)
 }
-

@@ -87,8 +87,9 @@ fn datagram(world: &mut World) -> Result<Verdict> {
     let folder = folder()?;
     let path = folder.path().join("log.sock");
     let _receiver = UnixDatagram::bind(&path)?;
-    let events =
-        world.run(|| i32::from(!UnixDatagram::unbound().is_ok_and(|socket| socket.send_to(b"x", &path).is_ok())))?;
+    let events = world.run(|| {
+        i32::from(!UnixDatagram::unbound().is_ok_and(|socket| socket.send_to(b"x", &path).is_ok()))
+    })?;
     let seen = unix(&events);
     if seen.is_empty() && world.gaps(Signal::Unix).iter().any(|gap| gap == "unix-send") {
         return Ok(Verdict::Skip("gap `unix-send` of this rung".into()));
