@@ -135,11 +135,10 @@ impl RoleWords {
                 word => word == name,
             })
     }
-    /// Whether a named or engine-side role is meant: what `generic` holds against `entry` one tier down.
+    /// Whether the engine's own processes are meant: what `generic` holds against `entry` one tier down. What only
+    /// concerns its runners and helpers says nothing of a worker whose engine is not known.
     pub(super) fn names_engine_roles(&self) -> bool {
-        self.words
-            .iter()
-            .any(|w| w.as_ref() == "engine_side" || !super::compile::BUILT_IN_ROLES.contains(&&**w))
+        self.words.iter().any(|w| matches!(&**w, "engine" | "engine_side"))
     }
 }
 
