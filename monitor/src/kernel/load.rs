@@ -20,6 +20,7 @@ use super::host::Host;
 use super::object::{Variant, object};
 use super::offsets::Offsets;
 use super::options::MapSizes;
+use super::prealloc::preallocated;
 
 /// Lines of the verifier's log kept with a program that was refused.
 const LOG_TAIL: usize = 12;
@@ -65,7 +66,11 @@ impl Programs {
         let bytes = object(variant).ok_or_else(|| KernelError::ObjectMismatch {
             reason: "none are built in (it was built with SANDWATCH_SKIP_BPF=1)".into(),
         })?;
-        let ebpf = load(bytes, &offsets, sizes)?;
+        let ebpf = if host.at_least(6, 1) {
+            load(bytes, &offsets, sizes)?
+        } else {
+            load(&preallocated(bytes)?, &offsets, sizes)?
+        };
         let all: Vec<Target> = PROGRAMS.iter().filter_map(|(_, spec)| target(spec.attach)).collect();
         let targets: Vec<Target> = all.iter().filter(|target| btf.has_target(target)).cloned().collect();
         let source = |source| KernelError::BadBtf { path: super::sensor::VMLINUX.into(), source };

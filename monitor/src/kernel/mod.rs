@@ -25,6 +25,7 @@ mod maps;
 mod object;
 mod offsets;
 mod options;
+mod prealloc;
 mod overlay;
 mod rings;
 mod sensor;
