@@ -142,6 +142,11 @@ fn send(rung: Rung, facts: &Facts<'_>, gaps: &mut Vec<KnownGap>) {
             "the address of an unconnected send is read when the call begins: the process can change it before the kernel reads it",
             "the cgroup hooks, BPF LSM, fentry or kprobes",
         ));
+        gaps.push(blind(
+            "sendmmsg-tail",
+            "of the messages of one sendmmsg call only the first one's address is looked at",
+            "the cgroup hooks, BPF LSM, fentry or kprobes",
+        ));
         gaps.push(uring("sends"));
         missing_calls(&[(TP_ENTER_SENDMSG, "sendmsg"), (TP_ENTER_SENDMMSG, "sendmmsg")], facts, gaps);
     }

@@ -91,8 +91,8 @@ fn datagram(world: &mut World) -> Result<Verdict> {
         i32::from(!UnixDatagram::unbound().is_ok_and(|socket| socket.send_to(b"x", &path).is_ok()))
     })?;
     let seen = unix(&events);
-    if seen.is_empty() && world.gaps(Signal::Unix).iter().any(|gap| gap == "unix-send") {
-        return Ok(Verdict::Skip("gap `unix-send` of this rung".into()));
+    if seen.is_empty() && world.gaps(Signal::Unix).iter().any(|gap| gap == "unix-datagrams") {
+        return Ok(Verdict::Skip("gap `unix-datagrams` of this rung".into()));
     }
     ensure_same!(seen.len(), 1, "sends");
     ensure_that!(seen[0].send, "a send");

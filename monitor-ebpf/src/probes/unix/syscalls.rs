@@ -1,5 +1,5 @@
 //! The tracepoint rung: after a connect the descriptor's socket knows its peer. Datagram sends without a connect are the gap
-//! `unix-send` of this rung.
+//! `unix-datagrams` of this rung.
 
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
