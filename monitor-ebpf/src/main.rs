@@ -17,10 +17,15 @@
 #![cfg_attr(feature = "atomics", feature(core_intrinsics))]
 #![allow(internal_features, reason = "atomic_xadd is the only fetch-and-add there is for this target")]
 
+mod cgroup;
 mod count;
+mod cred;
 mod emit;
+mod env;
 mod exe;
+mod inode;
 mod maps;
+mod namespace;
 mod offsets;
 mod path;
 mod probes;
@@ -28,6 +33,7 @@ mod procs;
 mod read;
 mod record;
 mod scratch;
+mod stdio;
 mod subject;
 
 /// Helpers such as `bpf_probe_read_kernel` are for programs under a GPL-compatible licence only (kernel/bpf/verifier.c).

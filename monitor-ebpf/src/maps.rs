@@ -8,8 +8,8 @@ use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHas
 use monitor_common::filter::{NAME_MAX, PREFIX_MAX};
 use monitor_common::hook::{LANES, SIGNALS};
 use monitor_common::map::{
-    Bucket, BucketKey, ConnectCall, ErrorKey, FilterValue, InodeKey, Label, LaneTally, PROGRAMS_MAX,
-    ProcState, Settings, Tally,
+    Bucket, BucketKey, ConnectCall, ErrorKey, FilterValue, InodeKey, Label, LaneTally, OverlayOffsets,
+    PROGRAMS_MAX, ProcState, Settings, Tally,
 };
 use monitor_common::record::{ENV_NAME_MAX, Header};
 
@@ -66,6 +66,31 @@ pub static CONNECTS: LruHashMap<u64, Header> = LruHashMap::with_max_entries(4096
 /// Thread (pid << 32 | tid) → the connect it is in (tracepoint rung only).
 #[map]
 pub static CONNECT_CALLS: LruHashMap<u64, ConnectCall> = LruHashMap::with_max_entries(1024, 0);
+
+/// Where overlayfs keeps its upper dentries (index 0); set once its module's types are known.
+#[map]
+pub static OVERLAY: Array<OverlayOffsets> = Array::with_max_entries(1, 0);
+
+/// What hooks before the point of no return saw of an exec that is under way (key: `task_struct` address, which stays the
+/// same when a thread other than the leader execs). Least recently used entries go: an exec may die half-way.
+#[map]
+pub static EXECS: LruHashMap<u64, Before> = LruHashMap::with_max_entries(1024, 0);
+
+/// Value of [`EXECS`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Before {
+    /// Inode of the first file of a `#!` chain, 0 if unknown.
+    pub script_ino: u64,
+    /// Device of that file.
+    pub script_dev: u32,
+    /// Effective user id, `u32::MAX` if unknown.
+    pub uid: u32,
+    /// Effective group id, `u32::MAX` if unknown.
+    pub gid: u32,
+    /// Zero.
+    pub pad: u32,
+}
 
 macro_rules! filters {
     ($($inode:ident $prefix:ident $name:ident $parent:ident $generation:literal;)*) => {$(

@@ -4,7 +4,6 @@
 //! evaded by chroot or a bind mount. Position, dentry and mount live in the scratch slot and are read back volatile each
 //! hop: with them in registers the verifier of 6.18 gives up after a million instructions.
 
-use aya_ebpf::Global;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use monitor_common::record::{PATH_MAX, Slice, slice_flags};
@@ -403,17 +402,4 @@ fn namespace_of_mount(mount: u64) -> u32 {
     let ns = field::<u64>(mount, &OFF_MOUNT_NS).unwrap_or(0);
     // IS_ERR_OR_NULL: the last page of the address space.
     if ns == 0 || ns >= u64::MAX - 4095 { 0 } else { field(ns, &OFF_MNT_NS_INUM).unwrap_or(0) }
-}
-
-/// Inode number of a namespace behind `task->nsproxy` (`which` is its offset there, `inum` that of the number in it);
-/// 0 if unreadable or absent.
-#[inline(always)]
-pub fn namespace_of_task(task: u64, which: &Global<u32>, inum: &Global<u32>) -> u32 {
-    match field::<u64>(task, &OFF_TASK_NSPROXY) {
-        Ok(proxy) if proxy != 0 => match read::field_or::<u64>(proxy, which, 0) {
-            0 => 0,
-            ns => field(ns, inum).unwrap_or(0),
-        },
-        _ => 0,
-    }
 }

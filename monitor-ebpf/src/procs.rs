@@ -6,6 +6,7 @@
 use monitor_common::map::{ProcState, place, proc_flags};
 
 use crate::count;
+use crate::cred;
 use crate::exe;
 use crate::maps::PROCS;
 use crate::subject::Subject;
@@ -41,7 +42,7 @@ pub fn late(subject: &Subject, start: u64) -> Option<*mut ProcState> {
         exe_ino,
         exe_dev,
         label: subject.label,
-        uid: aya_ebpf::helpers::bpf_get_current_uid_gid() as u32,
+        uid: cred::effective(subject.task).0,
         flags: proc_flags::LATE,
     };
     put(subject.pid, &state);

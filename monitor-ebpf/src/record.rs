@@ -15,6 +15,7 @@ use monitor_common::record::{Header, Slice, slice_flags};
 
 use crate::count::{self, Fate};
 use crate::emit;
+use crate::env::Scan;
 use crate::read;
 use crate::scratch::{self, CHUNK, FIXED, Pool};
 use crate::subject::{self, Subject};
@@ -76,9 +77,22 @@ impl<P: Pool, F: 'static> Record<P, F> {
         })
     }
 
+    /// Scan state of the slot.
+    #[inline(always)]
+    pub fn scan(&self) -> *mut Scan {
+        P::scan(self.slot)
+    }
+
+    /// Bytes used in the data area.
+    #[inline(always)]
+    pub fn used(&self) -> u64 {
+        // SAFETY: a word of a map value.
+        unsafe { core::ptr::read_volatile(P::used(self.slot)) }
+    }
+
     /// Where the next byte goes, and its offset in the data area; `None` if the area is full.
     #[inline(always)]
-    fn next(&self) -> Option<(*mut u8, u64)> {
+    pub fn next(&self) -> Option<(*mut u8, u64)> {
         // SAFETY: words of a map value.
         let used = read::opaque(unsafe { core::ptr::read_volatile(P::used(self.slot)) });
         if used >= P::DATA as u64 {
@@ -91,8 +105,9 @@ impl<P: Pool, F: 'static> Record<P, F> {
         Some((read::opaque(dst as u64) as *mut u8, used))
     }
 
+    /// Takes `by` more bytes of the data area, of which `used` were taken.
     #[inline(always)]
-    fn advance(&mut self, used: u64, by: u64) {
+    pub fn advance(&mut self, used: u64, by: u64) {
         // SAFETY: a word of a map value.
         unsafe { core::ptr::write_volatile(P::used(self.slot), used + by) };
     }

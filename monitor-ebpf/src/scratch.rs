@@ -8,6 +8,8 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 
+use crate::env::Scan;
+
 /// Longest single copy into a record, bytes.
 pub const CHUNK: usize = 4096;
 /// Room for the fixed part of any record, bytes.
@@ -21,8 +23,8 @@ pub struct Slot<const SIZE: usize> {
     pub owner: u64,
     /// Bytes used in the data area.
     pub used: u64,
-    /// A length parked here so that it is read back as an unknown number with a fresh bound.
-    pub parked: u64,
+    /// State of an environment scan.
+    pub scan: Scan,
     /// Record.
     pub bytes: [u8; SIZE],
 }
@@ -41,6 +43,8 @@ pub trait Pool {
     fn owner(slot: *mut Self::Slot) -> *mut u64;
     /// Its used word.
     fn used(slot: *mut Self::Slot) -> *mut u64;
+    /// Its scan state.
+    fn scan(slot: *mut Self::Slot) -> *mut Scan;
     /// Its bytes.
     fn bytes(slot: *mut Self::Slot) -> *mut u8;
 }
@@ -71,6 +75,11 @@ macro_rules! pool {
             fn used(slot: *mut Self::Slot) -> *mut u64 {
                 // SAFETY: as above.
                 unsafe { &raw mut (*slot).used }
+            }
+            #[inline(always)]
+            fn scan(slot: *mut Self::Slot) -> *mut Scan {
+                // SAFETY: as above.
+                unsafe { &raw mut (*slot).scan }
             }
             #[inline(always)]
             fn bytes(slot: *mut Self::Slot) -> *mut u8 {

@@ -3,15 +3,14 @@
 //! The check is one helper and one hash look-up for everything that is not a worker's: cgroup id → label. Only in a
 //! cgroup that a labelled process was moved into (`CHECK_PROCESS`) is the process map asked too.
 
-use aya_ebpf::helpers::{
-    bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_get_smp_processor_id, generated,
-};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, generated};
 use monitor_common::ABI_VERSION;
 use monitor_common::hook::{Kind, Lane, Rung, Signal};
 use monitor_common::map::{ProcState, label_state, proc_flags};
 use monitor_common::record::{Header, header_flags};
 
 use crate::count;
+use crate::cred;
 use crate::maps::{LABELS, SETTINGS};
 use crate::offsets::{OFF_TASK_GROUP_LEADER, OFF_TASK_REAL_PARENT, OFF_TASK_START_BOOTTIME, OFF_TASK_TGID};
 use crate::procs;
@@ -132,7 +131,20 @@ pub fn fill(header: *mut Header, subject: &Subject, kind: Kind, lane: Lane) {
         Some(state) => Some(state),
         None => procs::late(subject, start),
     };
-    let ids = bpf_get_current_uid_gid();
+    fill_with(header, subject, kind, lane, start, state);
+}
+
+/// The same with a process map entry the caller has looked up already.
+#[inline(always)]
+pub fn fill_with(
+    header: *mut Header,
+    subject: &Subject,
+    kind: Kind,
+    lane: Lane,
+    start: u64,
+    state: Option<*mut ProcState>,
+) {
+    let (uid, gid) = cred::effective(subject.task);
     // SAFETY: `header` is the start of a record slot or of reserved ring memory; `state` is a map value.
     unsafe {
         let h = &mut *header;
@@ -149,15 +161,15 @@ pub fn fill(header: *mut Header, subject: &Subject, kind: Kind, lane: Lane) {
         h.pid = subject.pid;
         h.tid = subject.tid;
         h.start = start;
-        h.uid = ids as u32;
-        h.gid = (ids >> 32) as u32;
+        h.uid = uid;
+        h.gid = gid;
         describe(h, state);
     }
 }
 
 /// The part of the head that comes from the process map.
 #[inline(always)]
-pub fn describe(h: &mut Header, state: Option<*mut ProcState>) {
+fn describe(h: &mut Header, state: Option<*mut ProcState>) {
     match state {
         Some(state) => {
             // SAFETY: a map value.

@@ -1,5 +1,9 @@
 //! The programs, one file per kind of event. Names and numbers are those of `monitor_common::program`.
 
+mod bprm;
+mod cgroup;
+mod exec;
 mod exit;
+mod fork;
 mod net;
 mod unix;

@@ -1,0 +1,170 @@
+//! Upkeep of the labels: new cgroups inherit, removed ones are forgotten, moves are followed.
+//!
+//! Only events of the v2 hierarchy count (`cgroup::is_v2`). All three tracepoints fire under the cgroup lock
+//! (kernel/cgroup/cgroup.c), so nothing can enter a new cgroup before it has its label.
+
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use monitor_common::hook::{Kind, Lane, Rung, Signal};
+use monitor_common::map::{Label, ProcState, label_state, place};
+use monitor_common::program;
+use monitor_common::record::{CgroupMove, Header};
+
+use super::fork;
+use crate::count;
+use crate::maps::LABELS;
+use crate::offsets::OFF_TASK_TGID;
+use crate::read::field;
+use crate::record::Record;
+use crate::scratch::Small;
+use crate::subject::{self, Subject};
+use crate::{cgroup, emit, procs};
+
+/// Arguments: the new `struct cgroup`, its path.
+#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
+    if let Err(errno) = inherit(ctx.arg(0)) {
+        count::failed(place::CGROUP_READ, errno);
+    }
+    0
+}
+
+/// Arguments: the removed `struct cgroup`, its path.
+#[raw_tracepoint(tracepoint = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
+    if let Err(errno) = remove(ctx.arg(0)) {
+        count::failed(place::CGROUP_READ, errno);
+    }
+    0
+}
+
+/// Arguments: destination `struct cgroup`, its path, the task (group leader), whether the whole group moved. Fires after
+/// the move: where the task came from is not to be had.
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
+    if let Err(errno) = attach(ctx.arg(0), ctx.arg(2)) {
+        count::failed(place::CGROUP_READ, errno);
+    }
+    0
+}
+
+#[inline(always)]
+fn inherit(cgroup: u64) -> Result<(), i32> {
+    if !cgroup::is_v2(cgroup)? {
+        return Ok(());
+    }
+    let parent = cgroup::parent_id(cgroup)?;
+    let Some(label) = LABELS.get_ptr(&parent) else { return Ok(()) };
+    // SAFETY: a map value.
+    let label = unsafe { *label };
+    if label.state != label_state::WORKER && label.state != label_state::PENDING {
+        return Ok(());
+    }
+    if let Err(errno) = LABELS.insert(&cgroup::id(cgroup)?, &label, 0) {
+        count::failed(place::LABELS_INSERT, errno);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn remove(cgroup: u64) -> Result<(), i32> {
+    if cgroup::is_v2(cgroup)? {
+        let _ = LABELS.remove(&cgroup::id(cgroup)?);
+    }
+    Ok(())
+}
+
+#[inline(always)]
+fn attach(cgroup: u64, task: u64) -> Result<(), i32> {
+    if !cgroup::is_v2(cgroup)? {
+        return Ok(());
+    }
+    let to = cgroup::id(cgroup)?;
+    let pid = field::<u32>(task, &OFF_TASK_TGID)?;
+    let start = subject::start_of(task);
+    let own = match LABELS.get_ptr(&to) {
+        // SAFETY: a map value.
+        Some(label) => unsafe { *label },
+        None => Label::ZERO,
+    };
+    let state = match procs::of(pid, start) {
+        Some(state) => state,
+        None => return enrol(own, pid, task, start),
+    };
+    // SAFETY: a map value.
+    let label = unsafe { (*state).label };
+    if label == 0 || label == own.id {
+        return Ok(());
+    }
+    match own.state {
+        label_state::WORKER | label_state::PENDING => {
+            // From one worker into another: it is the other's now.
+            // SAFETY: a map value.
+            unsafe { (*state).label = own.id };
+        }
+        label_state::CHECK_PROCESS => {}
+        _ => fork::watch(to),
+    }
+    report(label, to, pid, own.id, state);
+    Ok(())
+}
+
+/// A process nobody knew enters a worker's cgroup: from now on it keeps the label.
+#[inline(always)]
+fn enrol(own: Label, pid: u32, task: u64, start: u64) -> Result<(), i32> {
+    if own.state == label_state::WORKER || own.state == label_state::PENDING {
+        let subject = Subject {
+            program: program::CGROUP_ATTACH,
+            label: own.id,
+            flags: 0,
+            pid,
+            tid: pid,
+            signal: Signal::Fork,
+            rung: Rung::RawTp,
+            cgroup: 0,
+            task,
+        };
+        procs::late(&subject, start);
+    }
+    Ok(())
+}
+
+/// Sends the move. The subject is who moved it; the record counts for the label the process had.
+#[inline(always)]
+fn report(label: u32, to: u64, target: u32, to_label: u32, state: *mut ProcState) {
+    let ids = bpf_get_current_pid_tgid();
+    let (pid, tid) = ((ids >> 32) as u32, ids as u32);
+    let task = subject::task();
+    let start = subject::start_of(task);
+    let mover = if pid == target { Some(state) } else { procs::of(pid, start) };
+    let subject = Subject {
+        program: program::CGROUP_ATTACH,
+        label,
+        flags: 0,
+        pid,
+        tid,
+        // Moves have no signal of their own: they belong to the lineage that fork keeps.
+        signal: Signal::Fork,
+        rung: Rung::RawTp,
+        cgroup: 0,
+        task,
+    };
+    count::hit(program::CGROUP_ATTACH, label, Signal::Fork);
+    let fill = |moved: *mut CgroupMove| {
+        // SAFETY: a claimed slot or reserved ring memory.
+        let moved = unsafe { &mut *moved };
+        moved.to = to;
+        moved.target_pid = target;
+        moved.to_label = to_label;
+    };
+    match Record::<Small, CgroupMove>::claim() {
+        Some(record) => {
+            fill(record.fixed());
+            let header: *mut Header = record.fixed().cast();
+            subject::fill_with(header, &subject, Kind::CgroupMove, Lane::Priority, start, mover);
+            record.finish(&subject, Kind::CgroupMove, Lane::Priority);
+        }
+        None => emit::bare::<CgroupMove>(&subject, Kind::CgroupMove, Lane::Priority, fill),
+    }
+}
