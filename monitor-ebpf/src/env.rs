@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::scratch::Pool;
 
 /// Most pieces looked at. A string longer than a piece takes several.
-const PIECES: u32 = 1024;
+const PIECES: u32 = 256;
 /// Most bytes looked at.
 const BYTES: u64 = 64 * 1024;
 /// Longest piece: name, `=`, value, NUL.
