@@ -1,4 +1,4 @@
-//! Builds the kernel probes twice, for the agent to embed: `probes-plain.o` for kernels below 5.12 and `probes-atomics.o`
+//! Builds the kernel probes twice, for the agent to embed: `probes-plain.o` for kernels below 5.13 and `probes-atomics.o`
 //! (fetch-and-add, BPF instruction set v3) for the rest.
 //!
 //! The BPF target needs nightly cargo with `-Z build-std=core`, so this starts a cargo of its own, with its own target

@@ -1,8 +1,8 @@
 //! Counters and errors.
 //!
 //! All counters live in per-CPU maps. Without the feature `atomics` they are plain adds: exact as long as the program
-//! cannot be preempted, which holds for every program type on kernels below 5.12 (trampolines disable migration,
-//! which there is preemption; kernel/bpf/trampoline.c, `__bpf_prog_enter`). From 5.12 on the agent loads the second
+//! cannot be preempted, which holds for every program type on kernels below 5.13 (trampolines disable migration,
+//! which there is preemption; kernel/bpf/trampoline.c, `__bpf_prog_enter`). From 5.13 on the agent loads the second
 //! object, where another task's run may interrupt ours on the same CPU, with real fetch-and-add.
 
 use monitor_common::hook::{SIGNALS, Signal};

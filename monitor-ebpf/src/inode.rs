@@ -5,7 +5,7 @@ use monitor_common::record::exec_flags;
 
 use crate::maps::OVERLAY;
 use crate::offsets::*;
-use crate::read::{field, field_or, kernel};
+use crate::read::{field_or, kernel_or_zero, or_zero};
 
 /// Super block magics (include/uapi/linux/magic.h).
 const TMPFS: u64 = 0x0102_1994;
@@ -18,9 +18,10 @@ const SECOND: u64 = 1_000_000_000;
 pub fn ctime(inode: u64) -> u64 {
     if OFF_INODE_CTIME_SEC.load() != ABSENT {
         let sec = field_or::<u64>(inode, &OFF_INODE_CTIME_SEC, 0);
-        return sec
-            .wrapping_mul(SECOND)
-            .wrapping_add(field_or::<u32>(inode, &OFF_INODE_CTIME_NSEC, 0) as u64);
+        // Above the nanoseconds, 6.13 keeps a flag (include/linux/fs.h, I_CTIME_QUERIED).
+        const NSEC: u32 = (1 << 30) - 1;
+        let nsec = field_or::<u32>(inode, &OFF_INODE_CTIME_NSEC, 0) & NSEC;
+        return sec.wrapping_mul(SECOND).wrapping_add(nsec as u64);
     }
     // `struct timespec64`: seconds, nanoseconds.
     let [sec, nsec] = if OFF_INODE_CTIME_6_6.load() != ABSENT {
@@ -34,10 +35,7 @@ pub fn ctime(inode: u64) -> u64 {
 /// Magic of the inode's file system.
 #[inline(always)]
 pub fn magic(inode: u64) -> u64 {
-    match field::<u64>(inode, &OFF_INODE_SB) {
-        Ok(sb) => field(sb, &OFF_SB_MAGIC).unwrap_or(0),
-        Err(_) => 0,
-    }
+    or_zero(or_zero(inode, &OFF_INODE_SB), &OFF_SB_MAGIC)
 }
 
 /// Where a file lives, as `exec_flags`: by the magic of its file system, its link count, and whether its mount belongs to
@@ -68,9 +66,8 @@ fn layer(inode: u64) -> u32 {
         return exec_flags::OVERLAY_UNKNOWN;
     }
     let outer = inode.wrapping_sub(offsets.vfs_inode as u64);
-    match kernel::<u64>(outer.wrapping_add(offsets.upperdentry as u64)) {
-        Ok(0) => 0,
-        Ok(_) => exec_flags::OVERLAY_UPPER,
-        Err(_) => exec_flags::OVERLAY_UNKNOWN,
+    match kernel_or_zero::<u64>(outer.wrapping_add(offsets.upperdentry as u64)) {
+        0 => 0,
+        _ => exec_flags::OVERLAY_UPPER,
     }
 }

@@ -32,6 +32,7 @@ mod probes;
 mod procs;
 mod read;
 mod record;
+mod repeat;
 mod scratch;
 mod stdio;
 mod subject;

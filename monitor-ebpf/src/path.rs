@@ -11,10 +11,11 @@ use monitor_common::record::{PATH_MAX, Slice, slice_flags};
 use crate::offsets::*;
 use crate::read::{self, field};
 use crate::record::Record;
+use crate::repeat::{self, Rounds};
 use crate::scratch::{self, Pool};
 
 /// Most dentries and mounts passed on the way up; a deeper path loses its head and is marked `CUT`.
-pub const HOPS: u32 = 160;
+pub const HOPS: u32 = 1024;
 /// Longest name of one component, bytes (`NAME_MAX`).
 const COMPONENT: u64 = 255;
 /// Names whose place is noted: the file and its last three parent folders.
@@ -44,10 +45,11 @@ pub struct Walk {
     ns: u32,
     /// Components so far.
     parts: u32,
-    /// Copied by `text`.
-    pad: u32,
-    /// Position of the `/` before each of the last components: file name, folder, folder above, …
-    marks: [u32; MARKS],
+    /// 1 once the walk came to an end.
+    done: u32,
+    /// Position of the `/` before each of the last components: file name, folder, folder above, … (the second half: the
+    /// others', of no use).
+    marks: [u32; 2 * MARKS],
     bytes: [u8; PATH_MAX + 512],
 }
 
@@ -109,16 +111,16 @@ impl Path {
     /// Walks up from a `struct file`.
     #[inline(always)]
     pub fn walk_file(&self, task: u64, file: u64) {
-        let mnt = field::<u64>(file, &OFF_FILE_PATH_MNT).unwrap_or(0);
-        let dentry = field::<u64>(file, &OFF_FILE_PATH_DENTRY).unwrap_or(0);
+        let mnt = read::or_zero::<u64>(file, &OFF_FILE_PATH_MNT);
+        let dentry = read::or_zero::<u64>(file, &OFF_FILE_PATH_DENTRY);
         self.walk(task, mnt, dentry);
     }
 
     /// Walks up from the `struct path` at this address.
     #[inline(always)]
     pub fn walk_path(&self, task: u64, path: u64) {
-        let mnt = field::<u64>(path, &OFF_PATH_MNT).unwrap_or(0);
-        let dentry = field::<u64>(path, &OFF_PATH_DENTRY).unwrap_or(0);
+        let mnt = read::or_zero::<u64>(path, &OFF_PATH_MNT);
+        let dentry = read::or_zero::<u64>(path, &OFF_PATH_DENTRY);
         self.walk(task, mnt, dentry);
     }
 
@@ -132,14 +134,15 @@ impl Path {
         set!(slot, flags, 0);
         set!(slot, ns, 0);
         set!(slot, parts, 0);
+        set!(slot, done, 0);
         set!(slot, root_dentry, 0);
         set!(slot, root_mount, 0);
         if let Ok(fs) = field::<u64>(task, &OFF_TASK_FS)
             && fs != 0
         {
             let root = at(fs, &OFF_FS_ROOT);
-            set!(slot, root_dentry, field::<u64>(root, &OFF_PATH_DENTRY).unwrap_or(0));
-            set!(slot, root_mount, mount_of(field::<u64>(root, &OFF_PATH_MNT).unwrap_or(0)));
+            set!(slot, root_dentry, read::or_zero::<u64>(root, &OFF_PATH_DENTRY));
+            set!(slot, root_mount, mount_of(read::or_zero::<u64>(root, &OFF_PATH_MNT)));
         }
         if vfsmount == 0 || dentry == 0 {
             set!(slot, mount, 0);
@@ -245,7 +248,7 @@ fn mount_of(vfsmount: u64) -> u64 {
 /// Whether a dentry is unhashed without being the root of something: its file was removed.
 #[inline(always)]
 fn deleted(dentry: u64) -> bool {
-    let parent = field::<u64>(dentry, &OFF_DENTRY_PARENT).unwrap_or(0);
+    let parent = read::or_zero::<u64>(dentry, &OFF_DENTRY_PARENT);
     parent != dentry && field::<u64>(dentry, &OFF_DENTRY_HASH) == Ok(0)
 }
 
@@ -254,7 +257,7 @@ fn deleted(dentry: u64) -> bool {
 fn enter(slot: *mut Walk, mount: u64) {
     set!(slot, mount, mount);
     let vfsmount = at(mount, &OFF_MOUNT_VFSMOUNT);
-    set!(slot, mnt_root, field::<u64>(vfsmount, &OFF_VFSMOUNT_ROOT).unwrap_or(0));
+    set!(slot, mnt_root, read::or_zero::<u64>(vfsmount, &OFF_VFSMOUNT_ROOT));
 }
 
 #[inline(always)]
@@ -262,44 +265,52 @@ fn mark(slot: *mut Walk, flags: u32) {
     set!(slot, flags, get!(slot, flags) | flags);
 }
 
+/// The hops of a walk.
+struct Climb(*mut Walk);
+
+impl Rounds for Climb {
+    const MOST: u32 = HOPS;
+    const WITHOUT_HELPER: u32 = 160;
+    #[inline(always)]
+    fn round(&mut self) -> bool {
+        let more = step(self.0);
+        if !more {
+            set!(self.0, done, 1);
+        }
+        more
+    }
+}
+
 /// Up to the top, hop by hop.
 #[inline(always)]
 fn climb(slot: *mut Walk) {
-    let mut hop = 0;
-    while hop < HOPS {
-        if !step(slot) {
-            return;
-        }
-        hop += 1;
+    repeat::run(&mut Climb(slot));
+    if get!(slot, done) == 0 {
+        mark(slot, slice_flags::CUT);
     }
-    mark(slot, slice_flags::CUT);
 }
 
 /// One hop: across a mount point, or to the parent folder. `false` at the end.
+///
+/// As few branches as can be: each is a state the verifier keeps, times the hops, and 8,192 is all it keeps. A failed read
+/// is a zero here, which no later hop can leave: the walk ends at `parent == dentry`, cut.
 #[inline(always)]
 fn step(slot: *mut Walk) -> bool {
     let dentry = get!(slot, dentry);
     let mount = get!(slot, mount);
-    if dentry == get!(slot, root_dentry) && mount == get!(slot, root_mount) {
+    if (dentry ^ get!(slot, root_dentry)) | (mount ^ get!(slot, root_mount)) == 0 {
         set!(slot, view, get!(slot, pos));
     }
     if dentry == get!(slot, mnt_root) {
-        let parent = field::<u64>(mount, &OFF_MOUNT_PARENT).unwrap_or(0);
+        let parent = read::or_zero::<u64>(mount, &OFF_MOUNT_PARENT);
         if parent == mount {
             return false;
         }
-        let Ok(point) = field::<u64>(mount, &OFF_MOUNT_MOUNTPOINT) else {
-            mark(slot, slice_flags::CUT | slice_flags::UNREADABLE);
-            return false;
-        };
-        set!(slot, dentry, point);
+        set!(slot, dentry, read::or_zero::<u64>(mount, &OFF_MOUNT_MOUNTPOINT));
         enter(slot, parent);
         return true;
     }
-    let Ok((parent, name, len)) = entry(dentry) else {
-        mark(slot, slice_flags::CUT | slice_flags::UNREADABLE);
-        return false;
-    };
+    let (parent, name, len) = entry(dentry);
     if parent == dentry {
         // The root of a file system, and not the root of this mount: the folder was moved out from under a bind mount,
         // or the dentry belongs to no mount tree at all. What there is of a name is kept.
@@ -309,36 +320,35 @@ fn step(slot: *mut Walk) -> bool {
         mark(slot, slice_flags::CUT);
         return false;
     }
-    if !prepend(slot, name, len) {
-        return false;
-    }
     set!(slot, dentry, parent);
-    true
+    prepend(slot, name, len)
 }
 
-/// Parent, address and length of the name of a dentry. One 24-byte read where the fields lie side by side, which they do
-/// on every kernel so far: the walk is the cost of an open in a worker.
+/// Parent, address and length of the name of a dentry; zeros if unreadable. One 24-byte read where the fields lie side by
+/// side, which they do on every kernel so far: the walk is the cost of an open in a worker.
 #[inline(always)]
-fn entry(dentry: u64) -> Result<(u64, u64, u64), i32> {
+fn entry(dentry: u64) -> (u64, u64, u64) {
     let together = OFF_DENTRY_NAME.load() == OFF_DENTRY_PARENT.load().wrapping_add(8)
         && OFF_QSTR_LEN.load() == 4
         && OFF_QSTR_NAME.load() == 8;
     if together {
-        let [parent, hash_len, name] = field::<[u64; 3]>(dentry, &OFF_DENTRY_PARENT)?;
-        return Ok((parent, name, hash_len >> 32));
+        let [parent, hash_len, name] = read::or_zero::<[u64; 3]>(dentry, &OFF_DENTRY_PARENT);
+        return (parent, name, hash_len >> 32);
     }
     let name = at(dentry, &OFF_DENTRY_NAME);
-    Ok((
-        field(dentry, &OFF_DENTRY_PARENT)?,
-        field(name, &OFF_QSTR_NAME)?,
-        field::<u32>(name, &OFF_QSTR_LEN)? as u64,
-    ))
+    (
+        read::or_zero(dentry, &OFF_DENTRY_PARENT),
+        read::or_zero(name, &OFF_QSTR_NAME),
+        read::or_zero::<u32>(name, &OFF_QSTR_LEN) as u64,
+    )
 }
 
-/// Puts `/name` before the text.
+/// Puts `/name` before the text; `false` if it does not fit.
 #[inline(always)]
 fn prepend(slot: *mut Walk, name: u64, len: u64) -> bool {
-    let len = read::bounded(len, COMPONENT);
+    // The VFS allows no longer name (NAME_MAX); a longer one is a torn read, and marked below.
+    let torn = len >> 8;
+    let len = read::opaque(len) & COMPONENT;
     let pos = get!(slot, pos);
     if pos < len + 1 {
         mark(slot, slice_flags::CUT | slice_flags::TRUNCATED);
@@ -351,21 +361,20 @@ fn prepend(slot: *mut Walk, name: u64, len: u64) -> bool {
         *dst = b'/';
         read::copy_kernel(dst.add(1), len as u32, name)
     };
-    if copied < 0 {
-        mark(slot, slice_flags::CUT | slice_flags::UNREADABLE);
-        return false;
-    }
+    // The sign of an errno, as a mask.
+    let failed = (copied >> 63) as u64 | (read::is_zero(torn) ^ 1).wrapping_neg();
+    mark(slot, failed as u32 & (slice_flags::CUT | slice_flags::UNREADABLE));
     set!(slot, pos, slash);
-    let parts = get!(slot, parts);
-    if (parts as usize) < MARKS {
-        let index = read::opaque(parts as u64) & (MARKS as u64 - 1);
-        // SAFETY: the mask keeps the index inside.
-        unsafe {
-            let marks: *mut u32 = (&raw mut (*slot).marks).cast();
-            core::ptr::write_volatile(marks.add(index as usize), slash as u32);
-        }
+    let parts = get!(slot, parts) as u64;
+    // The marks of the last MARKS components, and as many places that take those of all others.
+    let last = MARKS as u64 - 1;
+    let index = read::opaque(parts & last | read::below(last, parts) * MARKS as u64) & (2 * MARKS as u64 - 1);
+    // SAFETY: the mask keeps the index inside.
+    unsafe {
+        let marks: *mut u32 = (&raw mut (*slot).marks).cast();
+        core::ptr::write_volatile(marks.add(index as usize), slash as u32);
     }
-    set!(slot, parts, parts + 1);
+    set!(slot, parts, parts as u32 + 1);
     true
 }
 
@@ -377,10 +386,11 @@ fn finish(slot: *mut Walk) {
         let ns = namespace_of_mount(get!(slot, mount));
         set!(slot, ns, ns);
         if ns == 0 {
-            mark(slot, slice_flags::NO_PATH);
+            // What there is of a text names the object; there is no head for it to lack.
+            set!(slot, flags, flags & !slice_flags::CUT | slice_flags::NO_PATH);
         }
     }
-    if get!(slot, view) == NEVER {
+    if get!(slot, view) == NEVER && get!(slot, flags) & slice_flags::NO_PATH == 0 {
         mark(slot, slice_flags::OUTSIDE_ROOT);
     }
     // The top itself: "/" has no component of its own.
@@ -399,7 +409,7 @@ fn finish(slot: *mut Walk) {
 /// (`MNT_NS_INTERNAL`: pipes, sockets, memfd; fs/mount.h).
 #[inline(always)]
 fn namespace_of_mount(mount: u64) -> u32 {
-    let ns = field::<u64>(mount, &OFF_MOUNT_NS).unwrap_or(0);
+    let ns = read::or_zero::<u64>(mount, &OFF_MOUNT_NS);
     // IS_ERR_OR_NULL: the last page of the address space.
-    if ns == 0 || ns >= u64::MAX - 4095 { 0 } else { field(ns, &OFF_MNT_NS_INUM).unwrap_or(0) }
+    if ns == 0 || ns >= u64::MAX - 4095 { 0 } else { read::or_zero(ns, &OFF_MNT_NS_INUM) }
 }

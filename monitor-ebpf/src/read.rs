@@ -20,6 +20,29 @@ pub fn field<T: Copy>(base: u64, offset: &Global<u32>) -> Result<T, i32> {
     kernel(at(base, offset))
 }
 
+/// Reads a `T` at a kernel address; all bytes zero if that fails (the helper clears its destination then:
+/// kernel/trace/bpf_trace.c, bpf_probe_read_kernel_common). No branch, so the verifier has no second path to follow:
+/// use it wherever zero means "not there" anyway.
+#[inline(always)]
+pub fn kernel_or_zero<T: Copy>(address: u64) -> T {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    // SAFETY: the helper writes all of `value`, whatever it returns; every `T` used here is of integers.
+    unsafe {
+        generated::bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            address as *const _,
+        );
+        value.assume_init()
+    }
+}
+
+/// Reads the field at `offset` of the structure at `base`; zero if that fails.
+#[inline(always)]
+pub fn or_zero<T: Copy>(base: u64, offset: &Global<u32>) -> T {
+    kernel_or_zero(at(base, offset))
+}
+
 /// The same for an optional field: `default` if the kernel has no such field or the read fails.
 #[inline(always)]
 pub fn field_or<T: Copy>(base: u64, offset: &Global<u32>, default: T) -> T {
@@ -55,6 +78,18 @@ pub fn opaque(mut value: u64) -> u64 {
 pub fn bounded(value: u64, max: u64) -> u64 {
     let value = opaque(value);
     if value > max { max } else { value }
+}
+
+/// 1 if `value` is zero, else 0, without a branch. For values below 2^63.
+#[inline(always)]
+pub fn is_zero(value: u64) -> u64 {
+    opaque(value).wrapping_sub(1) >> 63
+}
+
+/// 1 if `a` is below `b`, else 0, without a branch. For values below 2^63.
+#[inline(always)]
+pub fn below(a: u64, b: u64) -> u64 {
+    opaque(a).wrapping_sub(opaque(b)) >> 63
 }
 
 /// The same small value, but unknown to the verifier: paths that differ only in it are then one to it, and it looks at

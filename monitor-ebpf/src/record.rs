@@ -90,19 +90,19 @@ impl<P: Pool, F: 'static> Record<P, F> {
         unsafe { core::ptr::read_volatile(P::used(self.slot)) }
     }
 
-    /// Where the next byte goes, and its offset in the data area; `None` if the area is full.
+    /// Bytes used, in a form that is at most `DATA` to the verifier where it is used next.
     #[inline(always)]
-    pub fn next(&self) -> Option<(*mut u8, u64)> {
-        // SAFETY: words of a map value.
-        let used = read::opaque(unsafe { core::ptr::read_volatile(P::used(self.slot)) });
-        if used >= P::DATA as u64 {
-            return None;
-        }
-        // Bounded again, right where the pointer is made: 5.10 forgets the bound of a register it saw spilled before the check.
-        let at = read::bounded(used, P::DATA as u64);
-        // SAFETY: `at` is at most DATA, and one chunk of margin follows.
-        let dst = unsafe { P::bytes(self.slot).add(size_of::<F>() + at as usize) };
-        Some((read::opaque(dst as u64) as *mut u8, used))
+    fn position(&self) -> u64 {
+        read::bounded(self.used(), P::DATA as u64)
+    }
+
+    /// Where the next byte goes. One chunk of margin follows even a full data area.
+    #[inline(always)]
+    pub fn tail(&self) -> *mut u8 {
+        // SAFETY: the position is at most DATA, and one chunk of margin follows.
+        let dst = unsafe { P::bytes(self.slot).add(size_of::<F>() + self.position() as usize) };
+        // Opaque: the bound has to be on the register the pointer is made from (5.10 does not find it on a spilled one).
+        read::opaque(dst as u64) as *mut u8
     }
 
     /// Takes `by` more bytes of the data area, of which `used` were taken.
@@ -114,33 +114,40 @@ impl<P: Pool, F: 'static> Record<P, F> {
 
     #[inline(always)]
     fn append(&mut self, len: u64, flags: u32, copy: impl FnOnce(*mut u8, u32) -> i64) -> Slice {
-        let Some((dst, used)) = self.next() else {
-            return Slice { off: 0, len: 0, flags: flags | slice_flags::TRUNCATED };
-        };
-        let room = P::DATA as u64 - used;
-        let cut = if len > room || len > CHUNK as u64 { slice_flags::TRUNCATED } else { 0 };
-        let len = read::bounded(if len > room { room } else { len }, CHUNK as u64);
-        if copy(dst, len as u32) < 0 {
-            return Slice { off: used as u16, len: 0, flags: flags | slice_flags::UNREADABLE };
-        }
-        self.advance(used, len);
-        Slice { off: used as u16, len: len as u16, flags: flags | cut }
+        let used = self.used();
+        let room = read::bounded((P::DATA as u64).saturating_sub(used), CHUNK as u64);
+        let whole = read::bounded(len, CHUNK as u64 + 1);
+        let take = read::bounded(if whole > room { room } else { whole }, CHUNK as u64);
+        let failed = copy(self.tail(), take as u32);
+        self.close(used, take, len > take, failed, flags)
     }
 
     #[inline(always)]
     fn append_str(&mut self, max: u32, flags: u32, copy: impl FnOnce(*mut u8, u32) -> i64) -> Slice {
-        let Some((dst, used)) = self.next() else {
-            return Slice { off: 0, len: 0, flags: flags | slice_flags::TRUNCATED };
-        };
-        let max = if max > CHUNK as u32 { CHUNK as u32 } else { max };
-        let with_nul = copy(dst, max);
-        if with_nul <= 0 {
-            return Slice { off: used as u16, len: 0, flags: flags | slice_flags::UNREADABLE };
+        let used = self.used();
+        let room = read::bounded((P::DATA as u64).saturating_sub(used), CHUNK as u64);
+        let max = if max as u64 > room { room } else { max as u64 };
+        let with_nul = copy(self.tail(), max as u32);
+        let len = read::bounded((with_nul as u64).wrapping_sub(1), CHUNK as u64);
+        self.close(used, len, with_nul as u64 >= max, with_nul.wrapping_sub(1), flags)
+    }
+
+    /// Ends an append: takes the bytes unless the copy failed (`result` negative). The answer goes through the slot, so
+    /// that to the verifier all the ways here are one from here on.
+    #[inline(always)]
+    fn close(&mut self, used: u64, len: u64, cut: bool, result: i64, flags: u32) -> Slice {
+        let out = P::out(self.slot);
+        let failed = result < 0;
+        let flags = flags
+            | if cut { slice_flags::TRUNCATED } else { 0 }
+            | if failed { slice_flags::UNREADABLE } else { 0 };
+        let len = if failed { 0 } else { len };
+        // SAFETY: words of a map value.
+        unsafe {
+            core::ptr::write_volatile(out, Slice { off: used as u16, len: len as u16, flags });
+            core::ptr::write_volatile(P::used(self.slot), used.wrapping_add(len));
+            core::ptr::read_volatile(out)
         }
-        let cut = if with_nul as u32 >= max { slice_flags::TRUNCATED } else { 0 };
-        let len = read::bounded(with_nul as u64 - 1, CHUNK as u64);
-        self.advance(used, len);
-        Slice { off: used as u16, len: len as u16, flags: flags | cut }
     }
 
     /// Fills the header and sends the record, exact length, then gives the slot back. Counts the fate.

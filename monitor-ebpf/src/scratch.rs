@@ -8,6 +8,8 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 
+use monitor_common::record::Slice;
+
 use crate::env::Scan;
 
 /// Longest single copy into a record, bytes.
@@ -25,6 +27,8 @@ pub struct Slot<const SIZE: usize> {
     pub used: u64,
     /// State of an environment scan.
     pub scan: Scan,
+    /// What the last append was.
+    pub out: Slice,
     /// Record.
     pub bytes: [u8; SIZE],
 }
@@ -43,6 +47,8 @@ pub trait Pool {
     fn owner(slot: *mut Self::Slot) -> *mut u64;
     /// Its used word.
     fn used(slot: *mut Self::Slot) -> *mut u64;
+    /// Its word for the last append.
+    fn out(slot: *mut Self::Slot) -> *mut Slice;
     /// Its scan state.
     fn scan(slot: *mut Self::Slot) -> *mut Scan;
     /// Its bytes.
@@ -75,6 +81,11 @@ macro_rules! pool {
             fn used(slot: *mut Self::Slot) -> *mut u64 {
                 // SAFETY: as above.
                 unsafe { &raw mut (*slot).used }
+            }
+            #[inline(always)]
+            fn out(slot: *mut Self::Slot) -> *mut Slice {
+                // SAFETY: as above.
+                unsafe { &raw mut (*slot).out }
             }
             #[inline(always)]
             fn scan(slot: *mut Self::Slot) -> *mut Scan {

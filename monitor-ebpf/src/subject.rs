@@ -64,7 +64,7 @@ pub fn now() -> u64 {
 #[inline(always)]
 pub fn start_of(task: u64) -> u64 {
     match read::field::<u64>(task, &OFF_TASK_GROUP_LEADER) {
-        Ok(leader) => read::field(leader, &OFF_TASK_START_BOOTTIME).unwrap_or(0),
+        Ok(leader) => read::or_zero(leader, &OFF_TASK_START_BOOTTIME),
         Err(_) => 0,
     }
 }
@@ -118,7 +118,7 @@ fn moved(task: u64, pid: u32) -> Option<u32> {
 #[inline(always)]
 pub fn parent_pid(task: u64) -> u32 {
     match read::field::<u64>(task, &OFF_TASK_REAL_PARENT) {
-        Ok(parent) => read::field(parent, &OFF_TASK_TGID).unwrap_or(0),
+        Ok(parent) => read::or_zero(parent, &OFF_TASK_TGID),
         Err(_) => 0,
     }
 }

@@ -61,6 +61,7 @@ pub struct OffsetSpec {
 macro_rules! for_each_offset {
     ($callback:ident) => {
         $callback! {
+            ENUM_FUNC_LOOP, Enum("bpf_func_id", "BPF_FUNC_loop"), Core, true;
             OFF_TASK_TGID, Offset("task_struct", "tgid"), Core, false;
             OFF_TASK_PID, Offset("task_struct", "pid"), Core, false;
             OFF_TASK_GROUP_LEADER, Offset("task_struct", "group_leader"), Core, false;

@@ -10,7 +10,7 @@ use monitor_common::program;
 
 use crate::maps::{Before, EXECS};
 use crate::offsets::OFF_BPRM_FILE;
-use crate::read::field;
+use crate::read;
 use crate::{count, cred, exe, subject};
 
 /// Arguments: the task, the `linux_binprm`. Linux 6.11 on, in begin_new_exec, before credentials change.
@@ -59,7 +59,7 @@ fn script(program: u32, rung: Rung, bprm: u64) {
     // The chain's first file stays; an entry left by an exec that died is overwritten by its successor's exec record,
     // which removes it, or ages out.
     if before.script_ino == 0 {
-        (before.script_ino, before.script_dev) = exe::file_identity(field(bprm, &OFF_BPRM_FILE).unwrap_or(0));
+        (before.script_ino, before.script_dev) = exe::file_identity(read::or_zero(bprm, &OFF_BPRM_FILE));
         let _ = EXECS.insert(&subject.task, &before, 0);
     }
 }

@@ -10,7 +10,7 @@ use monitor_common::record::{ARGV_MAX, Exec, Header, PATH_MAX, Slice, exec_flags
 use crate::maps::EXECS;
 use crate::offsets::*;
 use crate::path::Path;
-use crate::read::{field, field_or, kernel};
+use crate::read::{self, field, field_or, kernel};
 use crate::record::Record;
 use crate::scratch::{CHUNK, Large};
 use crate::subject::{self, Subject};
@@ -91,12 +91,12 @@ fn image_id() -> u64 {
 #[inline(always)]
 fn people(exec: *mut Exec, task: u64) {
     let (ruid, rgid) = cred::real(task);
-    let parent = field::<u64>(task, &OFF_TASK_REAL_PARENT).unwrap_or(0);
+    let parent = read::or_zero::<u64>(task, &OFF_TASK_REAL_PARENT);
     // SAFETY: the fixed part of a claimed slot.
     unsafe {
         (*exec).ruid = ruid;
         (*exec).rgid = rgid;
-        (*exec).parent_pid = field(parent, &OFF_TASK_TGID).unwrap_or(0);
+        (*exec).parent_pid = read::or_zero(parent, &OFF_TASK_TGID);
         (*exec).parent_start = subject::start_of(parent);
     }
 }
@@ -132,87 +132,89 @@ fn descriptors(exec: *mut Exec, task: u64) {
 /// The paths, the arguments and the environment, in the order in which they are dearest when room runs out.
 #[inline(always)]
 fn strings(record: &mut Record<Large, Exec>, subject: &Subject, bprm: u64) {
-    let mm = field::<u64>(subject.task, &OFF_TASK_MM).unwrap_or(0);
+    let mm = read::or_zero::<u64>(subject.task, &OFF_TASK_MM);
     paths(record, subject.task);
-    let name = field::<u64>(bprm, &OFF_BPRM_FILENAME).unwrap_or(0);
+    let name = read::or_zero::<u64>(bprm, &OFF_BPRM_FILENAME);
+    let interp = read::or_zero::<u64>(bprm, &OFF_BPRM_INTERP);
     let filename = record.kernel_str(name, PATH_MAX as u32, 0);
-    let interp = field::<u64>(bprm, &OFF_BPRM_INTERP).unwrap_or(name);
-    let argv = arguments(record, mm);
-    let from = field(mm, &OFF_MM_ENV_START).unwrap_or(0);
-    let (env, found) = env::capture(record, from, field(mm, &OFF_MM_ENV_END).unwrap_or(0));
+    let exec = record.fixed();
     // SAFETY: the fixed part of a claimed slot.
-    let exec = unsafe { &mut *record.fixed() };
-    exec.filename = filename;
-    exec.argv = argv;
-    exec.argc = field_or(bprm, &OFF_BPRM_ARGC, 0);
-    exec.env = env;
-    exec.flags |= found;
-    // An interpreted file replaces `interp` by its interpreter and leaves `filename` (fs/exec.c, bprm_change_interp).
-    if interp != name {
-        exec.script = filename;
+    unsafe {
+        (*exec).filename = filename;
+        (*exec).argc = field_or(bprm, &OFF_BPRM_ARGC, 0);
+        // An interpreted file replaces `interp` by its interpreter and leaves `filename` (fs/exec.c, bprm_change_interp).
+        if interp != name {
+            (*exec).script = filename;
+        }
     }
+    arguments(record, mm);
+    let (start, end) = (read::or_zero(mm, &OFF_MM_ENV_START), read::or_zero(mm, &OFF_MM_ENV_END));
+    // SAFETY: as above.
+    unsafe { (*exec).flags |= env::capture(record, &raw mut (*exec).env, start, end) };
 }
 
 /// Executable and working directory.
 #[inline(always)]
 fn paths(record: &mut Record<Large, Exec>, task: u64) {
     const NONE: Slice = Slice { off: 0, len: 0, flags: slice_flags::UNREADABLE };
-    let (mut exe, mut cwd) = (NONE, NONE);
-    let mut detached = false;
-    if let Some(path) = Path::claim() {
-        path.walk_file(task, exe::file(task));
-        detached = path.mount_namespace() == 0;
-        exe = path.append(record);
-        path.walk_path(task, at(field(task, &OFF_TASK_FS).unwrap_or(0), &OFF_FS_PWD));
-        cwd = path.append(record);
-        path.release();
-    }
-    // SAFETY: the fixed part of a claimed slot.
-    let fixed = unsafe { &mut *record.fixed() };
-    fixed.exe = exe;
-    fixed.cwd = cwd;
-    if detached {
+    let exec = record.fixed();
+    let Some(path) = Path::claim() else {
+        // SAFETY: the fixed part of a claimed slot.
+        return unsafe { ((*exec).exe, (*exec).cwd) = (NONE, NONE) };
+    };
+    path.walk_file(task, exe::file(task));
+    // SAFETY: as above.
+    unsafe {
+        (*exec).exe = path.append(record);
         // Completed by `file`, which knows the file system.
-        fixed.flags |= exec_flags::MEMFD;
+        (*exec).flags = read::is_zero(path.mount_namespace() as u64) as u32 * exec_flags::MEMFD;
     }
+    path.walk_path(task, at(read::or_zero(task, &OFF_TASK_FS), &OFF_FS_PWD));
+    // SAFETY: as above.
+    unsafe { (*exec).cwd = path.append(record) };
+    path.release();
 }
 
-/// `arg_start..arg_end`, in one or two copies.
+/// `arg_start..arg_end`, in two copies.
 #[inline(always)]
-fn arguments(record: &mut Record<Large, Exec>, mm: u64) -> Slice {
-    let start = field::<u64>(mm, &OFF_MM_ARG_START).unwrap_or(0);
-    let len = field::<u64>(mm, &OFF_MM_ARG_END).unwrap_or(0).wrapping_sub(start);
+fn arguments(record: &mut Record<Large, Exec>, mm: u64) {
     const HALF: u64 = CHUNK as u64;
     const { assert!(ARGV_MAX == 2 * CHUNK) };
-    let mut slice = record.user(start, if len > HALF { HALF } else { len }, 0);
-    if len > HALF && slice.flags == 0 {
-        let rest = len - HALF;
-        let second = record.user(start.wrapping_add(HALF), if rest > HALF { HALF } else { rest }, 0);
-        slice.len = slice.len.wrapping_add(second.len);
-        slice.flags |= second.flags;
+    let start = read::or_zero::<u64>(mm, &OFF_MM_ARG_START);
+    let len = read::or_zero::<u64>(mm, &OFF_MM_ARG_END).wrapping_sub(start);
+    let first = record.user(start, if len > HALF { HALF } else { len }, 0);
+    // SAFETY: address arithmetic within a claimed slot.
+    let argv = unsafe { &raw mut (*record.fixed()).argv };
+    // SAFETY: the fixed part of a claimed slot.
+    unsafe { core::ptr::write_volatile(argv, first) };
+    if len <= HALF || first.flags != 0 {
+        return;
     }
-    if len > ARGV_MAX as u64 {
-        slice.flags |= slice_flags::TRUNCATED;
+    let rest = record.user(start.wrapping_add(HALF), len - HALF, 0);
+    // SAFETY: as above.
+    unsafe {
+        let both =
+            Slice { off: first.off, len: first.len.wrapping_add(rest.len), flags: first.flags | rest.flags };
+        core::ptr::write_volatile(argv, both);
     }
-    slice
 }
 
 /// The executable's inode. Its identity is in the header.
 #[inline(always)]
 fn file(exec: *mut Exec, task: u64) {
     let file = exe::file(task);
-    let inode = field::<u64>(file, &OFF_FILE_INODE).unwrap_or(0);
+    let inode = read::or_zero::<u64>(file, &OFF_FILE_INODE);
     let magic = inode::magic(inode);
-    let nlink = field::<u32>(inode, &OFF_INODE_NLINK).unwrap_or(0);
+    let nlink = read::or_zero::<u32>(inode, &OFF_INODE_NLINK);
     // SAFETY: the fixed part of a claimed slot.
     let exec = unsafe { &mut *exec };
     let detached = exec.flags & exec_flags::MEMFD != 0;
     exec.flags &= !exec_flags::MEMFD;
-    exec.exe_mode = field::<u16>(inode, &OFF_INODE_MODE).unwrap_or(0) as u32;
+    exec.exe_mode = read::or_zero::<u16>(inode, &OFF_INODE_MODE) as u32;
     exec.exe_uid = field(inode, &OFF_INODE_UID).unwrap_or(u32::MAX);
     exec.exe_nlink = nlink;
     exec.exe_magic = magic;
-    exec.exe_size = field(inode, &OFF_INODE_SIZE).unwrap_or(0);
+    exec.exe_size = read::or_zero(inode, &OFF_INODE_SIZE);
     exec.exe_ctime = inode::ctime(inode);
     exec.flags |= inode::home(inode, magic, nlink, detached);
 }
@@ -253,7 +255,7 @@ fn secure(task: u64) -> bool {
     if !present(&OFF_MM_AUXV) {
         return false;
     }
-    let mm = field::<u64>(task, &OFF_TASK_MM).unwrap_or(0);
+    let mm = read::or_zero::<u64>(task, &OFF_TASK_MM);
     let auxv = at(mm, &OFF_MM_AUXV);
     let mut pair = 0;
     while pair < PAIRS {

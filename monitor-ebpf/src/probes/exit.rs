@@ -9,8 +9,11 @@ use monitor_common::record::Exit;
 use crate::count::{self, Fate};
 use crate::emit;
 use crate::maps::PROCS;
-use crate::offsets::{OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_SIGNAL};
-use crate::read::field;
+use crate::offsets::{
+    OFF_SIGNAL_FLAGS, OFF_SIGNAL_GROUP_EXIT_CODE, OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_GROUP_LEADER,
+    OFF_TASK_SIGNAL,
+};
+use crate::read::or_zero;
 use crate::record::Record;
 use crate::scratch::Small;
 use crate::subject;
@@ -27,20 +30,25 @@ pub fn raw_exit(_: RawTracePointContext) -> i32 {
     exit(program::RAW_EXIT, Rung::RawTp)
 }
 
+/// The group is exiting as one (include/linux/sched/signal.h).
+const SIGNAL_GROUP_EXIT: u32 = 4;
+
 #[inline(always)]
 fn exit(program: u32, rung: Rung) -> i32 {
     let Some(subject) = subject::worker(program, Signal::Exit, rung) else { return 0 };
     // The tracepoint fires for each thread, after `signal->live` went down (kernel/exit.c, do_exit): the process is over
     // with the last one. Its newer `group_dead` argument says the same, but its place differs by kernel.
-    let alive = match field::<u64>(subject.task, &OFF_TASK_SIGNAL) {
-        Ok(signal) => field::<i32>(signal, &OFF_SIGNAL_LIVE).unwrap_or(0),
-        Err(_) => 0,
-    };
-    if alive > 0 {
+    let signal = or_zero::<u64>(subject.task, &OFF_TASK_SIGNAL);
+    if or_zero::<i32>(signal, &OFF_SIGNAL_LIVE) > 0 {
         count::ended(program, subject.label, Signal::Exit, Fate::Filtered);
         return 0;
     }
-    let code = field(subject.task, &OFF_TASK_EXIT_CODE).unwrap_or(0);
+    // What wait() reports (kernel/exit.c, wait_task_zombie): a group exit's code goes before the leader's own.
+    let code = if or_zero::<u32>(signal, &OFF_SIGNAL_FLAGS) & SIGNAL_GROUP_EXIT != 0 {
+        or_zero(signal, &OFF_SIGNAL_GROUP_EXIT_CODE)
+    } else {
+        or_zero::<u32>(or_zero(subject.task, &OFF_TASK_GROUP_LEADER), &OFF_TASK_EXIT_CODE)
+    };
     match Record::<Small, Exit>::claim() {
         Some(record) => {
             // SAFETY: the fixed part of a claimed slot.

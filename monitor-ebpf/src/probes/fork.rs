@@ -14,7 +14,7 @@ use monitor_common::record::{Fork, Header, header_flags};
 use crate::count::{self, Fate};
 use crate::maps::{LABELS, PROCS};
 use crate::offsets::{OFF_TASK_PID, OFF_TASK_START_BOOTTIME, OFF_TASK_TGID};
-use crate::read::field;
+use crate::read;
 use crate::record::Record;
 use crate::scratch::Small;
 use crate::subject::{self, Subject};
@@ -47,8 +47,8 @@ fn fork(program: u32, rung: Rung, parent: u64, child: u64) -> i32 {
         count::ended(program, subject.label, Signal::Fork, Fate::Filtered);
         return 0;
     }
-    let start = field(child, &OFF_TASK_START_BOOTTIME).unwrap_or(0);
-    let parent_pid = field(parent, &OFF_TASK_TGID).unwrap_or(0);
+    let start = read::or_zero(child, &OFF_TASK_START_BOOTTIME);
+    let parent_pid = read::or_zero(parent, &OFF_TASK_TGID);
     let parent_start = subject::start_of(parent);
     let state = enter(&subject, creator.as_ref(), start, parent, parent_pid, parent_start);
     let parent_exec_id = state.parent_exec_id;
@@ -89,12 +89,12 @@ fn child_subject(
     parent: u64,
     child: u64,
 ) -> Option<Subject> {
-    let set = cgroup::set_of(child).unwrap_or(0);
-    let same = set == cgroup::set_of(parent).unwrap_or(1);
+    let set = cgroup::set_of(child);
+    let same = set == cgroup::set_of(parent);
     let cgroup = match (&creator, same) {
         (None, true) => return None,
         (Some(creator), true) => creator.cgroup,
-        (_, false) => cgroup::id_of_set(set).unwrap_or(0),
+        (_, false) => cgroup::id_of_set(set),
     };
     let (mut label, mut flags) = match &creator {
         Some(creator) => (creator.label, creator.flags),
@@ -122,8 +122,8 @@ fn child_subject(
     if label == 0 {
         return None;
     }
-    let pid = field(child, &OFF_TASK_TGID).unwrap_or(0);
-    let tid = field(child, &OFF_TASK_PID).unwrap_or(0);
+    let pid = read::or_zero(child, &OFF_TASK_TGID);
+    let tid = read::or_zero(child, &OFF_TASK_PID);
     Some(Subject { program, label, flags, pid, tid, signal: Signal::Fork, rung, cgroup, task: child })
 }
 
@@ -177,7 +177,7 @@ fn enter(
 /// Drops what the process map knows of an earlier process with this pid.
 #[inline(always)]
 fn forget(child: u64) {
-    let pid: u32 = field(child, &OFF_TASK_PID).unwrap_or(0);
+    let pid: u32 = read::or_zero(child, &OFF_TASK_PID);
     if PROCS.get_ptr(&pid).is_some() {
         let _ = PROCS.remove(&pid);
     }

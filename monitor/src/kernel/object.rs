@@ -3,9 +3,10 @@
 /// Which of the two builds of the probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
-    /// Plain per-CPU counters: for kernels below 5.12, whose verifier refuses fetch-and-add.
+    /// Plain per-CPU counters: for kernels below 5.13, whose verifier refuses fetch-and-add (5.12) or pointers to functions
+    /// (5.13).
     Plain,
-    /// Sequence numbers and counters by fetch-and-add: for kernels from 5.12, where another task's run may interrupt a
+    /// Sequence numbers and counters by fetch-and-add: from 5.13, where another task's run may interrupt a
     /// probe on its own CPU.
     Atomics,
 }

@@ -2,7 +2,7 @@
 //!
 //! It runs in the softirq that received the answer, on behalf of whoever was interrupted, so the subject is the one kept
 //! at the connect. A softirq also interrupts our own programs between a counter's load and its store: this program is
-//! only in the object with atomic counters (kernels ≥ 5.12).
+//! only in the object with atomic counters (kernels ≥ 5.13).
 
 use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::raw_tracepoint;
