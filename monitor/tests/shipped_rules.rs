@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use monitor::profile::{RuleSet, WatchedKey};
+use monitor::profile::{EntryProcess, RuleSet, SelectRank, WatchedKey, WorkerFacts};
 use monitor_common::filter::access;
 
 /// The largest part of a build's opens that all patterns together may let through; the rule tests hold each single one
@@ -53,6 +53,52 @@ fn every_shipped_rule_file_compiles_without_a_warning() {
     assert_eq!(rules.warnings(), &[] as &[String]);
     for name in ["generic", "n8n", "demo"] {
         assert!(rules.profile(name).is_some(), "profile {name} is missing");
+    }
+}
+
+/// The profile of a worker and by what it was chosen.
+fn chosen(rules: &RuleSet, facts: &WorkerFacts) -> (String, SelectRank) {
+    let selection = rules.select(facts);
+    (rules.profile_name(selection.profile).to_owned(), selection.rank)
+}
+
+#[test]
+fn n8n_is_selected_by_unit_and_first_process_and_not_by_image_alone() {
+    let rules = shipped();
+    let n8n = |rank| ("n8n".to_owned(), rank);
+    let cgroup = || WorkerFacts { cgroup: "/lab/w".into(), ..WorkerFacts::default() };
+    let entry = |exe: &str, given: &str, argv: &[&str]| {
+        let entry = EntryProcess {
+            exe: Some(exe.into()),
+            given: Some(given.into()),
+            argv: argv.iter().map(|a| Arc::from(*a)).collect(),
+            cwd: Some("/".into()),
+        };
+        WorkerFacts { entry: Some(entry), ..cgroup() }
+    };
+    let unit = WorkerFacts { unit: Some("n8n-worker@2.service".into()), ..cgroup() };
+    assert_eq!(chosen(&rules, &unit), n8n(SelectRank::Cgroup));
+    // An image is what the author of a job may choose, and the profile lets its engine use identities.
+    let image = rules.select(&WorkerFacts { image: Some("docker.io/n8nio/n8n:2.41.3".into()), ..cgroup() });
+    assert_eq!(rules.profile_name(image.profile), "generic");
+    assert!(image.notice.is_some_and(|n| n.contains("`n8n`") && n.contains("assign")));
+    for entry in [
+        entry("/usr/bin/node", "/usr/bin/node", &["node", "/usr/local/bin/n8n", "worker"]),
+        entry("/usr/bin/env", "/usr/local/bin/n8n", &["/usr/bin/env", "node", "/usr/local/bin/n8n", "start"]),
+        entry(
+            "/usr/local/bin/task-runner-launcher",
+            "/usr/local/bin/task-runner-launcher",
+            &["task-runner-launcher"],
+        ),
+    ] {
+        assert_eq!(chosen(&rules, &entry), n8n(SelectRank::Process), "{entry:?}");
+    }
+    for entry in [
+        entry("/usr/bin/node", "/usr/bin/node", &["node", "/tmp/bin/n8n"]),
+        entry("/usr/bin/node", "/usr/bin/node", &["n8n", "/srv/app.js"]),
+        entry("/bin/cat", "/bin/cat", &["node", "/usr/local/bin/n8n"]),
+    ] {
+        assert_eq!(chosen(&rules, &entry), ("generic".to_owned(), SelectRank::None), "{entry:?}");
     }
 }
 
