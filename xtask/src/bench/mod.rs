@@ -20,7 +20,7 @@ mod stats;
 use crate::build::{self, Profile};
 use crate::{host, setup, vm};
 use anyhow::{Context, Result, bail};
-use budget::Report;
+use budget::{Budget, Report, Value};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -60,14 +60,16 @@ pub(crate) fn main(options: &Options) -> Result<()> {
         None => (here(options, &agent, &bench, &dir)?, format!("bench-host-{}", options.hooks)),
     };
     let text = std::fs::read_to_string(&out).with_context(|| format!("cannot read {}", out.display()))?;
-    let report: Report = serde_json::from_str(&text).context("the bench wrote no report")?;
+    let mut report: Report = serde_json::from_str(&text).context("the bench wrote no report")?;
+    if options.vm.is_none() {
+        report.values.push(judge_rate()?);
+    }
     let markdown = report::markdown(&report);
     println!("{markdown}");
     let kept =
         dir.join(if options.vm.is_some() { format!("{section}.json") } else { "overhead.json".to_owned() });
-    if kept != out {
-        std::fs::write(&kept, text).with_context(|| format!("cannot write {}", kept.display()))?;
-    }
+    std::fs::write(&kept, serde_json::to_string_pretty(&report)?)
+        .with_context(|| format!("cannot write {}", kept.display()))?;
     if !options.quick {
         report::into_document(&host::repo()?.join("docs/performance.md"), &section, &markdown)?;
     }
@@ -110,6 +112,33 @@ fn in_vm(options: &Options, kernel: &str, agent: PathBuf, bench: PathBuf) -> Res
         Some(file) => Ok(file.clone()),
         None => bail!("the bench in the VM gave no report: {}", result.one_line()),
     }
+}
+
+/// Events a second that one core decodes and judges, the best of three: it needs no kernel, so what disturbs
+/// it is only ever other load.
+fn judge_rate() -> Result<Value> {
+    #[derive(serde::Deserialize)]
+    struct Judged {
+        events: u64,
+        seconds: f64,
+    }
+    let program = build::executables(&["bench", "--no-run", "--package", "monitor", "--bench", "judge"])?
+        .into_iter()
+        .find(|executable| executable.name == "judge")
+        .context("cargo built no bench `judge`")?;
+    let mut best: f64 = 0.0;
+    for _ in 0..3 {
+        let line = host::capture(&mut Command::new(&program.path))?;
+        let judged: Judged =
+            serde_json::from_str(line.trim()).context("the bench `judge` printed no result")?;
+        best = best.max(judged.events as f64 / judged.seconds);
+    }
+    Ok(Value {
+        what: "decode to judge, one core, all shipped rules".to_owned(),
+        value: best,
+        unit: "events/s".to_owned(),
+        budget: Some(Budget::AtLeast(1_000_000.0)),
+    })
 }
 
 /// A value as it is written on the command line.
