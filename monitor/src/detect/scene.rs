@@ -1,7 +1,7 @@
 //! What an event took place in.
 
 use crate::event::Event;
-use crate::process::{Image, Process, ProcessRef, ProcessTable};
+use crate::process::{Image, Process, ProcessRef, ProcessTable, Standing};
 use crate::profile::{ProfileId, RoleId, RuleSet};
 use crate::worker::Worker;
 
@@ -39,8 +39,8 @@ impl<'a> Scene<'a> {
     }
 
     /// What the event's findings have in common with others: the author root, else the nearest process on the engine's
-    /// side, else the process that joined from outside. The key is made of pid and start in ticks, so that it is the same after
-    /// the agent was restarted.
+    /// side (of those that share a role by inheritance the first), else the process that joined from outside. The key is made of pid
+    /// and start in ticks, so that it is the same after the agent was restarted.
     pub fn scope(&self) -> String {
         let key = |process: &Process| format!("{}:{}", process.key.start / 10_000_000, process.key.pid);
         let root = self.image().map_or(self.event.subject.author_root, |image| image.author_root);
@@ -50,15 +50,25 @@ impl<'a> Scene<'a> {
                 .map_or_else(|| format!("author:exec:{root:x}"), |root| format!("author:{}", key(root)));
         }
         let mut top = None;
+        // The engine-side role the lineage had last: everything that has it by inheritance belongs together.
+        let mut unit: Option<(Standing, &Process)> = None;
         for (_, process) in self.processes.lineage(self.at) {
-            // A mere fork of the engine is not the engine yet: its exec is what leaves the engine's side.
-            let engine = process.images.iter().any(|image| {
-                !image.forked && self.rules.role(self.profile, image.standing.role).kind.engine_side()
-            });
-            if engine {
-                return format!("engine:{}", key(process));
+            let has = |standing: &Standing| process.images.iter().any(|image| image.standing == *standing);
+            match &mut unit {
+                Some((standing, first)) if has(standing) => *first = process,
+                Some(_) => break,
+                None => {
+                    let engine_side = |image: &&Image| {
+                        self.rules.role(self.profile, image.standing.role).kind.engine_side()
+                    };
+                    unit =
+                        process.images.iter().rev().find(engine_side).map(|image| (image.standing, process));
+                }
             }
             top = Some(process);
+        }
+        if let Some((_, first)) = unit {
+            return format!("engine:{}", key(first));
         }
         let key = top.map_or_else(
             || format!("{}:{}", self.event.subject.key.start / 10_000_000, self.event.subject.key.pid),

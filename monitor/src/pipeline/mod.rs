@@ -222,14 +222,17 @@ impl Pipeline {
         let Some(worker) = self.workers.get_mut(label) else { return false };
         let selection = self.rules.select(&worker.facts());
         let changed = worker.profile != selection.profile;
+        let said = worker.selection.replace(selection.clone());
         worker.profile = selection.profile;
+        if said.as_ref() == Some(&selection) {
+            return changed;
+        }
         let name = worker.name.clone();
         tracing::info!(
             worker = %name,
-            cgroup = %worker.path,
             profile = self.rules.profile_name(selection.profile),
             by = ?selection.rank,
-            "worker"
+            "profile chosen"
         );
         if let Some(notice) = selection.notice {
             let envelope = &self.detector.envelope;

@@ -65,6 +65,7 @@ impl<P: Probes> Agent<P> {
 
     fn found(&mut self, label: u32, fresh: bool) {
         let Some(worker) = self.pipeline.workers.get(label) else { return };
+        tracing::info!(worker = %worker.name, cgroup = %worker.path, label, "worker found");
         let path = worker.path.to_string();
         let mut pids = Vec::new();
         self.processes_below(&path, &mut pids);

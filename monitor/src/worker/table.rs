@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::pattern::Assignment;
 use crate::event::{BootNs, ProcessKey};
-use crate::profile::{EntryProcess, ProfileId, WorkerFacts};
+use crate::profile::{EntryProcess, ProfileId, Selection, WorkerFacts};
 
 /// A worker: one cgroup subtree that runs workflow steps. Container and pod join it here when their metadata is read.
 #[derive(Clone, Debug)]
@@ -32,6 +32,8 @@ pub struct Worker {
     pub sealed: bool,
     /// Its profile, in the rules in force.
     pub profile: ProfileId,
+    /// How that profile was chosen; `None`: not yet.
+    pub selection: Option<Selection>,
     /// Its first program: what selectors by process look at.
     pub entry_program: Option<EntryProcess>,
 }
@@ -64,6 +66,7 @@ impl Worker {
             entry: None,
             sealed: false,
             profile: ProfileId::GENERIC,
+            selection: None,
             entry_program: None,
         }
     }
