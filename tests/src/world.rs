@@ -148,7 +148,6 @@ impl World {
         }
     }
 
-
     /// Takes what arrived for the worker so far.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         self.events.remove(&self.label).unwrap_or_default()

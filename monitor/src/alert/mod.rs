@@ -21,4 +21,6 @@ pub use schema::schema;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+pub(crate) mod schema_tests;
+#[cfg(test)]
 mod tests;

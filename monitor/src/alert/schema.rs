@@ -12,7 +12,7 @@ pub fn schema() -> String {
     let mut schema = generator.into_root_schema_for::<Alert>();
     schema.insert("title".into(), json!("sandwatch alert, version 1"));
     schema.insert("$id".into(), json!("https://sandwatch.dev/schema/alert/v1.json"));
-    serde_json::to_string_pretty(&schema).unwrap_or_default()
+    serde_json::to_string_pretty(&schema).unwrap_or_default() + "\n"
 }
 
 /// Enums of the alert are open: a later version may say more. A closed list in the schema would make a receiver that

@@ -26,6 +26,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Say what this host lets the agent see, through which hooks, and what it cannot see (exit 0 all, 1 part, 2 nothing)
     Doctor(DoctorArgs),
+    /// List the workers on this host: engine, profile and the roles of their processes (exit 1 if there is none)
+    Workers(WorkersArgs),
     /// Check, test and explain rule files
     Rules(RulesArgs),
     /// Say why an alert was raised and what to do about it
@@ -111,11 +113,34 @@ pub struct RulesArgs {
 /// The commands about rule files.
 #[derive(Clone, Debug, Subcommand)]
 pub enum RulesCommand {
+    /// Say whether rule files are right; what is wrong comes with file, line and what to write instead
+    Check {
+        /// Rule directories [default: those of the configuration, else the rules inside the program]
+        #[arg(value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+        /// Also list what each watched path compiles to in the kernel
+        #[arg(long)]
+        keys: bool,
+    },
+    /// Run the tests below `tests/` of rule directories (exit 1 if one fails)
+    Test {
+        /// Rule directories; each is tested with all of them loaded
+        #[arg(value_name = "DIR", required = true)]
+        dirs: Vec<PathBuf>,
+    },
     /// Print a JSON Schema
     Schema {
         /// Of what
         #[arg(value_enum)]
         of: SchemaOf,
+    },
+    /// Say in words what profiles allow, forbid and watch
+    Explain {
+        /// Name of a profile; all without
+        profile: Option<String>,
+        /// Rule directories [default: those of the configuration, else the rules inside the program]
+        #[arg(long = "rules", value_name = "DIR")]
+        dirs: Vec<PathBuf>,
     },
 }
 
@@ -126,6 +151,27 @@ pub enum SchemaOf {
     Alert,
     /// The configuration file
     Config,
+    /// A profile
+    Profile,
+    /// Detections
+    Detections,
+    /// The identity catalogue
+    Identities,
+    /// The endpoint catalogue
+    Endpoints,
+    /// Tests of rules
+    RuleTest,
+}
+
+/// `workers`.
+#[derive(Clone, Debug, Args)]
+pub struct WorkersArgs {
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+    /// Print them as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `explain`.

@@ -1,11 +1,12 @@
 //! `sandwatch demo`.
 
 use super::args::DemoArgs;
-use super::{CliError, Exit, doctor};
+use super::{CliError, Exit, RulesFrom, doctor, load_rules};
 use crate::config::{Config, Hooks};
 use crate::demo::{self, DemoError, Options};
 use crate::kernel::Sensor;
 use crate::observe::{LogFormat, start_log};
+use crate::run::sensor_options;
 
 pub(super) fn run(args: &DemoArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "error");
@@ -17,7 +18,8 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, CliError> {
         config.hooks = Hooks::Text(hooks.clone());
     }
     // Once without the play: where the kernel will not have it, its reason is the answer.
-    let coverage = Sensor::start(&config.sensor_options(Vec::new())?)?.coverage().clone();
+    let rules = load_rules(&RulesFrom::Shipped)?;
+    let coverage = Sensor::start(&sensor_options(&config, &rules)?)?.coverage().clone();
     let options = Options { output: args.output.clone(), hooks: args.hooks.hooks.clone() };
     let verdict = demo::run(&options, &coverage, &doctor::coverage_text(&coverage))?;
     Ok(if verdict.good() { Exit::Ok } else { Exit::No })

@@ -11,6 +11,7 @@ mod explain;
 mod rules;
 mod rules_from;
 mod run;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Workers(args) => workers::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
         // Before: it has exit codes of its own.

@@ -1,18 +1,137 @@
 //! `sandwatch rules`.
 
-use super::args::{RulesArgs, RulesCommand, SchemaOf};
-use super::{CliError, Exit};
-use crate::{alert, config};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::args::{FilesArgs, HooksArgs, RulesArgs, RulesCommand, SchemaOf};
+use super::run::configuration;
+use super::{CliError, Exit, RulesFrom, load_rules};
+use crate::profile::{RuleSet, rule_test};
+use crate::{alert, config, profile};
 
 pub(super) fn run(args: &RulesArgs) -> Result<Exit, CliError> {
     match &args.command {
+        RulesCommand::Check { dirs, keys } => check(dirs, *keys),
+        RulesCommand::Test { dirs } => test(dirs),
         RulesCommand::Schema { of } => {
-            let schema = match of {
-                SchemaOf::Alert => alert::schema(),
-                SchemaOf::Config => config::schema(),
-            };
-            println!("{schema}");
+            println!("{}", schema(*of).trim_end());
             Ok(Exit::Ok)
         }
+        RulesCommand::Explain { profile, dirs } => explain(profile.as_deref(), dirs),
+    }
+}
+
+fn load(dirs: &[PathBuf]) -> Result<(RulesFrom, Arc<RuleSet>), CliError> {
+    let configured = if dirs.is_empty() {
+        configuration(&FilesArgs::default(), &HooksArgs::default())?.rules
+    } else {
+        Vec::new()
+    };
+    let from = RulesFrom::choose(dirs, &configured);
+    let rules = load_rules(&from)?;
+    Ok((from, rules))
+}
+
+fn check(dirs: &[PathBuf], keys: bool) -> Result<Exit, CliError> {
+    let (from, rules) = load(dirs)?;
+    println!("{}", checked(&from, &rules));
+    if keys {
+        for key in &rules.kernel_filter().keys {
+            println!(
+                "  {:<6} {:<44} from {} ({}:{})",
+                key.by, key.key, key.pattern, key.rule.file, key.rule.line
+            );
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn checked(from: &RulesFrom, rules: &RuleSet) -> String {
+    let mut text = format!(
+        "{from}: {} profiles, {} detections, {} watched paths; {}",
+        rules.profiles().count(),
+        rules.detections().count(),
+        rules.kernel_filter().keys.len(),
+        rules.digest()
+    );
+    for warning in rules.warnings() {
+        text.push_str(&format!("\nwarning: {warning}"));
+    }
+    text
+}
+
+fn test(dirs: &[PathBuf]) -> Result<Exit, CliError> {
+    let rules = load_rules(&RulesFrom::Directories(dirs.to_vec()))?;
+    let report = rule_test::run_folders(&rules, dirs)?;
+    for test in report.failed() {
+        println!("FAILED {}:{} {}", test.file, test.line, test.name);
+        test.failures.iter().for_each(|failure| println!("    {failure}"));
+    }
+    let failed = report.failed().count();
+    println!("{} rule tests, {failed} failed", report.tests.len());
+    Ok(if failed == 0 { Exit::Ok } else { Exit::No })
+}
+
+fn schema(of: SchemaOf) -> String {
+    let rule = |name| profile::schema::schema_text(name).unwrap_or_default();
+    match of {
+        SchemaOf::Alert => alert::schema(),
+        SchemaOf::Config => config::schema(),
+        SchemaOf::Profile => rule("profile"),
+        SchemaOf::Detections => rule("detections"),
+        SchemaOf::Identities => rule("identities"),
+        SchemaOf::Endpoints => rule("endpoints"),
+        SchemaOf::RuleTest => rule("rule-test"),
+    }
+}
+
+fn explain(name: Option<&str>, dirs: &[PathBuf]) -> Result<Exit, CliError> {
+    let (from, rules) = load(dirs)?;
+    let chosen: Vec<_> = match name {
+        Some(name) => {
+            let known = || rules.profiles().map(|id| rules.profile_name(id)).collect::<Vec<_>>().join(", ");
+            let found = rules.profile(name);
+            vec![found.ok_or_else(|| {
+                CliError::usage(format!("{from} holds no profile {name:?}; there are: {}", known()))
+            })?]
+        }
+        None => rules.profiles().collect(),
+    };
+    let texts: Vec<String> = chosen.into_iter().map(|id| rules.explain(id)).collect();
+    println!("{}", texts.join("\n").trim_end());
+    Ok(Exit::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_is_printed() {
+        use clap::ValueEnum;
+        for of in SchemaOf::value_variants() {
+            let value: serde_json::Value = serde_json::from_str(&schema(*of)).unwrap();
+            assert!(value["properties"].is_object(), "{of:?}");
+        }
+    }
+
+    #[test]
+    fn check_counts_what_is_in_the_program() {
+        let (from, rules) = load(&[]).unwrap();
+        let text = checked(&from, &rules);
+        assert!(text.contains("profiles") && text.contains("sha256:"), "{text}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_refused() {
+        assert_eq!(load(&["/nonexistent".into()]).unwrap_err().exit(), Exit::Usage);
+        assert!(test(&["/nonexistent".into()]).is_err());
+    }
+
+    #[test]
+    fn explain_names_the_profiles_there_are() {
+        let message = explain(Some("n8m"), &[]).unwrap_err().message();
+        assert!(message.contains("n8n") && message.contains("generic"), "{message}");
+        assert_eq!(explain(Some("demo"), &[]).unwrap(), Exit::Ok);
     }
 }

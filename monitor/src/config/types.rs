@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::size::{Bytes, Span};
 use crate::alert::{AlertKind, Tier};
-use crate::kernel::{HookChoice, KernelError, MapSizes, Rates, SensorOptions};
+use crate::kernel::{HookChoice, KernelError};
 
 /// The `schema` of a configuration file.
 pub const CONFIG_SCHEMA: &str = "sandwatch/config/v1";
@@ -205,35 +205,6 @@ impl Hooks {
                 pairs.join(",").parse()
             }
         }
-    }
-}
-
-impl Config {
-    /// What the sensor is asked for; `env_names` are those that the rules ask for.
-    ///
-    /// # Errors
-    /// As [`Hooks::choice`].
-    pub fn sensor_options(&self, env_names: Vec<String>) -> Result<SensorOptions, KernelError> {
-        let kernel = &self.kernel;
-        // `check` bounds the rings at 1 GiB.
-        let ring = |bytes: Bytes| u32::try_from(bytes.0).unwrap_or(1 << 30);
-        Ok(SensorOptions {
-            hooks: self.hooks.choice()?,
-            sizes: MapSizes {
-                priority_ring: ring(kernel.priority_ring),
-                lifecycle_ring: ring(kernel.lifecycle_ring),
-                cgroups: kernel.max_cgroups,
-                processes: kernel.max_processes,
-                ..MapSizes::default()
-            },
-            rates: Rates {
-                priority: u64::from(kernel.priority_rate),
-                lifecycle: u64::from(kernel.lifecycle_rate),
-                burst_seconds: kernel.burst.0.as_secs().max(1),
-            },
-            env_names,
-            ..SensorOptions::default()
-        })
     }
 }
 

@@ -110,24 +110,18 @@ impl Agent {
         interrupt::wait(&open, until)
     }
 
-    /// Ends the agent in order and returns what it still had to say: alerts, and the summary line of its log.
+    /// Ends the agent in order and returns what it still had to say: alerts, and its summary line.
     pub(super) fn stop(mut self) -> (Vec<String>, Option<String>) {
         let _ = kill(pid(&self.child), Signal::SIGTERM);
         let until = Instant::now() + Duration::from_secs(5);
-        let (mut alerts, mut summary) = (Vec::new(), None);
+        let mut alerts = Vec::new();
         while !(self.alerts.closed && self.log.closed) && Instant::now() < until {
             alerts.extend(self.alerts.take());
-            for line in self.log_lines() {
-                summary = line
-                    .text("message")
-                    .filter(|text| text.starts_with("events:"))
-                    .map(str::to_owned)
-                    .or(summary);
-            }
+            self.log_lines();
             std::thread::sleep(Duration::from_millis(5));
         }
-        // The summary line is plain text where the agent writes it outside its log.
-        summary = summary.or_else(|| self.tail.iter().rev().find(|line| line.contains("events:")).cloned());
+        let summary =
+            self.tail.iter().rev().find_map(|line| line.strip_prefix("sandwatch: ")).map(str::to_owned);
         (alerts, summary)
     }
 

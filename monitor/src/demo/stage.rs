@@ -95,11 +95,6 @@ impl Stage {
         self.folder.join("sandwatch.yaml")
     }
 
-    /// The worker's cgroup, below the cgroup2 root.
-    pub(super) fn cgroup_path(&self) -> String {
-        format!("/{}", self.cgroup_name)
-    }
-
     /// Where a process writes its id to enter the worker.
     pub(super) fn cgroup_procs(&self) -> PathBuf {
         self.cgroup.join("cgroup.procs")

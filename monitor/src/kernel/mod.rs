@@ -25,8 +25,8 @@ mod maps;
 mod object;
 mod offsets;
 mod options;
-mod prealloc;
 mod overlay;
+mod prealloc;
 mod rings;
 mod sensor;
 mod sequence;
@@ -37,6 +37,7 @@ pub use coverage::{Attempt, Coverage, GapWeight, KnownGap, Level, ProgramReport,
 pub use error::KernelError;
 pub use filter::{InodeFilter, KernelFilter};
 pub use host::Host;
+pub(crate) use host::cgroup2_mount;
 pub use law::{Breach, LawReport};
 pub use object::{Variant, object};
 pub use options::{HookChoice, MapSizes, Rates, SensorOptions};

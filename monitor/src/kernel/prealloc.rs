@@ -29,8 +29,9 @@ pub(crate) fn preallocated(bytes: &[u8]) -> Result<Vec<u8>, KernelError> {
     let (start, len) = section.file_range().ok_or_else(|| mismatch("the section of maps is empty"))?;
     let mut copy = bytes.to_vec();
     let range = usize::try_from(start).ok().zip(usize::try_from(start.saturating_add(len)).ok());
-    let definitions =
-        range.and_then(|(from, to)| copy.get_mut(from..to)).ok_or_else(|| mismatch("the section of maps is cut"))?;
+    let definitions = range
+        .and_then(|(from, to)| copy.get_mut(from..to))
+        .ok_or_else(|| mismatch("the section of maps is cut"))?;
     for definition in definitions.chunks_exact_mut(DEFINITION) {
         if HASHES.contains(&word(definition, 0)) {
             let flags = word(definition, FLAGS) & !NO_PREALLOC;

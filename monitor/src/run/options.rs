@@ -1,22 +1,15 @@
 //! The configuration as options of the sensor.
 
-use crate::config::{Config, Hooks};
+use crate::config::Config;
 use crate::kernel::{KernelError, MapSizes, Rates, SensorOptions};
 use crate::profile::RuleSet;
 
 /// What the configuration and the rules ask of the kernel side.
 pub fn sensor_options(config: &Config, rules: &RuleSet) -> Result<SensorOptions, KernelError> {
     let kernel = &config.kernel;
-    let hooks = match &config.hooks {
-        Hooks::Auto => String::new(),
-        Hooks::Text(text) => text.clone(),
-        Hooks::PerSignal(map) => {
-            map.iter().map(|(signal, rung)| format!("{signal}={rung}")).collect::<Vec<_>>().join(",")
-        }
-    };
     let bytes = |size: crate::config::Bytes| u32::try_from(size.0).unwrap_or(u32::MAX);
     Ok(SensorOptions {
-        hooks: hooks.parse()?,
+        hooks: config.hooks.choice()?,
         sizes: MapSizes {
             priority_ring: bytes(kernel.priority_ring),
             lifecycle_ring: bytes(kernel.lifecycle_ring),
@@ -36,6 +29,7 @@ pub fn sensor_options(config: &Config, rules: &RuleSet) -> Result<SensorOptions,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Hooks;
 
     #[test]
     fn hooks_per_signal_become_pins_and_sizes_are_taken_over() {

@@ -8,12 +8,69 @@ use serde::Serialize;
 
 use super::args::DoctorArgs;
 use super::run::configuration;
-use super::{CliError, Exit};
+use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::alert::human::Style;
-use crate::kernel::{Coverage, KernelError, Level, Sensor};
+use crate::event::Signal;
+use crate::kernel::{Coverage, GapWeight, KernelError, Level, Sensor};
 use crate::observe::{LogFormat, start_log};
+use crate::profile::RuleSet;
+use crate::profile::doc::On;
+use crate::run::sensor_options;
 
 pub(crate) use text::coverage as coverage_text;
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    coverage: &'a Coverage,
+    /// Detections that a gap through which an action can succeed unseen takes something from.
+    weakened: &'a [Weakened],
+}
+
+/// A detection that this host's coverage weakens.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Weakened {
+    detection: String,
+    tier: &'static str,
+    /// Its signal is not watched at all.
+    blind: bool,
+    /// Names of the gaps.
+    gaps: Vec<&'static str>,
+}
+
+fn weakened(coverage: &Coverage, rules: &RuleSet) -> Vec<Weakened> {
+    let mut list = Vec::new();
+    for detection in rules.detections() {
+        let signals: &[Signal] = match detection.on {
+            On::Exec => &[Signal::Exec],
+            On::Open => &[Signal::Open],
+            // A detection on connects also judges unconnected sends.
+            On::Connect => &[Signal::Connect, Signal::Send],
+            On::Unix => &[Signal::Unix],
+            On::Socket => &[Signal::Socket],
+            On::CgroupMove => &[],
+        };
+        let entries = || signals.iter().filter_map(|signal| coverage.signal(*signal));
+        let mut gaps: Vec<&'static str> = entries()
+            .flat_map(|entry| {
+                entry.gaps.iter().filter(|gap| gap.weight == GapWeight::Blind).map(|gap| gap.name)
+            })
+            .collect();
+        gaps.sort_unstable();
+        gaps.dedup();
+        let blind = entries().any(|entry| entry.rung.is_none());
+        if blind || !gaps.is_empty() {
+            list.push(Weakened {
+                detection: detection.id.to_owned(),
+                tier: detection.tier.name(),
+                blind,
+                gaps,
+            });
+        }
+    }
+    list
+}
 
 /// What `--json` prints when nothing can be watched.
 #[derive(Serialize)]
@@ -25,12 +82,17 @@ struct Nothing<'a> {
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "warn");
     let config = configuration(&args.files, &args.hooks)?;
-    let options = config.sensor_options(Vec::new())?;
+    let rules = load_rules(&RulesFrom::choose(&args.files.rules, &config.rules))?;
+    let options = sensor_options(&config, &rules)?;
     match Sensor::start(&options) {
         Ok(sensor) => {
             let coverage = sensor.coverage();
-            let shown =
-                if args.json { json(coverage)? } else { text::page(coverage, args.programs, &style()) };
+            let weakened = weakened(coverage, &rules);
+            let shown = if args.json {
+                json(&Answer { coverage, weakened: &weakened })?
+            } else {
+                text::page(coverage, &weakened, args.programs, &style())
+            };
             println!("{shown}");
             Ok(exit(coverage.level))
         }

@@ -2,11 +2,12 @@
 
 use std::fmt::Write;
 
+use super::Weakened;
 use crate::alert::human::{Style, wrap};
 use crate::kernel::{Attempt, Coverage, GapWeight, KnownGap, Level, SignalCoverage, Verdict};
 
 /// The whole answer of `sandwatch doctor`.
-pub(super) fn page(coverage: &Coverage, programs: bool, style: &Style) -> String {
+pub(super) fn page(coverage: &Coverage, weakened: &[Weakened], programs: bool, style: &Style) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "Coverage: {}", headline(coverage));
     let _ = writeln!(out, "Kernel {}, ready in {} ms\n", coverage.host.kernel, coverage.start.as_millis());
@@ -14,6 +15,7 @@ pub(super) fn page(coverage: &Coverage, programs: bool, style: &Style) -> String
         signal(&mut out, entry, style);
     }
     gaps(&mut out, coverage, style);
+    detections(&mut out, weakened, style);
     host(&mut out, coverage);
     if !coverage.warnings.is_empty() {
         out.push_str("\nWarnings\n");
@@ -105,6 +107,30 @@ fn gaps(out: &mut String, coverage: &Coverage, style: &Style) {
         if !gap.closes.is_empty() {
             hang(out, "    closed by: ", &gap.closes, style);
         }
+    }
+}
+
+/// By the gaps that weaken them: many detections share one signal's.
+fn detections(out: &mut String, weakened: &[Weakened], style: &Style) {
+    if weakened.is_empty() {
+        return;
+    }
+    let mut groups: Vec<(&Weakened, Vec<&str>)> = Vec::new();
+    for entry in weakened {
+        match groups.iter_mut().find(|(first, _)| first.blind == entry.blind && first.gaps == entry.gaps) {
+            Some((_, ids)) => ids.push(&entry.detection),
+            None => groups.push((entry, vec![&entry.detection])),
+        }
+    }
+    out.push_str("\nDetections weakened\n");
+    for (first, ids) in groups {
+        let by = if first.blind {
+            "blind, signal not watched".to_owned()
+        } else {
+            format!("by {}", first.gaps.join(", "))
+        };
+        let _ = writeln!(out, "  {by}");
+        hang(out, "    ", &ids.join(", "), style);
     }
 }
 
@@ -227,7 +253,18 @@ mod tests {
 
     #[test]
     fn partial_coverage_as_people_read_it() {
-        insta::assert_snapshot!(page(&example(), true, &Style::PLAIN));
+        let entry = |id: &str, blind, gaps: &[&'static str]| Weakened {
+            detection: id.into(),
+            tier: "boundary",
+            blind,
+            gaps: gaps.to_vec(),
+        };
+        let weakened = [
+            entry("ssh-key-read", false, &["ia32"]),
+            entry("kubelet-contacted", true, &["ia32"]),
+            entry("environ-read", false, &["ia32"]),
+        ];
+        insta::assert_snapshot!(page(&example(), &weakened, true, &Style::PLAIN));
     }
 
     #[test]

@@ -117,6 +117,15 @@ impl Host {
     }
 }
 
+/// Mount point of the cgroup2 hierarchy; needs no privilege.
+///
+/// # Errors
+/// There is none, or /proc cannot be read.
+pub(crate) fn cgroup2_mount() -> Result<PathBuf, KernelError> {
+    let mounted = mounts::parse(&read("/proc/self/mountinfo")?);
+    mounts::cgroup2(&mounted).map(|(path, _)| path).ok_or(KernelError::NoCgroup2)
+}
+
 fn read(path: &str) -> Result<String, KernelError> {
     fs::read_to_string(path).map_err(|source| KernelError::File { path: path.into(), source })
 }

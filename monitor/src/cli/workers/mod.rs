@@ -1,0 +1,110 @@
+//! `sandwatch workers`: the workers on this host, as the agent would find them now.
+//!
+//! It walks the very way of the agent's start (discovery, selection, scan of /proc) without probes. Roles are those a scan can
+//! tell: what a process was before the program it runs now, nobody can know afterwards.
+
+mod probes;
+mod text;
+
+use serde::Serialize;
+
+use super::args::{HooksArgs, WorkersArgs};
+use super::run::configuration;
+use super::{CliError, Exit, RulesFrom, load_rules};
+use crate::alert::human::Style;
+use crate::kernel::cgroup2_mount;
+use crate::observe::{LogFormat, start_log};
+use crate::pipeline::Pipeline;
+use crate::process::{Process, ProcessRef};
+use crate::run::{Agent, RuleFiles, sensor_options};
+use crate::sink::Sinks;
+use crate::worker::Worker;
+
+use probes::NoProbes;
+
+/// A worker as it is listed.
+#[derive(Debug, Serialize)]
+struct Listed {
+    name: String,
+    engine: String,
+    profile: String,
+    cgroup: String,
+    unit: Option<String>,
+    processes: Vec<ListedProcess>,
+}
+
+/// A process of a worker, parents before children.
+#[derive(Debug, Serialize)]
+struct ListedProcess {
+    pid: u32,
+    depth: usize,
+    role: String,
+    exe: Option<String>,
+    uid: u32,
+}
+
+pub(super) fn run(args: &WorkersArgs) -> Result<Exit, CliError> {
+    start_log(LogFormat::detect(), "warn");
+    let config = configuration(&args.files, &HooksArgs::default())?;
+    let from = RulesFrom::choose(&args.files.rules, &config.rules);
+    let rules = load_rules(&from)?;
+    let labels = sensor_options(&config, &rules)?.sizes.labels;
+    let files = RuleFiles::new(Box::new(move || load_rules(&from)), Vec::new());
+    let root = cgroup2_mount()?;
+    let agent = Agent::new(NoProbes::new()?, &config, rules, files, Sinks::default(), &root, labels)?;
+    let listed = list(agent.pipeline());
+    if args.json {
+        let text = serde_json::to_string_pretty(&listed).map_err(|error| CliError::new(Exit::No, error))?;
+        println!("{text}");
+    } else {
+        println!("{}", text::page(&listed, &Style::PLAIN));
+    }
+    Ok(if listed.is_empty() { Exit::No } else { Exit::Ok })
+}
+
+fn list(pipeline: &Pipeline) -> Vec<Listed> {
+    pipeline
+        .workers
+        .iter()
+        .filter(|worker| worker.gone.is_none())
+        .map(|worker| listed(pipeline, worker))
+        .collect()
+}
+
+fn listed(pipeline: &Pipeline, worker: &Worker) -> Listed {
+    let rules = pipeline.rules();
+    let mut members: Vec<(ProcessRef, &Process)> =
+        pipeline.processes().iter().filter(|(_, p)| p.label == worker.label && p.exited.is_none()).collect();
+    members.sort_by_key(|(_, process)| process.key);
+    let is_member = |at: ProcessRef| members.iter().any(|(member, _)| *member == at);
+    let mut processes = Vec::new();
+    let mut stack: Vec<(ProcessRef, usize)> = members
+        .iter()
+        .rev()
+        .filter(|(_, process)| !process.creator.is_some_and(is_member))
+        .map(|(at, _)| (*at, 0))
+        .collect();
+    while let Some((at, depth)) = stack.pop() {
+        let Some(process) = pipeline.processes().get(at) else { continue };
+        let role =
+            process.image().map(|image| rules.role(worker.profile, image.standing.role).name.to_string());
+        processes.push(ListedProcess {
+            pid: process.key.pid,
+            depth,
+            role: role.unwrap_or_else(|| "unknown".into()),
+            exe: process.image().and_then(|image| image.program.as_image().exe.map(str::to_owned)),
+            uid: process.uid,
+        });
+        stack.extend(
+            members.iter().rev().filter(|(_, p)| p.creator == Some(at)).map(|(child, _)| (*child, depth + 1)),
+        );
+    }
+    Listed {
+        name: worker.name.to_string(),
+        engine: rules.engine(worker.profile).to_owned(),
+        profile: rules.profile_name(worker.profile).to_owned(),
+        cgroup: worker.path.to_string(),
+        unit: worker.unit.as_deref().map(str::to_owned),
+        processes,
+    }
+}
