@@ -235,7 +235,7 @@ impl Path {
         if !self.owned() {
             return Slice { off: 0, len: 0, flags: slice_flags::UNREADABLE };
         }
-        record.kernel(self.text(), self.len(), self.flags())
+        record.kernel(self.text(), self.len(), self.flags() | self.view() << slice_flags::VIEW_SHIFT)
     }
 }
 

@@ -48,6 +48,8 @@ pub mod slice_flags {
     pub const OUTSIDE_ROOT: u32 = 64;
     /// The scan stopped at its bound (environment: 1,024 strings or 64 KiB).
     pub const INCOMPLETE: u32 = 128;
+    /// From this bit on: offset in the path at which the view of the process's own root begins (below [`super::PATH_MAX`]).
+    pub const VIEW_SHIFT: u32 = 16;
 }
 
 wire! {

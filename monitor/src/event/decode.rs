@@ -160,7 +160,7 @@ fn exec(bytes: &[u8]) -> Result<Body, DecodeError> {
         uid_before: known(exec.uid_before),
         gid_before: known(exec.gid_before),
         secureexec: has(exec_flags::SECUREEXEC),
-        exe: path(data, &exec.exe, 0)?,
+        exe: path(data, &exec.exe)?,
         exe_id: FileId { dev: exec.header.exe_dev, ino: exec.header.exe_ino },
         exe_mode: exec.exe_mode,
         exe_uid: exec.exe_uid,
@@ -176,7 +176,7 @@ fn exec(bytes: &[u8]) -> Result<Body, DecodeError> {
             overlay_upper: overlay_upper(exec.flags),
         },
         filename: text(data, &exec.filename)?,
-        cwd: path(data, &exec.cwd, 0)?,
+        cwd: path(data, &exec.cwd)?,
         argv: strings(argv),
         argv_truncated: exec.argv.flags & (slice_flags::TRUNCATED | slice_flags::UNREADABLE) != 0,
         argc: exec.argc,
@@ -228,9 +228,9 @@ fn stdio_of(kind: u8) -> Stdio {
 
 fn open(bytes: &[u8], uring: bool) -> Result<Body, DecodeError> {
     let (open, data): (wire::Open, _) = fixed(bytes)?;
-    let mut at = path(data, &open.path, open.view as usize)?;
+    let mut at = path(data, &open.path)?;
     if open.error != 0 || at.user_memory {
-        at = named_from(at, &path(data, &open.dir, 0)?);
+        at = named_from(at, &path(data, &open.dir)?);
     }
     let outcome = if uring { Outcome::Attempted } else { outcome_of_errno(open.error) };
     Ok(Body::Open(Box::new(Open {
@@ -322,7 +322,7 @@ fn connect_result(bytes: &[u8]) -> Result<Body, DecodeError> {
 fn unix(bytes: &[u8]) -> Result<Body, DecodeError> {
     let (unix, data): (wire::Unix, _) = fixed(bytes)?;
     let has = |bit| unix.flags & bit != 0;
-    let mut at = path(data, &unix.path, 0)?;
+    let mut at = path(data, &unix.path)?;
     if has(wire::unix_flags::ABSTRACT) {
         at.view = format!("@{}", at.view).into();
         at.none = false;
@@ -385,7 +385,8 @@ fn text(data: &[u8], at: &wire::Slice) -> Result<Text, DecodeError> {
     })
 }
 
-fn path(data: &[u8], at: &wire::Slice, view: usize) -> Result<Path, DecodeError> {
+fn path(data: &[u8], at: &wire::Slice) -> Result<Path, DecodeError> {
+    let view = (at.flags >> slice_flags::VIEW_SHIFT) as usize;
     let mut bytes = slice(data, at)?;
     if at.flags & slice_flags::USER_MEMORY != 0 {
         bytes = until_nul(bytes);

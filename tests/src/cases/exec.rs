@@ -20,7 +20,7 @@ pub(super) const CASES: &[Case] = &[
     ("exec_from_a_memfd_is_marked", memfd),
     ("exec_from_tmpfs_is_marked", tmpfs),
     ("exec_of_a_deleted_file_is_marked", deleted),
-    ("exec_with_a_socket_or_pipe_as_stdin_says_so", stdio),
+    ("exec_with_an_internet_socket_or_pipe_as_stdin_says_so", stdio),
     ("exec_environment_ids_are_taken_and_others_are_not", environment),
     ("exec_loader_variable_is_flagged", loader),
     ("exec_in_a_chroot_gives_the_path_inside", chroot),
@@ -210,7 +210,7 @@ fn stdio(world: &mut World) -> Result<Verdict> {
         }
         exec(Path::new("/bin/true"), &["true"], &[])
     })?;
-    ensure_same!(exec.stdio, [Stdio::Socket, Stdio::Pipe, Stdio::Closed], "stdin, stdout, stderr");
+    ensure_same!(exec.stdio, [Stdio::Inet, Stdio::Pipe, Stdio::Closed], "stdin, stdout, stderr");
     Ok(Verdict::Holds)
 }
 

@@ -45,8 +45,11 @@ fn exec_carries_its_strings_and_ids() {
 fn open_splits_the_workers_view_from_the_whole_path() {
     let mut build = Build::default();
     let path = build.put(b"/var/lib/x/merged/etc/shadow", 0);
-    let record =
-        wire::Open { header: fixture::header(Kind::Open, 1, 1, 1), path, view: 17, ..wire::Open::ZERO };
+    let record = wire::Open {
+        header: fixture::header(Kind::Open, 1, 1, 1),
+        path: viewed(path, 17),
+        ..wire::Open::ZERO
+    };
     let open = open_body(&build.finish(&record));
     assert_eq!(&*open.path.view, "/etc/shadow");
     assert_eq!(open.path.full.as_deref(), Some("/var/lib/x/merged/etc/shadow"));
@@ -56,8 +59,11 @@ fn open_splits_the_workers_view_from_the_whole_path() {
 fn open_of_the_workers_root_itself_is_a_slash() {
     let mut build = Build::default();
     let path = build.put(b"/var/merged", 0);
-    let record =
-        wire::Open { header: fixture::header(Kind::Open, 1, 1, 1), path, view: 11, ..wire::Open::ZERO };
+    let record = wire::Open {
+        header: fixture::header(Kind::Open, 1, 1, 1),
+        path: viewed(path, 11),
+        ..wire::Open::ZERO
+    };
     assert_eq!(&*open_body(&build.finish(&record)).path.view, "/");
 }
 
@@ -217,4 +223,9 @@ proptest! {
         prop_assert!(open.path.view.starts_with('/'));
         prop_assert!(open.path.view.split('/').all(|part| part != "." && part != ".."));
     }
+}
+
+/// A path whose view begins at this offset.
+fn viewed(path: wire::Slice, view: u32) -> wire::Slice {
+    wire::Slice { flags: path.flags | view << slice_flags::VIEW_SHIFT, ..path }
 }
