@@ -58,7 +58,8 @@ macro_rules! set {
 }
 
 /// Scans `start..end` of the current task's memory. Stores the captured pairs, NUL-separated, in `slice` and returns
-/// `exec_flags`.
+/// `exec_flags`. Does nothing, and sets no `ENV_KERNEL`, on kernels without `bpf_loop` (before 5.17): their verifier cannot
+/// hold so many rounds beside two path walks. There the agent reads /proc.
 #[inline(always)]
 pub fn capture<P: Pool, F: 'static>(
     record: &mut Record<P, F>,
@@ -66,6 +67,9 @@ pub fn capture<P: Pool, F: 'static>(
     start: u64,
     end: u64,
 ) -> u32 {
+    if !repeat::has_helper() {
+        return 0;
+    }
     let scan = record.scan();
     let from = record.used();
     // SAFETY: part of a claimed slot.
@@ -95,8 +99,7 @@ struct Pieces<'a, P: Pool, F: 'static> {
 
 impl<P: Pool, F: 'static> Rounds for Pieces<'_, P, F> {
     const MOST: u32 = PIECES;
-    // What the verifier of 5.10 can hold beside two path walks; the agent reads the rest from /proc.
-    const WITHOUT_HELPER: u32 = 64;
+    const WITHOUT_HELPER: u32 = 0;
     #[inline(always)]
     fn round(&mut self) -> bool {
         step(self.record, self.scan, self.from, self.limit)

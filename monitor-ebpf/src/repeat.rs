@@ -14,6 +14,12 @@ pub trait Rounds {
     fn round(&mut self) -> bool;
 }
 
+/// Whether the helper is there.
+#[inline(always)]
+pub fn has_helper() -> bool {
+    cfg!(feature = "atomics") && crate::offsets::present(&crate::offsets::ENUM_FUNC_LOOP)
+}
+
 #[inline(always)]
 fn plain<R: Rounds>(rounds: &mut R) {
     let mut done = 0;
@@ -36,7 +42,7 @@ pub fn run<R: Rounds>(rounds: &mut R) {
 #[cfg(feature = "atomics")]
 #[inline(always)]
 pub fn run<R: Rounds>(rounds: &mut R) {
-    if !crate::offsets::present(&crate::offsets::ENUM_FUNC_LOOP) {
+    if !has_helper() {
         return plain(rounds);
     }
     // SAFETY: `callback` has the signature the helper calls, and `rounds` outlives the call.
