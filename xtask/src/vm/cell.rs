@@ -61,6 +61,8 @@ pub(crate) struct CellResult {
     pub(crate) code: Option<i32>,
     pub(crate) timed_out: bool,
     pub(crate) tests: Results,
+    /// The first thing the kernel complained about.
+    pub(crate) complaint: Option<String>,
     /// What the payload left in `/out`.
     pub(crate) files: Vec<PathBuf>,
     pub(crate) log: PathBuf,
@@ -117,6 +119,7 @@ impl Cell {
             code: outcome.code,
             timed_out: outcome.timed_out,
             tests: Results::parse(&outcome.output),
+            complaint: outcome.complaint,
             files,
             log,
             boot_seconds: outcome.boot_seconds,
@@ -150,9 +153,10 @@ impl CellResult {
     /// The cell, its verdict, times and log in one line.
     pub(crate) fn one_line(&self) -> String {
         format!(
-            "{}: {}; boot {:.1} s, total {:.1} s; log {}",
+            "{}: {}{}; boot {:.1} s, total {:.1} s; log {}",
             self.cell.name(),
             self.verdict(),
+            self.complaint.as_ref().map(|line| format!("; the kernel says: {line}")).unwrap_or_default(),
             self.boot_seconds,
             self.seconds,
             self.log.display()

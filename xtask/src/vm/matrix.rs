@@ -137,6 +137,8 @@ impl CellResult {
             Some(self.verdict())
         } else if self.tests.finished != TESTS.len() || !self.tests.is_complete() {
             Some("a test program died, or its output is incomplete".to_owned())
+        } else if let Some(complaint) = &self.complaint {
+            Some(format!("the kernel complained: {complaint}"))
         } else if self.tests.passed.is_empty() {
             Some("no test passed".to_owned())
         } else {

@@ -41,6 +41,8 @@ pub(crate) struct Outcome {
     pub(crate) boot_seconds: f64,
     pub(crate) seconds: f64,
     pub(crate) timed_out: bool,
+    /// The first thing the kernel complained about.
+    pub(crate) complaint: Option<String>,
     /// A tar archive of the payload's `/out`.
     pub(crate) files: Vec<u8>,
 }
@@ -84,13 +86,15 @@ impl Machine<'_> {
         outcome.timed_out = timed_out;
         outcome.seconds = started.elapsed().as_secs_f64();
         outcome.files = decode_base64(&parser.encoded)?;
+        let console = std::fs::read(self.log).unwrap_or_default();
+        outcome.complaint = kernel_complaint(&String::from_utf8_lossy(&console));
         self.append_log(&outcome, &complaint)?;
         Ok(outcome)
     }
 
     fn command(&self) -> Command {
         let lsm = if self.bpf_lsm { LSM_WITH_BPF } else { LSM_WITHOUT_BPF };
-        let append = format!("console=ttyS0 loglevel=4 panic=-1 8250.nr_uarts=4 {lsm} {}", self.parameters);
+        let append = format!("console=ttyS0 loglevel=5 panic=-1 8250.nr_uarts=4 {lsm} {}", self.parameters);
         let mut command = Command::new(QEMU.proof);
         command
             .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-nographic", "-no-reboot", "-nic", "none"])
@@ -116,6 +120,19 @@ impl Machine<'_> {
         writeln!(log, "\n--- payload ---\n{}\n--- qemu ---\n{complaint}", outcome.output)?;
         Ok(())
     }
+}
+
+/// A kernel that warns or oopses is a failure even where every test passed.
+fn kernel_complaint(console: &str) -> Option<String> {
+    const SIGNS: [&str; 5] = ["BUG: ", "Oops: ", "Kernel panic", "rcu: INFO", "possible circular locking"];
+    // `WARNING: CPU: 1 PID: …` at first, `WARNING: file:line at function, CPU#1: …` in newer kernels; other
+    // lines that begin with WARNING speak of mitigations.
+    let warning =
+        |line: &str| line.contains("WARNING: ") && (line.contains("CPU: ") || line.contains("CPU#"));
+    console
+        .lines()
+        .find(|line| warning(line) || SIGNS.iter().any(|sign| line.contains(sign)))
+        .map(|line| line.trim().to_owned())
 }
 
 /// Sees to it that qemu ends: at its deadline, or when xtask gives up.
@@ -234,7 +251,7 @@ pub(crate) fn unpack(files: &[u8], dir: &Path) -> Result<Vec<PathBuf>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Parser, decode_base64};
+    use super::{Parser, decode_base64, kernel_complaint};
     use std::time::Instant;
 
     #[test]
@@ -244,6 +261,16 @@ mod tests {
         assert_eq!(decode_base64("YWI=\n").unwrap(), b"ab");
         assert_eq!(decode_base64("YWJj").unwrap(), b"abc");
         assert!(decode_base64("a*b").is_err());
+    }
+
+    #[test]
+    fn a_warning_of_the_kernel_is_found() {
+        let console = "[    1.0] Booting\r\n[    9.1] WARNING: CPU: 1 PID: 77 at kernel/bpf/x.c:1\r\n";
+        assert_eq!(
+            kernel_complaint(console).as_deref(),
+            Some("[    9.1] WARNING: CPU: 1 PID: 77 at kernel/bpf/x.c:1")
+        );
+        assert_eq!(kernel_complaint("[    1.0] Booting\n"), None);
     }
 
     #[test]
