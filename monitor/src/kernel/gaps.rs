@@ -17,6 +17,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) attached: &'a dyn Fn(u32) -> bool,
     /// The programs that hand labels down to new cgroups run.
     pub(crate) inherits: bool,
+    /// Other people's programs on the cgroup hooks.
+    pub(crate) neighbours: &'a [String],
 }
 
 /// The known gaps of a signal on the rung it took.
@@ -40,6 +42,19 @@ pub(crate) fn of(climbed: &Climbed, facts: &Facts<'_>) -> Vec<KnownGap> {
             "ia32",
             "32-bit system calls (int 0x80) do not pass the tracepoints",
             "boot with ia32_emulation=off, or a kernel with BPF LSM, fentry or kprobes",
+        ));
+    }
+    if rung == Rung::Cgroup
+        && matches!(climbed.signal, Signal::Connect | Signal::Send)
+        && !facts.neighbours.is_empty()
+    {
+        gaps.push(detail(
+            "address-stage",
+            &format!(
+                "other programs may rewrite an address before or after it is read here: {}",
+                facts.neighbours.join(", ")
+            ),
+            "nothing: the address is marked with the stage it was read at",
         ));
     }
     if climbed.ipv6_unseen {
@@ -259,7 +274,10 @@ mod tests {
         attached: &dyn Fn(u32) -> bool,
     ) -> Vec<&'static str> {
         let climbed = Climbed { signal, rung, attempts: Vec::new(), ipv6_unseen: false };
-        of(&climbed, &Facts { host, attached, inherits: true }).iter().map(|gap| gap.name).collect()
+        of(&climbed, &Facts { host, attached, inherits: true, neighbours: &[] })
+            .iter()
+            .map(|gap| gap.name)
+            .collect()
     }
 
     fn modern() -> Host {
@@ -287,6 +305,24 @@ mod tests {
         for signal in Signal::ALL {
             assert!(!names(*signal, None, &modern(), &|_| true).is_empty());
         }
+    }
+
+    #[test]
+    fn gaps_name_other_programs_on_the_connect_hooks() {
+        let host = modern();
+        let neighbours = ["cil_sock4 (id 4) on connect4".to_owned()];
+        let facts = Facts { host: &host, attached: &|_| true, inherits: true, neighbours: &neighbours };
+        let climbed = Climbed {
+            signal: Signal::Connect,
+            rung: Some(Rung::Cgroup),
+            attempts: Vec::new(),
+            ipv6_unseen: false,
+        };
+        assert!(
+            of(&climbed, &facts)
+                .iter()
+                .any(|gap| gap.name == "address-stage" && gap.what.contains("cil_sock4"))
+        );
     }
 
     #[test]

@@ -9,14 +9,16 @@ use std::os::fd::AsFd;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use aya::programs::{CgroupAttachMode, Program, ProgramError};
+use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
 use monitor_common::program::{Attach, PROGRAMS, ProgramSpec};
 
 use super::btf::{Btf, Target};
 use super::coverage::{ProgramReport, Verdict};
+use super::dispatch::{attach_program, describe, load_program, target, unload};
 use super::error::KernelError;
 use super::host::Host;
+use super::neighbours;
 use super::object::{Variant, object};
 use super::offsets::Offsets;
 use super::options::MapSizes;
@@ -184,6 +186,14 @@ impl Programs {
         self.targets = Vec::new();
     }
 
+    /// Other people's programs on the cgroup hooks.
+    pub(crate) fn neighbours(&self) -> Vec<String> {
+        let Some(cgroup) = &self.cgroup else { return Vec::new() };
+        let own: Vec<u32> =
+            self.ebpf.programs().filter_map(|(_, program)| Some(program.info().ok()?.id())).collect();
+        neighbours::find(cgroup, &own)
+    }
+
     /// Every program that was tried.
     pub(crate) fn reports(&self) -> Vec<ProgramReport> {
         self.reports.values().cloned().collect()
@@ -248,72 +258,6 @@ fn load(bytes: &[u8], offsets: &Offsets, sizes: &MapSizes) -> Result<Ebpf, Kerne
     loader.load(bytes).map_err(|error| KernelError::Object { reason: words(&error) })
 }
 
-fn load_program(program: &mut Program, attach: Attach, table: &aya::Btf) -> Result<(), ProgramError> {
-    match (attach, program) {
-        (Attach::Lsm(hook), Program::Lsm(program)) => program.load(hook, table),
-        (Attach::Fentry(function), Program::FEntry(program)) => program.load(function, table),
-        (Attach::TpBtf(name), Program::BtfTracePoint(program)) => program.load(name, table),
-        (Attach::Kprobe(_) | Attach::Kretprobe(_), Program::KProbe(program)) => program.load(),
-        (Attach::RawTp(_), Program::RawTracePoint(program)) => program.load(),
-        (Attach::Tracepoint(..), Program::TracePoint(program)) => program.load(),
-        (Attach::CgroupSockAddr, Program::CgroupSockAddr(program)) => program.load(),
-        (Attach::CgroupSock, Program::CgroupSock(program)) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-fn attach_program(program: &mut Program, attach: Attach, cgroup: Option<&File>) -> Result<(), ProgramError> {
-    // Link attachments take no flags (6.18: EINVAL with any) and are multi by nature (kernel/bpf/cgroup.c, `cgroup_bpf_link_attach`).
-    const MODE: CgroupAttachMode = CgroupAttachMode::Single;
-    let root = || cgroup.ok_or(ProgramError::NotAttached);
-    match (attach, program) {
-        (Attach::Lsm(_), Program::Lsm(program)) => program.attach().map(drop),
-        (Attach::Fentry(_), Program::FEntry(program)) => program.attach().map(drop),
-        (Attach::TpBtf(_), Program::BtfTracePoint(program)) => program.attach().map(drop),
-        (Attach::Kprobe(function) | Attach::Kretprobe(function), Program::KProbe(program)) => {
-            program.attach(function, 0).map(drop)
-        }
-        (Attach::RawTp(name), Program::RawTracePoint(program)) => program.attach(name).map(drop),
-        (Attach::Tracepoint(category, name), Program::TracePoint(program)) => {
-            program.attach(category, name).map(drop)
-        }
-        (Attach::CgroupSockAddr, Program::CgroupSockAddr(program)) => program.attach(root()?, MODE).map(drop),
-        (Attach::CgroupSock, Program::CgroupSock(program)) => program.attach(root()?, MODE).map(drop),
-        _ => Err(ProgramError::UnexpectedProgramType),
-    }
-}
-
-/// Unloading an unloaded program is no error worth a word.
-fn unload(program: &mut Program) {
-    let _ = match program {
-        Program::Lsm(program) => program.unload(),
-        Program::FEntry(program) => program.unload(),
-        Program::BtfTracePoint(program) => program.unload(),
-        Program::KProbe(program) => program.unload(),
-        Program::RawTracePoint(program) => program.unload(),
-        Program::TracePoint(program) => program.unload(),
-        Program::CgroupSockAddr(program) => program.unload(),
-        Program::CgroupSock(program) => program.unload(),
-        _ => Ok(()),
-    };
-}
-
-fn target(attach: Attach) -> Option<Target> {
-    match attach {
-        Attach::Lsm(hook) => Some(Target::Function(format!("bpf_lsm_{hook}"))),
-        Attach::Fentry(function) => Some(Target::Function(function.into())),
-        Attach::TpBtf(name) => Some(Target::Tracepoint(name.into())),
-        _ => None,
-    }
-}
-
-fn describe(target: &Target) -> String {
-    match target {
-        Target::Function(name) => format!("function {name} to attach to"),
-        Target::Tracepoint(name) => format!("tracepoint {name}"),
-    }
-}
-
 /// An error with its causes, and of the verifier's log only the end.
 pub(crate) fn words(error: &dyn Error) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -348,13 +292,5 @@ mod tests {
         let kept = tail(&log);
         assert!(kept.starts_with("line 0\n") && kept.ends_with("line 99"), "{kept}");
         assert_eq!(kept.lines().count(), LOG_TAIL + 2);
-    }
-
-    #[test]
-    fn load_every_program_of_the_table_has_a_known_way_to_attach() {
-        for (_, spec) in PROGRAMS {
-            let by_id = matches!(spec.attach, Attach::Lsm(_) | Attach::Fentry(_) | Attach::TpBtf(_));
-            assert_eq!(target(spec.attach).is_some(), by_id, "{}", spec.name);
-        }
     }
 }

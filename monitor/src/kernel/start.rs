@@ -122,7 +122,8 @@ fn state(
     began: Instant,
 ) -> Coverage {
     let attached = |number| programs.is_attached(number);
-    let facts = gaps::Facts { host: &host, attached: &attached, inherits };
+    let neighbours = programs.neighbours();
+    let facts = gaps::Facts { host: &host, attached: &attached, inherits, neighbours: &neighbours };
     let entry = |entry: &Climbed| {
         let mut attempts = entry.attempts.clone();
         let order = ladder::rungs(entry.signal);
