@@ -31,7 +31,7 @@ pub(crate) struct Maps {
     pub(crate) lane_tally: PerCpuArray<MapData, LaneTally>,
     pub(crate) buckets: PerCpuHashMap<MapData, BucketKey, Bucket>,
     pub(crate) errors: HashMap<MapData, ErrorKey, u64>,
-    pub(crate) overlay: Option<Array<MapData, OverlayOffsets>>,
+    pub(crate) overlay: Array<MapData, OverlayOffsets>,
 }
 
 /// One generation of the watched-path filter.
@@ -69,7 +69,7 @@ impl Maps {
             lane_tally: typed(programs, "LANE_TALLY")?,
             buckets: typed(programs, "BUCKETS")?,
             errors: typed(programs, "ERRORS")?,
-            overlay: typed(programs, "OVERLAY").ok(),
+            overlay: typed(programs, "OVERLAY")?,
         })
     }
 

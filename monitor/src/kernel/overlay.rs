@@ -38,7 +38,6 @@ pub(crate) fn has_module() -> bool {
 impl Maps {
     /// Tells the probes; until then the layer of an overlay file is unknown.
     pub(crate) fn set_overlay(&mut self, offsets: OverlayOffsets) -> Result<(), KernelError> {
-        let Some(map) = &mut self.overlay else { return Ok(()) };
-        map.set(0, offsets, 0).map_err(|error| failed("OVERLAY", "write", &error))
+        self.overlay.set(0, offsets, 0).map_err(|error| failed("OVERLAY", "write", &error))
     }
 }
