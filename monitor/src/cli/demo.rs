@@ -17,6 +17,8 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, CliError> {
     if let Some(hooks) = &args.hooks.hooks {
         config.hooks = Hooks::Text(hooks.clone());
     }
+    // Before anything is made, the probes' canary included.
+    demo::catch_signals()?;
     // Once without the play: where the kernel will not have it, its reason is the answer.
     let rules = load_rules(&RulesFrom::Shipped)?;
     let coverage = Sensor::start(&sensor_options(&config, &rules)?)?.coverage().clone();

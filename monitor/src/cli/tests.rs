@@ -55,7 +55,7 @@ fn explain_finds_an_alert_by_the_start_of_its_id() {
 
 #[test]
 fn explain_says_that_a_detection_cannot_be_allowed_by_a_line() {
-    let text = super::explain::explained(fixture::incident(), &crate::alert::human::Style::PLAIN);
+    let text = explain::explained(fixture::incident(), &crate::alert::human::Style::PLAIN);
     assert!(text.contains("names it in `permits`") && text.contains("owasp_nhi NHI8"), "{text}");
 }
 

@@ -17,8 +17,8 @@ extern "C" fn note(_: i32) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on the two signals are only noted. Child processes start with the default again: exec resets handlers.
-pub(super) fn catch() -> Result<(), DemoError> {
+/// From now on SIGINT, SIGTERM and SIGHUP are only noted, and [`super::run`] ends early by them. Child processes start with the default again: exec resets handlers.
+pub fn catch() -> Result<(), DemoError> {
     let action = SigAction::new(SigHandler::Handler(note), SaFlags::empty(), SigSet::empty());
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         // SAFETY: the handler only stores into an atomic, which is async-signal-safe.

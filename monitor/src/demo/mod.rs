@@ -15,6 +15,7 @@ mod toy;
 use std::io;
 use std::path::PathBuf;
 
+pub use interrupt::catch as catch_signals;
 pub use play::{Options, run};
 pub use tally::Verdict;
 pub use toy::main as toy_main;

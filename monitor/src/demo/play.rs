@@ -34,7 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Plays it. `coverage` is what this host lets the agent see, `shown` the same in short; the stage is removed whatever happens.
 pub fn run(options: &Options, coverage: &Coverage, shown: &str) -> Result<Verdict, DemoError> {
-    interrupt::catch()?;
+    interrupt::check()?;
     let root = coverage.host.cgroup2.clone().unwrap_or_else(|| "/sys/fs/cgroup".into());
     let mut voice = Voice::new(options)?;
     voice.say("sandwatch demo: a toy workflow engine leaves its sandbox; the probes, the kernel and the alerts are real.");
