@@ -1,0 +1,169 @@
+//! The program as people call it: answers, errors and exit codes. Nothing here needs root or probes.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+fn sandwatch(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sandwatch"))
+        .args(args)
+        .env_remove("SANDWATCH_LOG")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn answer(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn write(path: &Path, text: &str) -> String {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../rules");
+
+#[test]
+fn version_and_help_are_answers_not_errors() {
+    for args in [&["--version"][..], &["--help"], &["run", "--help"]] {
+        let output = sandwatch(args);
+        assert_eq!(code(&output), 0);
+        assert!(error(&output).is_empty());
+    }
+    assert!(answer(&sandwatch(&["--version"])).starts_with("sandwatch 0."));
+    assert!(!answer(&sandwatch(&["--help"])).contains("demo-toy"), "parts of the demo are not for people");
+}
+
+#[test]
+fn usage_errors_exit_2() {
+    for args in
+        [&[][..], &["rnu"], &["run", "--colour"], &["doctor", "--hooks", "lsn"], &["rules", "schema", "x"]]
+    {
+        let output = sandwatch(args);
+        assert_eq!(code(&output), 2, "{args:?}: {}", error(&output));
+        assert!(!error(&output).is_empty());
+    }
+}
+
+#[test]
+fn a_configuration_error_names_file_line_and_the_nearest_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(&dir.path().join("c.yaml"), "schema: sandwatch/config/v1\nworkers:\n  wach: [\"/a\"]\n");
+    let output = sandwatch(&["run", "--config", &path]);
+    assert_eq!(code(&output), 2);
+    assert!(
+        error(&output).contains(&format!("{path}:3:3: unknown key \"wach\"; did you mean \"watch\"?")),
+        "{}",
+        error(&output)
+    );
+}
+
+#[test]
+fn a_configuration_that_others_may_write_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(&dir.path().join("c.yaml"), "schema: sandwatch/config/v1\n");
+    fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let output = sandwatch(&["run", "--config", &path]);
+    assert_eq!(code(&output), 2);
+    assert!(error(&output).contains("may be written by everyone"), "{}", error(&output));
+}
+
+#[test]
+fn rules_that_cannot_be_read_or_understood_are_refused_before_anything_is_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(
+        &dir.path().join("c.yaml"),
+        "schema: sandwatch/config/v1\nworkers: { watch: [\"/sw-none\"] }\n",
+    );
+    let output = sandwatch(&["run", "--config", &config, "--rules", "/nonexistent"]);
+    assert_eq!(code(&output), 2, "{}", error(&output));
+    assert!(error(&output).contains("/nonexistent"), "{}", error(&output));
+    let rules = dir.path().join("rules");
+    fs::create_dir(&rules).unwrap();
+    write(&rules.join("a.yaml"), "schema: sandwatch/profile/v1\nname: a\ntitle: t\nrolls: []\n");
+    let output = sandwatch(&["run", "--config", &config, "--rules", rules.to_str().unwrap()]);
+    assert_eq!(code(&output), 2, "{}", error(&output));
+    let text = error(&output);
+    assert!(text.contains("a.yaml:4") && text.contains("roles"), "{text}");
+}
+
+#[test]
+fn an_output_that_cannot_be_opened_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(
+        &dir.path().join("c.yaml"),
+        "schema: sandwatch/config/v1\nworkers: { watch: [\"/sw-none\"] }\n",
+    );
+    let output =
+        sandwatch(&["run", "--config", &config, "--rules", RULES, "--output", "/nonexistent/a.jsonl"]);
+    assert_eq!(code(&output), 2, "{}", error(&output));
+    assert!(error(&output).contains("/nonexistent/a.jsonl: cannot be opened"), "{}", error(&output));
+}
+
+#[test]
+fn rules_check_explain_and_schema_answer() {
+    let output = sandwatch(&["rules", "check", RULES, "--keys"]);
+    assert_eq!(code(&output), 0, "{}", error(&output));
+    assert!(answer(&output).contains("sha256:") && answer(&output).contains("prefix"), "{}", answer(&output));
+    let output = sandwatch(&["rules", "explain", "demo", "--rules", RULES]);
+    assert!(code(&output) == 0 && answer(&output).contains("Profile demo"), "{}", error(&output));
+    for of in ["alert", "config", "profile", "detections", "identities", "endpoints", "rule-test"] {
+        let output = sandwatch(&["rules", "schema", of]);
+        let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(schema["properties"]["schema"].is_object(), "{of}");
+    }
+}
+
+#[test]
+fn rules_check_of_a_broken_file_exits_2() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir.path().join("a.yaml"), "schema: sandwatch/profil/v1\n");
+    let output = sandwatch(&["rules", "check", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&output), 2);
+    assert!(error(&output).contains("a.yaml"), "{}", error(&output));
+}
+
+#[test]
+fn rules_test_exits_1_when_a_test_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    write(
+        &dir.path().join("p.yaml"),
+        "schema: sandwatch/profile/v1\nname: toy\ntitle: t\nselect: [{ cgroup: \"/toy\" }]\n",
+    );
+    fs::create_dir(dir.path().join("tests")).unwrap();
+    write(
+        &dir.path().join("tests/p.yaml"),
+        "schema: sandwatch/rule-test/v1\nprofile: toy\ntests:\n  - name: a\n    steps:\n      - { exec: { exe: /bin/sh }, finds: [no-such-finding] }\n",
+    );
+    let output = sandwatch(&["rules", "test", dir.path().to_str().unwrap()]);
+    assert_eq!(code(&output), 1, "{}", error(&output));
+    let text = answer(&output);
+    assert!(text.contains("FAILED tests/p.yaml:4 a") && text.contains("1 rule tests, 1 failed"), "{text}");
+}
+
+#[test]
+fn explain_of_what_is_no_alert_exits_2_and_of_an_unknown_id_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(&dir.path().join("a.jsonl"), "{\"schema\":\"other\"}\n");
+    assert_eq!(code(&sandwatch(&["explain", &file])), 2);
+    assert_eq!(code(&sandwatch(&["explain", "0123456789", "--in", &file])), 1);
+    assert_eq!(code(&sandwatch(&["explain", "0123"])), 2);
+}
+
+#[test]
+fn a_part_of_the_demo_run_by_hand_says_what_it_is() {
+    let output = sandwatch(&["demo-toy", "dance"]);
+    assert_eq!(code(&output), 1);
+    assert!(error(&output).contains("`sandwatch demo`"), "{}", error(&output));
+}
