@@ -23,6 +23,7 @@ mod cred;
 mod emit;
 mod env;
 mod exe;
+mod fd;
 mod inode;
 mod maps;
 mod namespace;
@@ -36,6 +37,7 @@ mod repeat;
 mod scratch;
 mod stdio;
 mod subject;
+mod watch;
 
 /// Helpers such as `bpf_probe_read_kernel` are for programs under a GPL-compatible licence only (kernel/bpf/verifier.c).
 #[unsafe(link_section = "license")]

@@ -6,6 +6,7 @@
 
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
+use monitor_common::filter::{Spans, Tail};
 use monitor_common::record::{PATH_MAX, Slice, slice_flags};
 
 use crate::offsets::*;
@@ -20,6 +21,9 @@ pub const HOPS: u32 = 1024;
 const COMPONENT: u64 = 255;
 /// Names whose place is noted: the file and its last three parent folders.
 pub const MARKS: usize = 4;
+/// Room behind the text: the margin of the last copy, and of a name that was not walked to ([`Path::behind`]). An LPM key
+/// that starts at the end of the text lies within it too.
+const BEHIND_MAX: usize = 512;
 /// [`Path::view`] of a walk that never passed the task's root.
 const NEVER: u64 = u64::MAX;
 
@@ -47,10 +51,15 @@ pub struct Walk {
     parts: u32,
     /// 1 once the walk came to an end.
     done: u32,
+    /// Bytes of a name put behind the text, at `bytes[PATH_MAX..]`.
+    behind: u32,
     /// Position of the `/` before each of the last components: file name, folder, folder above, … (the second half: the
     /// others', of no use).
     marks: [u32; 2 * MARKS],
-    bytes: [u8; PATH_MAX + 512],
+    /// The look at the name behind the text, and its components.
+    tail: Tail,
+    spans: Spans,
+    bytes: [u8; PATH_MAX + BEHIND_MAX],
 }
 
 /// One slot per run that may be interrupted, per CPU.
@@ -76,6 +85,10 @@ macro_rules! set {
         unsafe { core::ptr::write_volatile(&raw mut (*$slot).$field, value) }
     }};
 }
+
+mod key;
+
+pub use key::NameKey;
 
 impl Path {
     /// Claims a slot; `None` if none is free.
@@ -135,6 +148,7 @@ impl Path {
         set!(slot, ns, 0);
         set!(slot, parts, 0);
         set!(slot, done, 0);
+        set!(slot, behind, 0);
         set!(slot, root_dentry, 0);
         set!(slot, root_mount, 0);
         if let Ok(fs) = field::<u64>(task, &OFF_TASK_FS)
@@ -200,33 +214,6 @@ impl Path {
     fn start(&self) -> usize {
         // An empty text starts at PATH_MAX, hence not `& (PATH_MAX - 1)`.
         read::bounded(get!(self.slot, pos), PATH_MAX as u64) as usize
-    }
-
-    /// Copies up to `N` bytes of a component's name into `key`, zero padded: 0 is the file name, 1 its folder, …
-    /// Returns its length before the cut, 0 if there is no such component.
-    #[inline(always)]
-    pub fn name<const N: usize>(&self, part: u32, key: &mut [u8; N]) -> u32 {
-        *key = [0; N];
-        if part >= MARKS as u32 || part >= self.parts() {
-            return 0;
-        }
-        // SAFETY: both indices are below MARKS.
-        let (slash, end) = unsafe {
-            let marks: *const u32 = (&raw const (*self.slot).marks).cast();
-            let slash = core::ptr::read_volatile(marks.add(part as usize));
-            let end = if part == 0 {
-                PATH_MAX as u32
-            } else {
-                core::ptr::read_volatile(marks.add(part as usize - 1))
-            };
-            (slash as u64 & (PATH_MAX as u64 - 1), end as u64)
-        };
-        let len = end.wrapping_sub(slash).wrapping_sub(1);
-        let cut = read::bounded(len, N as u64);
-        // SAFETY: the text starts below PATH_MAX and 512 bytes of margin follow it.
-        let src = unsafe { (&raw const (*self.slot).bytes).cast::<u8>().add(slash as usize + 1) };
-        read::copy_kernel(key.as_mut_ptr(), cut as u32, src as u64);
-        len as u32
     }
 
     /// Appends the text to a record.
@@ -405,11 +392,22 @@ fn finish(slot: *mut Walk) {
     }
 }
 
+/// Whether a `struct vfsmount` is one only the kernel uses: its namespace is an error value (`MNT_NS_INTERNAL`).
+#[inline(always)]
+pub fn internal(vfsmount: u64) -> bool {
+    field::<u64>(mount_of(vfsmount), &OFF_MOUNT_NS).is_ok_and(is_error)
+}
+
+/// `IS_ERR`: the last page of the address space.
+#[inline(always)]
+fn is_error(address: u64) -> bool {
+    address >= u64::MAX - 4094
+}
+
 /// Inode number of the mount namespace a `struct mount` belongs to; 0 if none: null (detached) or an error value
 /// (`MNT_NS_INTERNAL`: pipes, sockets, memfd; fs/mount.h).
 #[inline(always)]
 fn namespace_of_mount(mount: u64) -> u32 {
     let ns = read::or_zero::<u64>(mount, &OFF_MOUNT_NS);
-    // IS_ERR_OR_NULL: the last page of the address space.
-    if ns == 0 || ns >= u64::MAX - 4095 { 0 } else { read::or_zero(ns, &OFF_MNT_NS_INUM) }
+    if ns == 0 || is_error(ns) { 0 } else { read::or_zero(ns, &OFF_MNT_NS_INUM) }
 }

@@ -1,0 +1,17 @@
+//! From a descriptor to its `struct file`, through the task's own table.
+
+use crate::offsets::{OFF_FDT_FD, OFF_FDT_MAX, OFF_FILES_FDT, OFF_TASK_FILES};
+use crate::read::{field, kernel};
+
+/// The `struct file` behind a descriptor of `task`; 0 if it is closed. Another thread may have put another file there
+/// since the call that returned it.
+#[inline(always)]
+pub fn file(task: u64, fd: u32) -> Result<u64, i32> {
+    let files: u64 = field(task, &OFF_TASK_FILES)?;
+    let table: u64 = field(files, &OFF_FILES_FDT)?;
+    if fd >= field::<u32>(table, &OFF_FDT_MAX)? {
+        return Ok(0);
+    }
+    let slots: u64 = field(table, &OFF_FDT_FD)?;
+    kernel(slots.wrapping_add(fd as u64 * size_of::<u64>() as u64))
+}
