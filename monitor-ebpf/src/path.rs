@@ -53,6 +53,8 @@ pub struct Walk {
     done: u32,
     /// Bytes of a name put behind the text, at `bytes[PATH_MAX..]`.
     behind: u32,
+    /// Bytes of it still to be looked at.
+    left: u32,
     /// Position of the `/` before each of the last components: file name, folder, folder above, … (the second half: the
     /// others', of no use).
     marks: [u32; 2 * MARKS],
@@ -261,9 +263,7 @@ impl Rounds for Climb {
     #[inline(always)]
     fn round(&mut self) -> bool {
         let more = step(self.0);
-        if !more {
-            set!(self.0, done, 1);
-        }
+        set!(self.0, done, !more as u32);
         more
     }
 }

@@ -7,8 +7,9 @@ use aya_ebpf::maps::lpm_trie::Key;
 use monitor_common::filter::{NAME_MAX, PREFIX_MAX, TAIL_MAX, TAIL_PARTS, Tail};
 use monitor_common::record::PATH_MAX;
 
-use super::{MARKS, NEVER, Path};
+use super::{MARKS, NEVER, Path, Walk};
 use crate::read;
+use crate::repeat::{self, Rounds};
 
 impl Path {
     /// Makes the text empty without a walk.
@@ -55,28 +56,10 @@ impl Path {
     #[inline(always)]
     pub fn scan(&self) -> bool {
         let slot = self.slot;
-        // From memory, so that the verifier follows one loop, whatever it knew of the length on each way here.
         let end = get!(slot, behind);
         set!(slot, tail, Tail::new(end));
-        let mut back = 1;
-        while back <= TAIL_MAX {
-            let position = read::opaque((end as u64).wrapping_sub(back as u64));
-            if position > TAIL_MAX as u64 {
-                break;
-            }
-            // SAFETY: a position within the margin behind the text.
-            let byte = unsafe { core::ptr::read_volatile(self.behind().add(position as usize)) };
-            let hide = |value| read::opaque(value as u64) as u32;
-            let (after, index, span) = get!(slot, tail).byte(position as u32, byte, hide);
-            set!(slot, tail, after);
-            let index = read::opaque(index as u64) as usize & (2 * TAIL_PARTS - 1);
-            // SAFETY: the mask keeps the index inside.
-            unsafe {
-                let spans: *mut [u32; 2] = (&raw mut (*slot).spans).cast();
-                core::ptr::write_volatile(spans.add(index), span);
-            }
-            back += 1;
-        }
+        set!(slot, left, end);
+        repeat::run(&mut Scan(slot));
         get!(slot, tail).dots != 0
     }
 
@@ -142,6 +125,38 @@ impl Path {
         // SAFETY: at most TAIL_MAX, and a name, behind the text: less than the margin there.
         let src = unsafe { self.behind().add(from as usize) };
         key.set(src, end.wrapping_sub(start) as u64);
+        true
+    }
+}
+
+/// The look at the bytes behind the text, from the last to the first.
+struct Scan(*mut Walk);
+
+impl Rounds for Scan {
+    const MOST: u32 = TAIL_MAX;
+    const WITHOUT_HELPER: u32 = TAIL_MAX;
+    #[inline(always)]
+    fn round(&mut self) -> bool {
+        let slot = self.0;
+        let position = read::opaque((get!(slot, left) as u64).wrapping_sub(1));
+        if position > TAIL_MAX as u64 {
+            return false;
+        }
+        set!(slot, left, position as u32);
+        // SAFETY: a position within the margin behind the text.
+        let byte = unsafe {
+            let behind = (&raw const (*slot).bytes).cast::<u8>().add(PATH_MAX);
+            core::ptr::read_volatile(behind.add(position as usize))
+        };
+        let hide = |value| read::opaque(value as u64) as u32;
+        let (after, index, span) = get!(slot, tail).byte(position as u32, byte, hide);
+        set!(slot, tail, after);
+        let index = read::opaque(index as u64) as usize & (2 * TAIL_PARTS - 1);
+        // SAFETY: the mask keeps the index inside.
+        unsafe {
+            let spans: *mut [u32; 2] = (&raw mut (*slot).spans).cast();
+            core::ptr::write_volatile(spans.add(index), span);
+        }
         true
     }
 }
