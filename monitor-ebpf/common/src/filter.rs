@@ -188,7 +188,10 @@ mod tests {
 
     fn parts(name: &[u8]) -> std::vec::Vec<&[u8]> {
         let (tail, spans) = look_at(name);
-        spans[..tail.parts as usize].iter().map(|[start, end]| &name[*start as usize..*end as usize]).collect()
+        spans[..tail.parts as usize]
+            .iter()
+            .map(|[start, end]| &name[*start as usize..*end as usize])
+            .collect()
     }
 
     #[test]

@@ -7,8 +7,8 @@ use monitor_common::record::{Open, header_flags, mount_rel, slice_flags};
 
 use crate::count::{self, Fate};
 use crate::emit;
-use crate::offsets::*;
 use crate::namespace;
+use crate::offsets::*;
 use crate::path::{self, Path};
 use crate::read::{field, or_zero};
 use crate::record::Record;

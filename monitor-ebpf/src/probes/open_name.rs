@@ -90,7 +90,11 @@ fn look(subject: &Subject, named: &Named, path: &Path) -> u32 {
     let dots = path.scan();
     let found = watch::name(path, access_of_flags(named.flags));
     let unclear = dots || with_nul as u32 >= TAIL_MAX || path.flags() & slice_flags::CUT != 0;
-    if found == 0 && unclear && named.error != ENOENT && named.error != ENOTDIR { matched::DOTS } else { found }
+    if found == 0 && unclear && named.error != ENOENT && named.error != ENOTDIR {
+        matched::DOTS
+    } else {
+        found
+    }
 }
 
 /// Copies the name, its NUL included, at most `max` bytes; its size, or a negative errno.

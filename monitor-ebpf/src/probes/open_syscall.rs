@@ -108,7 +108,10 @@ fn by_name(subject: &Subject, call: Call, nr: u32, ret: i32) {
         Call::Creat | Call::ByHandle => (AT_FDCWD, first, CREAT_FLAGS),
     };
     let (error, matched) = if ret < 0 { (ret, 0) } else { (0, matched::UNRESOLVED) };
-    open_name::named(subject, &Named { kind: Kind::Open, name, user: true, dirfd, flags, error, opcode: nr, matched });
+    open_name::named(
+        subject,
+        &Named { kind: Kind::Open, name, user: true, dirfd, flags, error, opcode: nr, matched },
+    );
 }
 
 /// Whether the kernel gives the arguments of the system call (not on 5.10).
@@ -135,5 +138,9 @@ fn registers() -> [u64; 3] {
 #[inline(always)]
 fn user_word(address: u64) -> u32 {
     let mut word = 0u64;
-    if read::copy_user((&raw mut word).cast(), size_of::<u64>() as u32, address) < 0 { 0 } else { word as u32 }
+    if read::copy_user((&raw mut word).cast(), size_of::<u64>() as u32, address) < 0 {
+        0
+    } else {
+        word as u32
+    }
 }

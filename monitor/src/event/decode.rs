@@ -229,7 +229,7 @@ fn stdio_of(kind: u8) -> Stdio {
 fn open(bytes: &[u8], uring: bool) -> Result<Body, DecodeError> {
     let (open, data): (wire::Open, _) = fixed(bytes)?;
     let mut at = path(data, &open.path)?;
-    if open.error != 0 || at.user_memory {
+    if open.error != 0 || at.user_memory || uring {
         at = named_from(at, &path(data, &open.dir)?);
     }
     let outcome = if uring { Outcome::Attempted } else { outcome_of_errno(open.error) };
