@@ -90,15 +90,8 @@ fn lint_tier(deadline: &Deadline) -> Result<Outcome> {
 }
 
 fn unit_tier(deadline: &Deadline) -> Result<Outcome> {
-    let mut command = build::cargo(&[
-        "test",
-        "--workspace",
-        "--exclude",
-        "monitor-ebpf",
-        "--lib",
-        "--bins",
-        "--no-fail-fast",
-    ])?;
+    let mut command = build::cargo(&["test", "--workspace", "--exclude", "monitor-ebpf"])?;
+    command.args(["--exclude", "integration", "--lib", "--bins", "--tests", "--no-fail-fast"]);
     // Golden files are compared, never written, whatever the developer's environment says.
     command.env("INSTA_UPDATE", "no");
     let finished = deadline.run(&mut command)?;
