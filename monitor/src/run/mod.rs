@@ -267,3 +267,6 @@ fn os(action: &'static str) -> impl Fn(nix::errno::Errno) -> RunError {
 fn io_error(action: &'static str) -> impl Fn(io::Error) -> RunError {
     move |source| RunError::Os { action, source }
 }
+
+#[cfg(test)]
+mod tests;
