@@ -214,7 +214,7 @@ pub(super) struct Select {
 }
 
 /// What an image must be.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ImagePattern {
     pub(super) program: Programs,
     pub(super) script: Globs,

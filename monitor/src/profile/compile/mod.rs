@@ -7,6 +7,7 @@ mod detection;
 mod endpoint;
 mod filter;
 mod identity;
+mod lint;
 mod profile;
 mod section;
 mod source;
@@ -255,6 +256,8 @@ impl Compiler {
             return Err(RuleErrors(self.errors));
         }
         self.assign_detections();
+        let lint: Vec<String> = self.profiles.iter().flat_map(|p| self.lint(p)).collect();
+        self.warnings.extend(lint);
         Ok(Compiled {
             digest,
             identities: self.identities,

@@ -1,0 +1,104 @@
+//! What is not wrong but deserves a look: rules that can never match.
+
+use super::Compiler;
+use crate::profile::actor::{RoleId, RoleKind};
+use crate::profile::doc::On;
+use crate::profile::model::{Common, Profile, RoleSpec};
+
+impl Compiler {
+    /// Warnings about one profile; detections have been assigned to its roles.
+    pub(super) fn lint(&self, profile: &Profile) -> Vec<String> {
+        let mut out = Vec::new();
+        unreachable_roles(profile, &mut out);
+        shadowed_roles(profile, &mut out);
+        for role in &profile.roles {
+            self.idle_permits(profile, role, &mut out);
+        }
+        out
+    }
+
+    /// `permits` that name a detection of another signal, or one that does not look at the role.
+    fn idle_permits(&self, profile: &Profile, role: &RoleSpec, out: &mut Vec<String>) {
+        let e = &role.expect;
+        let sections: [(Vec<&Common>, &[On]); 6] = [
+            (e.exec.rules.iter().map(|r| &r.common).collect(), &[On::Exec]),
+            (e.identities.rules.iter().map(|r| &r.common).collect(), &[On::Open, On::Unix]),
+            (e.connect.rules.iter().map(|r| &r.common).collect(), &[On::Connect]),
+            (e.unix.rules.iter().map(|r| &r.common).collect(), &[On::Unix]),
+            (e.files.rules.iter().map(|r| &r.common).collect(), &[On::Open]),
+            (e.socket.rules.iter().map(|r| &r.common).collect(), &[On::Socket]),
+        ];
+        for (rules, signals) in sections {
+            for common in rules {
+                for at in &common.permits {
+                    let detection = &self.detections[usize::from(*at)];
+                    let looks = role.detections.iter().flatten().any(|(d, _)| d == at);
+                    let why = if !signals.contains(&detection.on) {
+                        format!("looks at {}", detection.on.word())
+                    } else if !looks {
+                        format!("does not look at role {}", role.name)
+                    } else {
+                        continue;
+                    };
+                    let file = &profile.rule.file;
+                    out.push(format!(
+                        "{file}:{}: `permits: {}` does nothing: that detection {why}",
+                        common.line, detection.id
+                    ));
+                }
+            }
+        }
+    }
+}
+
+/// Roles that no chain of parents leads to.
+fn unreachable_roles(profile: &Profile, out: &mut Vec<String>) {
+    let mut reached: Vec<bool> =
+        profile.roles.iter().map(|r| !matches!(r.kind, RoleKind::Named | RoleKind::Author)).collect();
+    loop {
+        let before = reached.clone();
+        for (at, role) in profile.roles.iter().enumerate() {
+            let given = role.parents.iter().any(|p| before.get(usize::from(p.0)) == Some(&true));
+            let forked = || {
+                profile
+                    .roles
+                    .iter()
+                    .zip(&before)
+                    .any(|(r, reached)| *reached && r.forked.is_some_and(|f| usize::from(f.0) == at))
+            };
+            if given || forked() {
+                reached[at] = true;
+            }
+        }
+        if reached == before {
+            break;
+        }
+    }
+    for (role, reached) in profile.roles.iter().zip(reached) {
+        if !reached {
+            out.push(format!(
+                "{}:{}: role `{}` is never taken: none of its parents is",
+                role.rule.file, role.rule.line, role.name
+            ));
+        }
+    }
+}
+
+/// Roles recognised just as an earlier one with the same parents.
+fn shadowed_roles(profile: &Profile, out: &mut Vec<String>) {
+    let named = profile.roles.get(usize::from(RoleId::FIRST_NAMED)..).unwrap_or_default();
+    for (at, role) in named.iter().enumerate().filter(|(_, r)| !r.only_by_becomes) {
+        let earlier = named[..at].iter().find(|e| {
+            !e.only_by_becomes
+                && e.image == role.image
+                && (e.below_author || !role.below_author)
+                && role.parents.iter().all(|p| e.parents.contains(p))
+        });
+        if let Some(earlier) = earlier {
+            out.push(format!(
+                "{}:{}: role `{}` is never taken: `{}` before it is recognised by the same",
+                role.rule.file, role.rule.line, role.name, earlier.name
+            ));
+        }
+    }
+}
