@@ -23,6 +23,8 @@ pub mod schema;
 mod select;
 #[cfg(test)]
 mod shipped;
+#[cfg(test)]
+mod tests;
 
 pub use actor::{Actor, Image, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust};
 pub use error::{RuleError, RuleErrors};
