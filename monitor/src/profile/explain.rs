@@ -139,7 +139,7 @@ impl RuleSet {
             if !common.permits.is_empty() {
                 let ids: Vec<&str> =
                     common.permits.iter().map(|d| &*self.inner.detections[usize::from(*d)].id).collect();
-                write!(out, ", which {} does not report", ids.join(" and "))?;
+                write!(out, ", which silences {}", ids.join(" and "))?;
             }
             writeln!(out, " ({}:{}).", section.rule.file, common.line)?;
         }
