@@ -9,11 +9,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use monitor::detect::{Envelope, HostFacts, WallClock};
-use monitor::event::FileId;
 use monitor::pipeline::Pipeline;
 use monitor::process::{ProcReader, Scanned};
 use monitor::profile::RuleSet;
-use monitor::worker::{Assignment, RootFiles, Worker};
+use monitor::worker::{Assignment, FoundFile, RootFiles, Worker};
 use monitor_common::ABI_VERSION;
 use monitor_common::filter::access;
 use monitor_common::hook::{Kind, Lane, Rung, Signal};
@@ -36,7 +35,7 @@ impl ProcReader for NoProc {
 struct NoRoots;
 
 impl RootFiles for NoRoots {
-    fn resolve(&self, _: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FileId>> {
+    fn resolve(&self, _: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>> {
         paths.map(|_| None).collect()
     }
 }

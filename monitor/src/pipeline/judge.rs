@@ -2,9 +2,10 @@
 
 use super::{Effect, Pipeline, outsider, profile};
 use crate::detect::Scene;
-use crate::event::{Body, Event, Exec, FileId, Outcome};
+use crate::event::{Body, Event, Exec, FileId, Open, Outcome};
 use crate::process::{Executed, Placing, ProcessRef, Standing};
 use crate::profile::Actor;
+use crate::worker::FoundFile;
 
 impl Pipeline {
     /// An exec, already in the process table.
@@ -66,9 +67,9 @@ impl Pipeline {
         let (proc_target, known_identity) = match &event.body {
             Body::Open(open) => (
                 open.proc_pid.map(|target| self.processes.proc_target(at, target)),
-                if open.id == FileId::default() { None } else { self.files.identity(open.id) },
+                if open.id == FileId::default() { None } else { self.files.identity(found(open)) },
             ),
-            Body::Unix(unix) => (None, self.files.identity(unix.id)),
+            Body::Unix(unix) => (None, self.files.identity(FoundFile { id: unix.id, generation: 0 })),
             _ => (None, None),
         };
         let actor = Actor {
@@ -103,12 +104,17 @@ impl Pipeline {
     fn learn(&mut self, event: &Event) {
         let Body::Open(open) = &event.body else { return };
         let regular = open.mode & libc::S_IFMT == libc::S_IFREG;
-        if open.outcome != Outcome::Ok || !regular || self.files.identity(open.id).is_some() {
+        if open.outcome != Outcome::Ok || !regular || self.files.identity(found(open)).is_some() {
             return;
         }
         if let Some(identity) = self.rules.identity_of(&event.body) {
             let access = monitor_common::filter::access::ANY;
-            self.files.learn(open.id, event.subject.label, access, identity.id.clone());
+            self.files.learn(found(open), event.subject.label, access, identity.id.clone());
         }
     }
+}
+
+/// The opened file.
+fn found(open: &Open) -> FoundFile {
+    FoundFile { id: open.id, generation: open.generation }
 }

@@ -13,7 +13,7 @@ use crate::detect::{HostFacts, IDLE, WallClock};
 use crate::event::{FileId, ProcessKey, fixture};
 use crate::process::Scanned;
 use crate::profile::{Source, Tier};
-use crate::worker::Assignment;
+use crate::worker::{Assignment, FoundFile};
 
 const RULES: &[(&str, &str)] = &[
     (
@@ -86,8 +86,9 @@ impl ProcReader for FakeProc {
 struct FakeRoots;
 
 impl RootFiles for FakeRoots {
-    fn resolve(&self, _: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FileId>> {
-        paths.map(|path| (path == "/var/run/secrets/cloud/token").then_some(TOKEN)).collect()
+    fn resolve(&self, _: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>> {
+        let token = FoundFile { id: TOKEN, generation: 0 };
+        paths.map(|path| (path == "/var/run/secrets/cloud/token").then_some(token)).collect()
     }
 }
 

@@ -14,7 +14,7 @@ mod watch;
 
 pub use discovery::{Change, Discovery, LabelMap};
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
-pub use secrets::{KnownFiles, RootFiles, SystemRoots};
+pub use secrets::{FoundFile, KnownFiles, RootFiles, SystemRoots};
 pub use table::{Worker, Workers};
 pub use tree::{CgroupTree, MountedTree};
 pub use watch::CgroupWatch;

@@ -2,7 +2,8 @@
 //!
 //! A hard link, a rename or a bind mount gives a secret another path, never another inode. The literal paths of the rules are
 //! resolved in each worker's root (never following a link out of it), and a file that was opened by a watched path is
-//! remembered by its inode: both become keys of the kernel's filter.
+//! remembered by its inode: both become keys of the kernel's filter. File systems give a deleted file's inode number to the
+//! next new file, with another generation: the generation tells a secret from what came after it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::CString;
@@ -20,10 +21,23 @@ use crate::profile::LiteralPath;
 /// Most files known at once; the kernel's map has its own, larger bound.
 const FILES_MAX: usize = 8192;
 
+/// `FS_IOC_GETVERSION` (include/uapi/linux/fs.h), `_IOR('v', 1, long)`: the inode's generation, as ext4, xfs, btrfs and f2fs
+/// answer it.
+const FS_IOC_GETVERSION: libc::Ioctl = 0x8008_7601_u32 as libc::Ioctl;
+
+/// A file in a worker's root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundFile {
+    /// Device and inode.
+    pub id: FileId,
+    /// Inode generation; 0 if the file system does not tell.
+    pub generation: u32,
+}
+
 /// Resolves paths in a process's root.
 pub trait RootFiles {
     /// The file at each path as that process would see it; what does not exist, or cannot be seen, is `None`.
-    fn resolve(&self, pid: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FileId>>;
+    fn resolve(&self, pid: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>>;
 }
 
 /// Through /proc/PID/root of the running host.
@@ -31,7 +45,7 @@ pub trait RootFiles {
 pub struct SystemRoots;
 
 impl RootFiles for SystemRoots {
-    fn resolve(&self, pid: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FileId>> {
+    fn resolve(&self, pid: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>> {
         let root = std::fs::OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
@@ -43,7 +57,7 @@ impl RootFiles for SystemRoots {
     }
 }
 
-fn in_root(root: &File, path: &str) -> io::Result<FileId> {
+fn in_root(root: &File, path: &str) -> io::Result<FoundFile> {
     let path = CString::new(path)?;
     // SAFETY: all-zero is a valid open_how.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
@@ -69,10 +83,29 @@ fn in_root(root: &File, path: &str) -> io::Result<FileId> {
     if !meta.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    Ok(FileId { dev: kernel_dev(meta.dev()), ino: meta.ino() })
+    let id = FileId { dev: kernel_dev(meta.dev()), ino: meta.ino() };
+    Ok(FoundFile { id, generation: generation(&file) })
+}
+
+/// The generation of a regular file that an `O_PATH` descriptor names, 0 if it cannot be had.
+fn generation(file: &File) -> u32 {
+    // Opened again, because ioctl refuses O_PATH descriptors; without a trace in the file's access time where that is allowed.
+    let open = |flags| {
+        std::fs::OpenOptions::new()
+            .read(true)
+            .custom_flags(flags | libc::O_CLOEXEC | libc::O_NONBLOCK)
+            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    };
+    let Ok(file) = open(libc::O_NOATIME).or_else(|_| open(0)) else { return 0 };
+    let mut version: libc::c_long = 0;
+    // SAFETY: a valid descriptor, and room for the long that the request's definition names; file systems write an int.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_GETVERSION, &raw mut version) };
+    if done == 0 { version as u32 } else { 0 }
 }
 
 struct Known {
+    /// 0: any.
+    generation: u32,
     identity: Option<Arc<str>>,
     access: u32,
     /// Labels whose root has it; learnt files have the label that opened them.
@@ -105,15 +138,24 @@ impl KnownFiles {
     }
 
     /// Remembers a file that was opened by a path of the catalogue.
-    pub fn learn(&mut self, file: FileId, label: u32, access: u32, identity: Arc<str>) {
+    pub fn learn(&mut self, file: FoundFile, label: u32, access: u32, identity: Arc<str>) {
         self.add(file, label, access, Some(identity));
     }
 
-    fn add(&mut self, file: FileId, label: u32, access: u32, identity: Option<Arc<str>>) {
+    fn add(&mut self, file: FoundFile, label: u32, access: u32, identity: Option<Arc<str>>) {
+        let FoundFile { id: file, generation } = file;
         if file == FileId::default() {
             return;
         }
         if let Some(known) = self.files.get_mut(&file) {
+            if known.generation != generation && known.generation != 0 && generation != 0 {
+                // The inode's number has a new file, and that is the secret now.
+                known.identity = None;
+                known.labels.clear();
+            }
+            if generation != 0 {
+                known.generation = generation;
+            }
             self.dirty |= known.access | access != known.access;
             known.access |= access;
             if known.identity.is_none() {
@@ -131,7 +173,7 @@ impl KnownFiles {
             );
             return;
         }
-        self.files.insert(file, Known { identity, access, labels: vec![label] });
+        self.files.insert(file, Known { generation, identity, access, labels: vec![label] });
         self.dirty = true;
     }
 
@@ -153,9 +195,11 @@ impl KnownFiles {
         self.dirty = true;
     }
 
-    /// The identity a file is known as.
-    pub fn identity(&self, file: FileId) -> Option<&str> {
-        self.files.get(&file)?.identity.as_deref()
+    /// The identity a file is known as. A generation of 0 is any.
+    pub fn identity(&self, file: FoundFile) -> Option<&str> {
+        let known = self.files.get(&file.id)?;
+        let same = known.generation == file.generation || known.generation == 0 || file.generation == 0;
+        known.identity.as_deref().filter(|_| same)
     }
 
     /// The identities that exist in a worker's root.
@@ -176,6 +220,7 @@ impl KnownFiles {
             .map(|(file, known)| InodeFilter {
                 dev: file.dev,
                 ino: file.ino,
+                // The kernel's answer may be a superset; the agent tells generations apart.
                 generation: 0,
                 access: known.access,
             })
@@ -203,7 +248,7 @@ mod tests {
         files.look(1, std::process::id(), &literals, &SystemRoots);
         let meta = std::fs::metadata(&path).unwrap();
         let id = FileId { dev: kernel_dev(meta.dev()), ino: meta.ino() };
-        assert_eq!(files.identity(id), Some("token"));
+        assert_eq!(files.identity(FoundFile { id, generation: 0 }), Some("token"));
         assert_eq!(files.reachable(1), [Arc::from("token")]);
         assert!(files.take_dirty() && !files.take_dirty());
         files.forget(1);
@@ -219,12 +264,35 @@ mod tests {
     #[test]
     fn file_shared_by_two_workers_stays_until_both_are_gone() {
         let mut files = KnownFiles::default();
-        let id = FileId { dev: 1, ino: 2 };
+        let id = FoundFile { id: FileId { dev: 1, ino: 2 }, generation: 0 };
         files.learn(id, 1, 1, "a".into());
         files.learn(id, 2, 1, "a".into());
         files.forget(1);
         assert_eq!(files.identity(id), Some("a"));
         files.forget(2);
         assert_eq!(files.identity(id), None);
+    }
+
+    #[test]
+    fn new_file_with_a_deleted_secrets_inode_number_is_no_secret() {
+        let mut files = KnownFiles::default();
+        let found = |generation| FoundFile { id: FileId { dev: 1, ino: 2 }, generation };
+        files.learn(found(7), 1, 1, "a".into());
+        assert_eq!(files.identity(found(7)), Some("a"));
+        assert_eq!(files.identity(found(8)), None);
+        assert_eq!(files.identity(found(0)), Some("a"), "what is not known speaks against nothing");
+        files.learn(found(8), 1, 1, "b".into());
+        assert_eq!(files.identity(found(8)), Some("b"), "the number's new file is a secret of its own");
+        assert_eq!(files.identity(found(7)), None);
+    }
+
+    #[test]
+    fn generation_of_a_file_is_that_of_its_inode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "x").unwrap();
+        let text = path.to_str().unwrap();
+        let twice = SystemRoots.resolve(std::process::id(), &mut [text, text].into_iter());
+        assert!(twice[0].is_some() && twice[0] == twice[1]);
     }
 }
