@@ -14,7 +14,9 @@ use serde_json::Value;
 
 use super::{DemoError, interrupt};
 
-/// What the agent's log says once its probes are in place and its workers are known.
+/// What the agent's log says of a worker, of its profile, and once its probes are in place and its workers are known.
+const FOUND: &str = "worker found";
+const CHOSEN: &str = "profile chosen";
 const READY: &str = "watching";
 /// Lines of the log that an error shows.
 const TAIL: usize = 12;
@@ -27,16 +29,15 @@ pub(super) struct Agent {
     tail: Vec<String>,
 }
 
-/// A line of the agent's log.
-pub(super) struct LogLine {
-    value: Value,
-}
-
-impl LogLine {
-    /// A text field.
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.value.get(name)?.as_str()
-    }
+/// A worker as the agent's log names it.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Name.
+    pub(super) name: String,
+    /// Path below the cgroup2 root.
+    pub(super) cgroup: String,
+    /// Profile.
+    pub(super) profile: String,
 }
 
 impl Agent {
@@ -71,14 +72,26 @@ impl Agent {
     }
 
     /// Waits until the agent says that it is ready; the workers it found by then.
-    pub(super) fn wait_ready(&mut self, timeout: Duration) -> Result<Vec<LogLine>, DemoError> {
+    pub(super) fn wait_ready(&mut self, timeout: Duration) -> Result<Vec<Found>, DemoError> {
         let until = Instant::now() + timeout;
-        let mut workers = Vec::new();
+        let mut workers: Vec<Found> = Vec::new();
         loop {
             for line in self.log_lines() {
-                match line.text("message") {
-                    Some("worker") => workers.push(line),
-                    Some(READY) => return Ok(workers),
+                let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+                match text("message").as_str() {
+                    FOUND => workers.push(Found {
+                        name: text("worker"),
+                        cgroup: text("cgroup"),
+                        ..Found::default()
+                    }),
+                    CHOSEN => {
+                        let name = text("worker");
+                        workers
+                            .iter_mut()
+                            .filter(|found| found.name == name)
+                            .for_each(|w| w.profile = text("profile"));
+                    }
+                    READY => return Ok(workers),
                     _ => {}
                 }
             }
@@ -125,15 +138,12 @@ impl Agent {
         (alerts, summary)
     }
 
-    fn log_lines(&mut self) -> Vec<LogLine> {
+    fn log_lines(&mut self) -> Vec<Value> {
         let lines = self.log.take();
         self.tail.extend(lines.iter().map(|line| readable(line)));
         let extra = self.tail.len().saturating_sub(TAIL);
         self.tail.drain(..extra);
-        lines
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok().map(|value| LogLine { value }))
-            .collect()
+        lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     fn error(&self, what: String, code: Option<i32>) -> DemoError {

@@ -45,13 +45,7 @@ pub fn run(options: &Options, coverage: &Coverage, shown: &str) -> Result<Verdic
     let workers = agent.wait_ready(READY)?;
     voice.step("2. The agent watches");
     for worker in &workers {
-        let field = |name| worker.text(name).unwrap_or("?");
-        voice.say(&format!(
-            "  worker {} (profile {}) in cgroup {}",
-            field("worker"),
-            field("profile"),
-            field("cgroup")
-        ));
+        voice.say(&format!("  worker {}, profile {}, cgroup {}", worker.name, worker.profile, worker.cgroup));
     }
     let mut tally = Tally::default();
     let result = act(&mut voice, &stage, &mut agent, &mut tally);

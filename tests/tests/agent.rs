@@ -1,0 +1,346 @@
+//! The agent as a whole on the live kernel: the demo from worker to alert, its cleaning up, `sandwatch run` and its faults.
+//!
+//! Needs root; `SANDWATCH_BIN` names the program, `SANDWATCH_RULES` its rules.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const CGROUPS: &str = "/proc/self/mountinfo";
+
+fn program() -> PathBuf {
+    std::env::var_os("SANDWATCH_BIN").map_or_else(|| panic!("SANDWATCH_BIN names the program"), PathBuf::from)
+}
+
+fn sandwatch(args: &[&str]) -> Command {
+    let mut command = Command::new(program());
+    command.args(args).env_remove("SANDWATCH_LOG").stdin(Stdio::null());
+    command
+}
+
+/// Where cgroup2 is mounted.
+fn cgroup_root() -> PathBuf {
+    let text = fs::read_to_string(CGROUPS).unwrap();
+    let line = text.lines().find(|line| line.contains(" - cgroup2 ")).unwrap();
+    PathBuf::from(line.split(' ').nth(4).unwrap())
+}
+
+fn signal(child: &Child, signal: i32) {
+    // SAFETY: kill only takes numbers; the child was not waited for, so its pid is its own.
+    unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) };
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > until {
+            child.kill().unwrap();
+            panic!("it did not end within 30 s");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn alerts(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// What a demo of that process may have left behind.
+fn leftovers(pid: u32) -> Vec<PathBuf> {
+    let places = [
+        cgroup_root().join(format!("sandwatch-demo-{pid}")),
+        cgroup_root().join(format!("sandwatch-canary-{pid}")),
+        PathBuf::from(format!("/var/lib/sandwatch/demo-{pid}")),
+    ];
+    places.into_iter().filter(|place| place.exists()).collect()
+}
+
+#[test]
+fn demo_shows_the_escape_and_leaves_nothing() {
+    let child =
+        sandwatch(&["demo", "--output", "-"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let pid = child.id();
+    let output: Output = child.wait_with_output().unwrap();
+    let story = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{story}");
+    let alerts = alerts(&String::from_utf8_lossy(&output.stdout));
+    let last = alerts.iter().rfind(|alert| alert["kind"] == "incident").unwrap();
+    assert_eq!(last["schema"], "sandwatch/alert/v1");
+    assert_eq!(last["tier"], "objective");
+    assert_eq!(last["worker"]["profile"], "demo");
+    assert_eq!(last["blast_radius"]["taken"][0]["identity"], "demo-service-account-token");
+    let chain: Vec<&str> = last["incident"]["chain"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|link| link["finding"].as_str())
+        .collect();
+    assert!(chain.contains(&"shell-from-engine") && chain.contains(&"demo-exfiltration"), "{chain:?}");
+    let ids: Vec<&Value> = alerts.iter().map(|alert| &alert["incident"]["id"]).collect();
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "one escape is one incident: {ids:?}");
+    assert_eq!(leftovers(pid), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn demo_cleans_up_when_it_is_interrupted_at_any_time() {
+    for (after, with) in
+        [(100, libc::SIGINT), (900, libc::SIGTERM), (1800, libc::SIGINT), (2700, libc::SIGTERM)]
+    {
+        let mut child = sandwatch(&["demo"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(after));
+        signal(&child, with);
+        let status = wait(&mut child);
+        let mut story = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut story).unwrap();
+        // 0: it was over before the signal came.
+        assert!(matches!(status.code(), Some(0 | 1)), "after {after} ms: {status}: {story}");
+        assert_eq!(leftovers(child.id()), [] as [PathBuf; 0], "after {after} ms");
+        let processes = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+        let ours = format!("/demo-{}/", child.id());
+        let left = processes.filter(|line| String::from_utf8_lossy(line).contains(&ours)).count();
+        assert_eq!(left, 0, "processes after {after} ms");
+    }
+}
+
+#[test]
+fn demo_of_a_plain_user_says_what_it_needs() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    // The build folder may be closed to others.
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.path().join("sandwatch");
+    fs::copy(program(), &copy).unwrap();
+    let output = Command::new(copy).arg("demo").uid(65534).gid(65534).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("sudo sandwatch demo"));
+}
+
+/// A worker cgroup and an agent that watches it.
+struct Lab {
+    folder: tempfile::TempDir,
+    cgroup: PathBuf,
+    agent: Child,
+}
+
+impl Lab {
+    /// `sinks` is the value of that key; `FOLDER` in it is the lab's folder.
+    fn new(name: &str, sinks: &str, rules: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cgroup_name = format!("sw-agent-{name}-{}", std::process::id());
+        let cgroup = cgroup_root().join(&cgroup_name);
+        fs::create_dir(&cgroup).unwrap();
+        let config = folder.path().join("sandwatch.yaml");
+        let text = format!(
+            "schema: sandwatch/config/v1\nworkers:\n  assign: [{{ cgroup: \"/{cgroup_name}\", profile: n8n, name: lab }}]\n\
+             rules: [{}]\nsinks: {}\n",
+            rules.display(),
+            sinks.replace("FOLDER", &folder.path().display().to_string())
+        );
+        fs::write(&config, text).unwrap();
+        let log = fs::File::create(folder.path().join("log")).unwrap();
+        let agent = sandwatch(&["run", "--config", config.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let lab = Self { folder, cgroup, agent };
+        lab.wait_for_log("watching");
+        lab
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    fn wait_for_log(&self, text: &str) {
+        eventually(&format!("the log says {text:?}"), || self.log().contains(text));
+    }
+
+    /// Reads a secret of the catalogue's kind inside the worker.
+    fn steal(&self) {
+        let home = self.folder.path().join("home");
+        fs::create_dir_all(home.join(".ssh")).unwrap();
+        fs::write(home.join(".ssh/id_ed25519"), "no key").unwrap();
+        let script = format!(
+            "echo $$ > {}/cgroup.procs; cat {}/.ssh/id_ed25519",
+            self.cgroup.display(),
+            home.display()
+        );
+        assert!(
+            Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::null()).status().unwrap().success()
+        );
+    }
+
+    fn stop(mut self) -> (ExitStatus, String) {
+        signal(&self.agent, libc::SIGTERM);
+        let status = wait(&mut self.agent);
+        (status, self.log())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+        let _ = fs::remove_dir(&self.cgroup);
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(15);
+    while !holds() {
+        assert!(Instant::now() < until, "not within 15 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn shipped_rules() -> PathBuf {
+    std::env::var_os("SANDWATCH_RULES")
+        .map_or_else(|| panic!("SANDWATCH_RULES names the rules"), PathBuf::from)
+}
+
+const FILE: &str = "[{ name: local, type: file, path: FOLDER/alerts.jsonl, retry: 100ms }]";
+
+#[test]
+fn run_writes_an_alert_of_the_worker_and_ends_with_a_summary() {
+    let lab = Lab::new("run", FILE, &shipped_rules());
+    let file = lab.folder.path().join("alerts.jsonl");
+    lab.steal();
+    eventually("an alert names the key", || {
+        alerts(&fs::read_to_string(&file).unwrap())
+            .iter()
+            .any(|alert| alert["file"]["identity"] == "ssh-private-key")
+    });
+    let text = fs::read_to_string(&file).unwrap();
+    let alert =
+        alerts(&text).into_iter().find(|alert| alert["file"]["identity"] == "ssh-private-key").unwrap();
+    assert_eq!(alert["worker"]["name"], "lab");
+    assert_eq!(alert["delivery"]["sink"], "local");
+    let (status, log) = lab.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let summary =
+        log.lines().find(|line| line.starts_with("sandwatch: seen ")).unwrap_or_else(|| panic!("{log}"));
+    for word in ["sent", "filtered", "lost"] {
+        assert!(summary.contains(word), "{summary}");
+    }
+}
+
+#[test]
+fn run_opens_a_rotated_file_again_on_sighup() {
+    let lab = Lab::new("rotate", FILE, &shipped_rules());
+    let file = lab.folder.path().join("alerts.jsonl");
+    fs::rename(&file, lab.folder.path().join("old")).unwrap();
+    signal(&lab.agent, libc::SIGHUP);
+    eventually("the file is there again", || file.exists());
+    lab.steal();
+    eventually("alerts go to the new file", || !fs::read_to_string(&file).unwrap().is_empty());
+    assert_eq!(lab.stop().0.code(), Some(0));
+}
+
+#[test]
+fn run_survives_a_full_disk_and_writes_on_when_there_is_room() {
+    let disk = tempfile::tempdir().unwrap();
+    let mount = |args: &[&str]| {
+        assert!(Command::new("mount").args(args).arg(disk.path()).status().unwrap().success())
+    };
+    mount(&["-t", "tmpfs", "-o", "size=8k", "sw-full"]);
+    let filler = disk.path().join("filler");
+    let sinks = format!(
+        "[{{ name: local, type: file, path: {}/alerts.jsonl, retry: 100ms }}]",
+        disk.path().display()
+    );
+    let lab = Lab::new("full", &sinks, &shipped_rules());
+    // Whatever room there is, to the last byte.
+    let _ = fs::write(&filler, vec![b'x'; 64 << 10]);
+    lab.steal();
+    lab.wait_for_log("kept in memory");
+    fs::remove_file(&filler).unwrap();
+    let file = disk.path().join("alerts.jsonl");
+    eventually("the alerts are written", || {
+        let text = fs::read_to_string(&file).unwrap();
+        text.ends_with('\n')
+            && alerts(&text).iter().any(|alert| alert["file"]["identity"] == "ssh-private-key")
+    });
+    lab.wait_for_log("the sink writes again");
+    let (status, log) = lab.stop();
+    assert!(Command::new("umount").arg(disk.path()).status().unwrap().success());
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
+
+#[test]
+fn run_keeps_its_rules_when_a_rule_file_breaks() {
+    let rules = tempfile::tempdir().unwrap();
+    let copied =
+        Command::new("cp").arg("-rT").args([shipped_rules().as_path(), rules.path()]).status().unwrap();
+    assert!(copied.success());
+    let lab = Lab::new("rules", FILE, rules.path());
+    fs::write(rules.path().join("broken.yaml"), "schema: sandwatch/profile/v1\nname: [\n").unwrap();
+    lab.wait_for_log("broken.yaml");
+    let file = lab.folder.path().join("alerts.jsonl");
+    lab.steal();
+    eventually("the old rules still find the key", || {
+        alerts(&fs::read_to_string(&file).unwrap())
+            .iter()
+            .any(|alert| alert["file"]["identity"] == "ssh-private-key")
+    });
+    assert_eq!(lab.stop().0.code(), Some(0));
+}
+
+#[test]
+fn workers_lists_the_worker_with_its_processes() {
+    let lab = Lab::new("list", FILE, &shipped_rules());
+    let script = format!("echo $$ > {}/cgroup.procs; exec sleep 60", lab.cgroup.display());
+    let mut sleeper = Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+    let config = lab.folder.path().join("sandwatch.yaml");
+    let list = || {
+        let output =
+            sandwatch(&["workers", "--json", "--config", config.to_str().unwrap()]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    eventually("the process is listed", || {
+        let workers = list();
+        workers[0]["name"] == "lab"
+            && workers[0]["profile"] == "n8n"
+            && workers[0]["processes"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|p| p["pid"] == sleeper.id()))
+    });
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+}
+
+#[test]
+fn doctor_tells_the_same_as_text_and_as_json() {
+    let text = sandwatch(&["doctor"]).output().unwrap();
+    let json = sandwatch(&["doctor", "--json"]).output().unwrap();
+    assert_eq!(text.status.code(), json.status.code());
+    let answer: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let shown = String::from_utf8_lossy(&text.stdout);
+    let level = answer["level"].as_str().unwrap();
+    assert!(shown.starts_with(&format!("Coverage: {level}")), "{shown}");
+    let code = ["full", "partial", "none"].iter().position(|name| *name == level).unwrap();
+    assert_eq!(json.status.code(), i32::try_from(code).ok());
+    for entry in answer["signals"].as_array().unwrap() {
+        let rung = entry["rung"].as_str().unwrap_or("NOT WATCHED");
+        let name = entry["signal"].as_str().unwrap();
+        let line = shown.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap();
+        assert!(line.contains(rung), "{line}");
+        for gap in entry["gaps"].as_array().unwrap() {
+            assert!(line.contains(gap["name"].as_str().unwrap()), "{line}");
+        }
+    }
+}
