@@ -1,4 +1,4 @@
-//! The rule files that are shipped: they compile without a warning, their tests name every detection, and what they
+//! The rule files that are shipped: they compile without a warning, their tests name every detection and identity, and what they
 //! make the kernel report of a build is little.
 #![allow(clippy::panic, clippy::expect_used, reason = "the helpers of a test may fail loudly")]
 
@@ -108,6 +108,17 @@ fn every_shipped_detection_is_named_by_a_rule_test() {
     let mut words = BTreeSet::new();
     words_of_tests(&rules_folder().join("tests"), &mut words);
     let untested: Vec<&str> = rules.detections().map(|d| d.id).filter(|id| !words.contains(*id)).collect();
+    assert!(untested.is_empty(), "no rule test names {untested:?}");
+}
+
+#[test]
+fn every_shipped_identity_is_named_by_a_rule_test() {
+    let mut words = BTreeSet::new();
+    words_of_tests(&rules_folder().join("tests"), &mut words);
+    let text = fs::read_to_string(rules_folder().join("identities.yaml")).expect("the catalogue");
+    let ids: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("  - id: ")).collect();
+    assert!(ids.len() > 40, "only {} identities were found", ids.len());
+    let untested: Vec<&&str> = ids.iter().filter(|id| !words.contains(**id)).collect();
     assert!(untested.is_empty(), "no rule test names {untested:?}");
 }
 
