@@ -34,7 +34,10 @@ impl From<DemoError> for CliError {
             DemoError::Output { .. } | DemoError::Agent { code: Some(2), .. } => Exit::Usage,
             DemoError::Agent { code: Some(3), .. } => Exit::Host,
             DemoError::Agent { .. } => Exit::No,
-            DemoError::NotRoot | DemoError::Stage { .. } | DemoError::Collector { .. } => Exit::Host,
+            DemoError::NotRoot
+            | DemoError::Disk { .. }
+            | DemoError::Stage { .. }
+            | DemoError::Collector { .. } => Exit::Host,
         };
         Self::new(exit, error)
     }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_saphyr::Error as YamlError;
 
-use super::types::{CONFIG_SCHEMA, Config, SinkKind};
+use super::check;
+use super::types::Config;
 
 /// Larger files are refused: a configuration is a page or two.
 const MAX_FILE: u64 = 1 << 20;
@@ -104,73 +105,10 @@ fn check_owner(path: &Path, owner: u32, mode: u32) -> Result<(), ConfigError> {
 /// Parses `text`; `path` is for messages.
 pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let config: Config = serde_saphyr::from_str(text).map_err(|error| from_yaml(path, &error))?;
-    check(path, &config)?;
-    Ok(config)
-}
-
-fn check(path: &Path, config: &Config) -> Result<(), ConfigError> {
-    let refuse = |what: String, fix: &str| Err(invalid(path, (0, 0), what, fix.to_owned()));
-    if config.schema != CONFIG_SCHEMA {
-        return refuse(
-            format!("schema is {:?}, this version reads {CONFIG_SCHEMA:?}", config.schema),
-            "write `schema: sandwatch/config/v1`",
-        );
+    match check::first_wrong(&config) {
+        None => Ok(config),
+        Some(wrong) => Err(invalid(path, check::place(text, wrong.at), wrong.what, wrong.fix.to_owned())),
     }
-    for glob in config.workers.watch.iter().chain(config.workers.assign.iter().map(|a| &a.cgroup)) {
-        // A bare name is a systemd unit, found wherever in the tree it is.
-        if !glob.starts_with('/') && glob.contains('/') {
-            return refuse(
-                format!("workers: {glob:?} is neither a path below the cgroup2 root nor the name of a unit"),
-                "start a path with `/`, or give the unit's name alone (`n8n.service`)",
-            );
-        }
-        if let Err(error) = globset::Glob::new(glob) {
-            return refuse(format!("workers: {glob:?} is not a valid pattern: {}", error.kind()), "");
-        }
-    }
-    if let Err(error) = config.hooks.choice() {
-        return refuse(error.to_string().replace("--hooks", "hooks"), "");
-    }
-    for (name, ring) in
-        [("priority_ring", config.kernel.priority_ring), ("lifecycle_ring", config.kernel.lifecycle_ring)]
-    {
-        if !ring.0.is_power_of_two() || ring.0 < 4096 || ring.0 > 1 << 30 {
-            return refuse(
-                format!("kernel.{name}: {} bytes is not a power of two between 4KiB and 1GiB", ring.0),
-                "try 4MiB",
-            );
-        }
-    }
-    check_sinks(path, config)
-}
-
-fn check_sinks(path: &Path, config: &Config) -> Result<(), ConfigError> {
-    let refuse = |what: String, fix: &str| Err(invalid(path, (0, 0), what, fix.to_owned()));
-    let mut names = std::collections::BTreeSet::new();
-    for sink in &config.sinks {
-        if !names.insert(sink.name.as_str()) {
-            return refuse(
-                format!("two sinks are named {:?}", sink.name),
-                "alerts carry the name: give each its own",
-            );
-        }
-        match (sink.kind, &sink.path) {
-            (SinkKind::File, None) => {
-                return refuse(format!("sink {:?} of type file has no path", sink.name), "add `path:`");
-            }
-            (SinkKind::Stdout, Some(_)) => {
-                return refuse(
-                    format!("sink {:?} of type stdout takes no path", sink.name),
-                    "remove `path:` or write `type: file`",
-                );
-            }
-            _ => {}
-        }
-        if sink.buffer == 0 {
-            return refuse(format!("sink {:?}: buffer must be at least 1", sink.name), "");
-        }
-    }
-    Ok(())
 }
 
 fn from_yaml(path: &Path, error: &YamlError) -> ConfigError {

@@ -1,9 +1,10 @@
 //! The agent's configuration: `/etc/sandwatch/sandwatch.yaml`.
 //!
-//! `types` is the file's shape, `load` reads one and refuses what it does not understand, `size` has the little
+//! `types` is the file's shape, `load` reads one and refuses what it does not understand, `check` what cannot work, `size` has the little
 //! languages of byte counts and durations. The command line overrides single values after loading; the agent itself
 //! only ever sees a [`Config`].
 
+mod check;
 mod load;
 mod schema;
 mod size;

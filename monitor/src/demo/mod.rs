@@ -36,6 +36,17 @@ pub enum DemoError {
         /// Why.
         source: io::Error,
     },
+    /// The toy's programs would not be trusted where they have to lie.
+    #[error(
+        "{} is on {name}: programs there are not trusted to be an engine's, so the demo would show something else; \
+         run it where /var/lib is on a disk, on the host itself", path.display()
+    )]
+    Disk {
+        /// The demo's folder.
+        path: PathBuf,
+        /// The file system.
+        name: &'static str,
+    },
     /// The collector's socket could not be opened.
     #[error("cannot listen on {address}: {source}; the loopback network has to be up")]
     Collector {

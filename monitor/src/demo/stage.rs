@@ -7,6 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::statfs::FsType;
+
 use super::DemoError;
 
 /// Where demos keep their folders: `rules/identities/demo.yaml` names it. On a disk, so that the toy's programs are
@@ -46,6 +48,7 @@ impl Stage {
         for part in ["bin", "secrets/serviceaccount", "work"] {
             make_folder(&stage.folder.join(part))?;
         }
+        check_disk(&stage.folder)?;
         stage.plant_programs()?;
         write(&stage.secret(), "this-is-a-fake-token-planted-by-sandwatch-demo\n", 0o600)?;
         fs::create_dir(&stage.cgroup).map_err(at("cannot make the cgroup", &stage.cgroup))?;
@@ -114,6 +117,23 @@ impl Drop for Stage {
         }
         // Only if it is empty: an installed agent keeps its state there.
         let _ = fs::remove_dir(BASE);
+    }
+}
+
+/// A program on one of these could be anything, so no agent takes one there for a workflow engine: the play would be about
+/// strays.
+const UNTRUSTED: [(FsType, &str); 3] = [
+    (nix::sys::statfs::TMPFS_MAGIC, "tmpfs"),
+    (FsType(0x8584_58f6), "ramfs"),
+    (nix::sys::statfs::OVERLAYFS_SUPER_MAGIC, "overlayfs (a container's writable layer)"),
+];
+
+fn check_disk(folder: &Path) -> Result<(), DemoError> {
+    let failed = |errno: nix::errno::Errno| at("cannot look at the file system of", folder)(errno.into());
+    let kind = nix::sys::statfs::statfs(folder).map_err(failed)?.filesystem_type();
+    match UNTRUSTED.iter().find(|(magic, _)| *magic == kind) {
+        Some((_, name)) => Err(DemoError::Disk { path: folder.to_owned(), name }),
+        None => Ok(()),
     }
 }
 

@@ -42,9 +42,11 @@ fn headline(coverage: &Coverage) -> String {
     let watched = coverage.signals.iter().filter(|entry| entry.rung.is_some()).count();
     let all = coverage.signals.len();
     match coverage.level {
-        Level::Full => "full: every signal through its best hook, no known gap".into(),
+        Level::Full => format!("full: all {all} signals are watched, and no action can succeed unseen"),
         Level::Partial if watched == all => {
-            format!("partial: all {all} signals are watched, with the known gaps below")
+            format!(
+                "partial: all {all} signals are watched, but some actions can succeed unseen (known gaps, below)"
+            )
         }
         Level::Partial => format!("partial: {watched} of {all} signals are watched"),
         Level::None => "none: no signal is watched".into(),

@@ -89,17 +89,23 @@ fn sinks_that_cannot_work_are_refused() {
     assert!(with("[{ name: a, type: stdout, path: /x }]").contains("takes no path"));
     assert!(with("[{ name: a, type: stdout }, { name: a, type: stdout }]").contains("two sinks"));
     assert!(with("[{ name: a, type: stdout, buffer: 0 }]").contains("at least 1"));
+    let message = with("\n  - { name: a, type: stdout }\n  - { name: a, type: stdout }");
+    assert!(message.starts_with("sandwatch.yaml:4:"), "the second of them: {message}");
 }
 
 #[test]
 fn a_ring_that_is_no_power_of_two_is_refused() {
     let message = refused("schema: sandwatch/config/v1\nkernel: { priority_ring: 3MiB }\n");
-    assert!(message.contains("kernel.priority_ring: 3145728 bytes is not a power of two"), "{message}");
+    assert!(
+        message.starts_with("sandwatch.yaml:2:26: kernel.priority_ring: 3145728 bytes is not a power"),
+        "{message}"
+    );
 }
 
 #[test]
 fn a_relative_cgroup_path_is_refused() {
-    let message = refused("schema: sandwatch/config/v1\nworkers: { watch: [\"lab/n8n\"] }\n");
+    let message = refused("schema: sandwatch/config/v1\nworkers:\n  watch:\n    - /a\n    - lab/n8n\n");
+    assert!(message.starts_with("sandwatch.yaml:5:7: "), "{message}");
     assert!(message.contains("start a path with `/`"), "{message}");
 }
 
@@ -116,7 +122,7 @@ fn hooks_name_a_rung_for_all_or_per_signal() {
     assert_eq!(pins("\"connect=cgroup, open=lsm\""), both);
     let message = refused("schema: sandwatch/config/v1\nhooks: { opne: lsm }\n");
     assert!(
-        message.contains("`opne` is no signal") && message.starts_with("sandwatch.yaml: hooks: "),
+        message.contains("`opne` is no signal") && message.starts_with("sandwatch.yaml:2:8: hooks: "),
         "{message}"
     );
 }
