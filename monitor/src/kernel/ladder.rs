@@ -138,11 +138,13 @@ impl Climb<'_> {
         }
     }
 
-    /// The next rung of a signal that this host does not rule out.
+    /// The next rung of a signal that this host does not rule out. LSM pinned for a signal by name is tried whatever the list of
+    /// active LSMs says: the canary decides.
     fn next(&self, climber: &mut Climber) -> Option<Rung> {
         while climber.climbed.rung.is_none() && climber.trying.is_none() {
             let rung = climber.waiting.pop_front()?;
-            match unavailable(self.host, rung) {
+            let named = self.hooks.pinned(climber.climbed.signal) == Some((rung, true));
+            match unavailable(self.host, rung).filter(|_| !(named && rung == Rung::Lsm)) {
                 Some(reason) => climber.refuse(rung, Verdict::Unavailable, reason),
                 None => return Some(rung),
             }
@@ -202,7 +204,9 @@ impl Climb<'_> {
     fn companions(&mut self, climbed: &[Climbed]) {
         let taken = |signal| climbed.iter().find(|entry| entry.signal == signal).and_then(|entry| entry.rung);
         let mut wanted = Vec::new();
-        if taken(Signal::Exec).is_some() && !self.programs.is_attached(BTF_PREPARE_EXEC) {
+        let lsm_fires = self.host.has_bpf_lsm() == Some(true)
+            || climbed.iter().any(|entry| entry.rung == Some(Rung::Lsm));
+        if taken(Signal::Exec).is_some() && lsm_fires && !self.programs.is_attached(BTF_PREPARE_EXEC) {
             wanted.push(LSM_BPRM_COMMITTING);
         }
         if taken(Signal::Connect).is_some() {

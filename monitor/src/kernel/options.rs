@@ -20,7 +20,8 @@ pub struct SensorOptions {
     pub env_names: Vec<String>,
 }
 
-/// Sizes of the maps; none is preallocated, so a large number costs nothing until it is used (ring buffers excepted).
+/// Sizes of the maps. From Linux 6.1 on memory follows use, so a large number costs nothing (ring buffers excepted); before, hash
+/// maps are allocated whole (see `prealloc`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapSizes {
     /// Bytes of the priority ring; rounded up to a power of two of pages.
@@ -33,7 +34,7 @@ pub struct MapSizes {
     pub cgroups: u32,
     /// Most live processes of workers.
     pub processes: u32,
-    /// Most entries of each open filter.
+    /// Most known files of the open filter; prefixes, file names and folder names have a quarter of it each.
     pub filters: u32,
 }
 
@@ -62,7 +63,12 @@ impl MapSizes {
             ("LABEL_TALLY", labels.saturating_mul(SIGNALS as u32)),
             ("BUCKETS", labels.saturating_mul(LANES as u32)),
         ];
-        entries.extend(FILTER_MAPS.iter().map(|name| (*name, self.filters)));
+        let inodes = |name: &str| name.starts_with("FILTER_INODE");
+        entries.extend(
+            FILTER_MAPS
+                .iter()
+                .map(|name| (*name, if inodes(name) { self.filters } else { self.filters / 4 })),
+        );
         entries
     }
 

@@ -131,7 +131,8 @@ impl Sensor {
         self.coverage.host.cgroup2.as_deref().unwrap_or(Path::new("/sys/fs/cgroup"))
     }
 
-    /// How far behind the newest record read of a lane is, if records wait in it; for metrics.
+    /// Age of the newest record read of a lane: how far the reader is behind while records come in, and how long it has been
+    /// quiet otherwise.
     pub fn lag(&self, lane: Lane) -> Duration {
         match self.rings.last_time(lane) {
             0 => Duration::ZERO,

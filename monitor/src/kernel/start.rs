@@ -31,8 +31,15 @@ pub(crate) fn start(options: &SensorOptions) -> Result<Sensor, KernelError> {
     ladder::check_hooks(&options.hooks)?;
     let mut warnings = Vec::new();
     let host = Host::inspect(&mut warnings)?;
-    raise_memlock(&host, &mut warnings);
-    let (mut programs, overlay) = open(&host, options)?;
+    let memlock = raise_memlock(&host);
+    warnings.extend(memlock.clone());
+    let (mut programs, overlay) = open(&host, options).map_err(|error| match (error, memlock) {
+        // The limit is what refuses the maps then, and the kernel's "not permitted" does not say so.
+        (KernelError::Object { reason }, Some(hint)) => {
+            KernelError::Object { reason: format!("{reason}; {hint}") }
+        }
+        (error, _) => error,
+    })?;
     let mut maps = Maps::take(&mut programs)?;
     let mut rings = Rings::take(&mut programs)?;
     // Rates stay 0 (no limit) until the rungs are chosen: the canary is not throttled.
@@ -86,16 +93,15 @@ fn open(
     Ok((Programs::open(host, &btf, offsets, &options.sizes)?, overlay::find(&btf)))
 }
 
-/// Kernels before 5.11 count BPF memory against this limit (kernel/bpf/syscall.c, `bpf_charge_memlock`).
-fn raise_memlock(host: &Host, warnings: &mut Vec<String>) {
+/// Kernels before 5.11 count BPF memory against this limit (kernel/bpf/syscall.c, `bpf_charge_memlock`). Says what failed.
+fn raise_memlock(host: &Host) -> Option<String> {
     if host.at_least(5, 11) {
-        return;
+        return None;
     }
-    if let Err(errno) = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY) {
-        warnings.push(format!(
-            "RLIMIT_MEMLOCK cannot be raised ({errno}): large maps may be refused on this kernel; raise it for the service (LimitMEMLOCK=infinity)"
-        ));
-    }
+    let refused = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY).err()?;
+    Some(format!(
+        "RLIMIT_MEMLOCK cannot be raised ({refused}) and this kernel counts maps against it: raise it for the service (LimitMEMLOCK=infinity, or CAP_SYS_RESOURCE)"
+    ))
 }
 
 /// The programs that keep labels right. Returns whether all of them run.

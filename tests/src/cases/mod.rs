@@ -5,6 +5,7 @@ mod evasion;
 mod exec;
 mod fork;
 mod inet;
+mod ladder;
 mod loss;
 mod open;
 mod outside;
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Case> {
         unix::CASES,
         socket::CASES,
         loss::CASES,
+        ladder::CASES,
     ]
     .concat()
 }
