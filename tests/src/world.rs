@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use monitor::event::{Body, Event, Rung, Signal, decode};
-use monitor::kernel::{Coverage, HookChoice, KernelFilter, Probes as _, Sensor, SensorOptions};
+use monitor::kernel::{Coverage, HookChoice, KernelFilter, MapSizes, Probes as _, Sensor, SensorOptions};
 use monitor_common::filter::access;
 use monitor_common::map::{Label, label_state};
 
@@ -47,6 +47,8 @@ impl World {
         let hooks = std::env::var("SANDWATCH_HOOKS").unwrap_or_default();
         let options = SensorOptions {
             hooks: HookChoice::from_str(&hooks)?,
+            // Small enough to overflow soon, large enough not to while somebody reads.
+            sizes: MapSizes { lifecycle_ring: 1 << 20, ..MapSizes::default() },
             env_names: vec!["SW_RUN_ID".into(), "SW_STEP".into()],
             ..SensorOptions::default()
         };

@@ -13,6 +13,7 @@ use crate::offsets::{
     OFF_SIGNAL_FLAGS, OFF_SIGNAL_GROUP_EXIT_CODE, OFF_SIGNAL_LIVE, OFF_TASK_EXIT_CODE, OFF_TASK_GROUP_LEADER,
     OFF_TASK_SIGNAL,
 };
+use crate::procs;
 use crate::read::or_zero;
 use crate::record::Record;
 use crate::scratch::Small;
@@ -49,17 +50,40 @@ fn exit(program: u32, rung: Rung) -> i32 {
     } else {
         or_zero::<u32>(or_zero(subject.task, &OFF_TASK_GROUP_LEADER), &OFF_TASK_EXIT_CODE)
     };
+    // Two threads that end together both see `live` at zero: the exit is told by whoever takes the entry out.
+    let start = subject::start_of(subject.task);
+    let Some(state) = procs::of(subject.pid, start) else {
+        count::ended(program, subject.label, Signal::Exit, Fate::Folded);
+        return 0;
+    };
+    // SAFETY: a map value; the copy outlives the entry.
+    let mut state = unsafe { *state };
+    if PROCS.remove(&subject.pid).is_err() {
+        count::ended(program, subject.label, Signal::Exit, Fate::Folded);
+        return 0;
+    }
     match Record::<Small, Exit>::claim() {
         Some(record) => {
             // SAFETY: the fixed part of a claimed slot.
-            unsafe { (*record.fixed()).code = code };
-            record.send(&subject, Kind::Exit, Lane::Lifecycle);
+            unsafe {
+                let exit = record.fixed();
+                (*exit).code = code;
+                let header = &raw mut (*exit).header;
+                subject::fill_with(
+                    header,
+                    &subject,
+                    Kind::Exit,
+                    Lane::Lifecycle,
+                    start,
+                    Some(&raw mut state),
+                );
+            }
+            record.finish(&subject, Kind::Exit, Lane::Lifecycle);
         }
         // SAFETY: reserved ring memory.
         None => {
             emit::bare::<Exit>(&subject, Kind::Exit, Lane::Lifecycle, |exit| unsafe { (*exit).code = code })
         }
     }
-    let _ = PROCS.remove(&subject.pid);
     0
 }

@@ -107,7 +107,7 @@ fn symlink(world: &mut World) -> Result<Verdict> {
     let folder = folder()?;
     let link = folder.path().join("link");
     std::os::unix::fs::symlink("/bin/true", &link)?;
-    let exec = one(world, || exec(&link, &["x"], &[]))?;
+    let exec = one(world, || exec(&link, &["true"], &[]))?;
     ensure_same!(&*exec.exe.view, true_program()?.to_string_lossy().as_ref(), "resolved executable");
     ensure_same!(&*exec.filename.text, link.to_string_lossy().as_ref(), "file name as given");
     Ok(Verdict::Holds)
@@ -161,7 +161,7 @@ fn tmpfs(world: &mut World) -> Result<Verdict> {
     let folder = tempfile::tempdir_in("/dev/shm").context("/dev/shm")?;
     let path = folder.path().join("program");
     fs::copy(true_program()?, &path)?;
-    let exec = one(world, || exec(&path, &["x"], &[]))?;
+    let exec = one(world, || exec(&path, &["true"], &[]))?;
     ensure_that!(exec.home.tmpfs, "tmpfs");
     ensure_that!(!exec.home.memfd, "not a memfd");
     ensure_same!(&*exec.exe.view, path.to_string_lossy().as_ref(), "path");
@@ -177,7 +177,7 @@ fn deleted(world: &mut World) -> Result<Verdict> {
         unsafe {
             let fd = libc::open(c(&path).as_ptr(), libc::O_RDONLY);
             libc::unlink(c(&path).as_ptr());
-            let argv = [c"gone".as_ptr(), std::ptr::null()];
+            let argv = [c"true".as_ptr(), std::ptr::null()];
             let env: [*const libc::c_char; 1] = [std::ptr::null()];
             libc::syscall(
                 libc::SYS_execveat,
@@ -279,7 +279,7 @@ fn setuid(world: &mut World) -> Result<Verdict> {
         if unsafe { libc::setresuid(65_534, 65_534, 65_534) } != 0 {
             return 1;
         }
-        exec(&path, &["suid"], &[])
+        exec(&path, &["true"], &[])
     })?;
     ensure_that!(exec.secureexec, "AT_SECURE");
     ensure_same!(exec.ruid, 65_534, "real uid");
