@@ -26,6 +26,10 @@ const JOBS: u32 = 20_000;
 struct NoProc;
 
 impl ProcReader for NoProc {
+    fn environment(&self, _: u32, _: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
+        Vec::new()
+    }
+
     fn read(&self, _: u32) -> Option<Scanned> {
         None
     }

@@ -15,7 +15,8 @@ pub(super) struct Attributions {
 }
 
 impl Attributions {
-    /// Takes what an exec's environment says, where the profile asks for it there.
+    /// Takes what an exec's environment says, where the profile asks for it there. `read`: what /proc showed, where the
+    /// kernel did not take it at the exec itself.
     pub(super) fn note(
         &mut self,
         rules: &[profile::Attribution],
@@ -23,6 +24,7 @@ impl Attributions {
         author_root: bool,
         role: Option<RoleId>,
         exec: &Exec,
+        read: Option<&[(Arc<str>, Arc<str>)]>,
     ) {
         let mut fields = Vec::new();
         for rule in rules {
@@ -30,7 +32,9 @@ impl Attributions {
                 None => author_root,
                 Some(at) => role == Some(at),
             };
-            let Some((_, value)) = exec.env.iter().find(|(name, _)| here && **name == *rule.env) else {
+            let Some((_, value)) =
+                read.unwrap_or(&exec.env).iter().find(|(name, _)| here && **name == *rule.env)
+            else {
                 continue;
             };
             // An incomplete scan may have missed a second value; /proc may have been rewritten by the process.

@@ -21,12 +21,17 @@ impl Pipeline {
             .get(executed.at)
             .and_then(|process| process.image())
             .map(|image| image.standing.role);
+        let rules = self.rules.attribution(profile);
+        let read = (!rules.is_empty() && !exec.env_from_kernel).then(|| {
+            self.proc.environment(event.subject.key.pid, &|name| rules.iter().any(|rule| *rule.env == *name))
+        });
         self.attributions.note(
-            self.rules.attribution(profile),
+            rules,
             event.subject.exec_id,
             executed.author_root,
             role,
             exec,
+            read.as_deref(),
         );
         self.judge(event, executed.at, executed.before);
     }

@@ -19,7 +19,7 @@ use crate::detect::{Detector, Envelope, GapReport, Gaps};
 use crate::event::BootNs;
 use crate::event::join::Join;
 use crate::kernel::KernelFilter;
-use crate::process::{Placing, ProcReader, ProcessTable, Scanned};
+use crate::process::{Placing, ProcReader, Process, ProcessTable, Scanned};
 use crate::profile::{ProfileId, RoleId, RuleSet};
 use crate::worker::{KnownFiles, RootFiles, Worker, Workers};
 
@@ -257,9 +257,34 @@ impl Pipeline {
         });
     }
 
+    /// Looks again where the secrets of some workers are: of each `every`th, beginning with the `turn`th, so that all have had
+    /// their turn after `every` calls.
+    pub fn look_again(&mut self, turn: u64, every: u64) {
+        let due = |label: u32| every > 0 && u64::from(label) % every == turn % every;
+        let labels: Vec<u32> =
+            self.workers.iter().map(|worker| worker.label).filter(|label| due(*label)).collect();
+        for label in labels {
+            self.look_for_secrets(label);
+        }
+    }
+
     /// Resolves the rules' literal paths in the root of a worker's process.
     fn look_for_secrets(&mut self, label: u32) {
-        let Some(pid) = self.workers.get(label).and_then(|worker| Some(worker.entry?.pid)) else { return };
+        let Some(entry) = self.workers.get(label).and_then(|worker| worker.entry) else { return };
+        // The entry process, or any that lives: its root is the worker's.
+        let lives = |process: &Process| process.exited.is_none() && process.label == label;
+        let pid = match self
+            .processes
+            .find(entry)
+            .and_then(|at| self.processes.get(at))
+            .filter(|process| lives(process))
+        {
+            Some(process) => process.key.pid,
+            None => match self.processes.iter().find(|(_, process)| lives(process)) {
+                Some((_, process)) => process.key.pid,
+                None => return,
+            },
+        };
         self.files.look(label, pid, &self.rules.kernel_filter().literals, &*self.roots);
     }
 }

@@ -80,6 +80,14 @@ impl ProcReader for FakeProc {
     fn read(&self, pid: u32) -> Option<Scanned> {
         self.0.get(&pid).cloned()
     }
+
+    /// Every process has run 4242 in its environment.
+    fn environment(&self, _: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
+        [("RUN_ID".into(), "4242".into())]
+            .into_iter()
+            .filter(|(name, _): &(Arc<str>, _)| wanted(name))
+            .collect()
+    }
 }
 
 /// The cloud token lies at inode 77 in everyone's root.
@@ -256,6 +264,22 @@ fn author_code_is_marked_in_the_kernel_and_its_findings_share_a_scope() {
     assert_eq!(a.id, b.id);
     assert!(a.run_key.starts_with("author:"), "{}", a.run_key);
     assert_eq!(said[1].blast_radius.as_ref().unwrap().contacted, ["10.0.0.9:443"]);
+}
+
+#[test]
+fn run_of_the_author_root_is_on_what_its_descendants_do() {
+    let mut pipeline = started();
+    let child = (103, 3_100);
+    fork(&mut pipeline, child, RUNNER, 2_100);
+    exec(&mut pipeline, child, child.1, 3_200, RUNNER, "/bin/ls", &["ls"]);
+    let attribution = alerts(&mut pipeline).remove(0).attribution.unwrap();
+    let run = attribution.run.unwrap();
+    assert_eq!((run.value.as_str(), run.source.as_str()), ("4242", "env RUN_ID"));
+    assert_eq!(run.trust, "scan", "the kernel did not take it at the exec");
+    let shell = (104, 4_000);
+    fork(&mut pipeline, shell, ENGINE, 1_100);
+    exec(&mut pipeline, shell, shell.1, 4_100, ENGINE, "/bin/dash", &["sh"]);
+    assert_eq!(alerts(&mut pipeline).remove(0).attribution, None, "the engine is in no run");
 }
 
 #[test]

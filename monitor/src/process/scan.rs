@@ -1,7 +1,10 @@
 //! What /proc says of a process that ran before the agent saw it.
 
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+
+use monitor_common::record::ENV_VALUE_MAX;
 
 use super::table::TICK;
 use crate::event::{BootNs, FileId, Path, ProcessKey};
@@ -30,13 +33,34 @@ pub struct Scanned {
 pub trait ProcReader {
     /// The process of this pid; `None` if there is none (any more).
     fn read(&self, pid: u32) -> Option<Scanned>;
+
+    /// The variables of its environment that `wanted` asks for, as the process's memory shows them now; none if it cannot be read.
+    fn environment(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)>;
 }
+
+/// Most of an environment that is looked through, bytes.
+const ENVIRONMENT_MAX: u64 = 64 * 1024;
 
 /// The real /proc.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemProc;
 
 impl ProcReader for SystemProc {
+    fn environment(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(format!("/proc/{pid}/environ"))
+            .and_then(|file| file.take(ENVIRONMENT_MAX).read_to_end(&mut bytes));
+        if read.is_err() {
+            return Vec::new();
+        }
+        bytes
+            .split(|byte| *byte == 0)
+            .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
+            .filter(|(name, value)| wanted(name) && value.len() <= ENV_VALUE_MAX)
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
     fn read(&self, pid: u32) -> Option<Scanned> {
         let process = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?;
         let stat = process.stat().ok()?;
@@ -105,6 +129,28 @@ mod tests {
         assert_eq!(own.program.argv.len(), std::env::args().count());
         let exe = std::fs::metadata("/proc/self/exe").unwrap();
         assert_eq!(own.program.exe_id, FileId { dev: kernel_dev(exe.dev()), ino: exe.ino() });
+    }
+
+    #[test]
+    fn only_the_wanted_variables_of_an_environment_are_read() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("5")
+            .env("RUN_ID", "42")
+            .env("OTHER", "x")
+            .spawn()
+            .unwrap();
+        // Between fork and exec /proc still shows the parent's.
+        let mut read = Vec::new();
+        for _ in 0..100 {
+            read = SystemProc.environment(child.id(), &|name| name == "RUN_ID");
+            if !read.is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(read, [("RUN_ID".into(), "42".into())]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::detect::{GapReport, WallClock, boot_now};
 use crate::event::{BootNs, Lane};
 use crate::kernel::{Counters, Probes};
 
-/// A look at the whole hierarchy, for what the watch may have missed. Seconds.
+/// A look at the whole hierarchy, for what the watch may have missed, and at where each worker's secrets are. Seconds.
 const RESCAN_EVERY: u64 = 30;
 
 /// What was said already, so that only the difference is said next.
@@ -67,6 +67,7 @@ impl<P: Probes> Agent<P> {
             });
         }
         self.pipeline.tick(now);
+        self.pipeline.look_again(self.duties.turns, RESCAN_EVERY);
         if self.duties.turns.is_multiple_of(RESCAN_EVERY) {
             self.rescan();
         }

@@ -117,14 +117,18 @@ struct Known {
 pub struct KnownFiles {
     files: HashMap<FileId, Known>,
     reachable: BTreeMap<u32, Vec<Arc<str>>>,
+    /// What the last look at each worker's root found.
+    looked: BTreeMap<u32, Vec<FileId>>,
     dirty: bool,
 }
 
 impl KnownFiles {
-    /// Resolves the literal paths in the root of a worker's process.
+    /// Resolves the literal paths in the root of a worker's process. What an earlier look found and this one does not (kubelet
+    /// swapped `..data`, a key was rotated) is forgotten.
     pub fn look(&mut self, label: u32, pid: u32, literals: &[LiteralPath], roots: &dyn RootFiles) {
         let found = roots.resolve(pid, &mut literals.iter().map(|literal| &*literal.path));
         let mut reachable: Vec<Arc<str>> = Vec::new();
+        let mut looked = Vec::new();
         for (literal, file) in literals.iter().zip(found) {
             let Some(file) = file else { continue };
             if let Some(identity) = &literal.identity
@@ -133,13 +137,28 @@ impl KnownFiles {
                 reachable.push(identity.clone());
             }
             self.add(file, label, literal.access, literal.identity.clone());
+            looked.push(file.id);
         }
         self.reachable.insert(label, reachable);
+        let before = self.looked.remove(&label).unwrap_or_default();
+        for old in before.into_iter().filter(|old| !looked.contains(old)) {
+            self.drop_label(old, label);
+        }
+        self.looked.insert(label, looked);
     }
 
     /// Remembers a file that was opened by a path of the catalogue.
     pub fn learn(&mut self, file: FoundFile, label: u32, access: u32, identity: Arc<str>) {
         self.add(file, label, access, Some(identity));
+    }
+
+    fn drop_label(&mut self, file: FileId, label: u32) {
+        let Some(known) = self.files.get_mut(&file) else { return };
+        known.labels.retain(|of| *of != label);
+        if known.labels.is_empty() {
+            self.files.remove(&file);
+            self.dirty = true;
+        }
     }
 
     fn add(&mut self, file: FoundFile, label: u32, access: u32, identity: Option<Arc<str>>) {
@@ -180,6 +199,7 @@ impl KnownFiles {
     /// Forgets a worker.
     pub fn forget(&mut self, label: u32) {
         self.reachable.remove(&label);
+        self.looked.remove(&label);
         let before = self.files.len();
         self.files.retain(|_, known| {
             known.labels.retain(|of| *of != label);
@@ -192,6 +212,7 @@ impl KnownFiles {
     pub fn clear(&mut self) {
         self.files.clear();
         self.reachable.clear();
+        self.looked.clear();
         self.dirty = true;
     }
 
@@ -294,5 +315,22 @@ mod tests {
         let text = path.to_str().unwrap();
         let twice = SystemRoots.resolve(std::process::id(), &mut [text, text].into_iter());
         assert!(twice[0].is_some() && twice[0] == twice[1]);
+    }
+
+    #[test]
+    fn replaced_file_is_known_by_its_new_inode_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        std::fs::write(&path, "old").unwrap();
+        let mut files = KnownFiles::default();
+        let literals = [literal(path.to_str().unwrap(), "token")];
+        files.look(1, std::process::id(), &literals, &SystemRoots);
+        let old = files.inodes();
+        std::fs::write(dir.path().join("new"), "new").unwrap();
+        std::fs::rename(dir.path().join("new"), &path).unwrap();
+        files.look(1, std::process::id(), &literals, &SystemRoots);
+        let new = files.inodes();
+        assert_eq!((old.len(), new.len()), (1, 1));
+        assert_ne!(old[0].ino, new[0].ino);
     }
 }

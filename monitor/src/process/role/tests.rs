@@ -11,6 +11,10 @@ impl ProcReader for NoProc {
     fn read(&self, _: u32) -> Option<Scanned> {
         None
     }
+
+    fn environment(&self, _: u32, _: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
+        Vec::new()
+    }
 }
 
 fn with_placing<T>(outsider: RoleId, run: impl FnOnce(&Placing<'_>) -> T) -> T {
