@@ -6,124 +6,12 @@
 
 use std::borrow::Cow;
 
+mod tables;
+
+use tables::{SECRET_NAMES, SECRET_WORDS, SHORT_FLAGS, TOKEN_STARTS};
+
 /// What stands in place of a secret.
 pub const MASK: &str = "[redacted]";
-
-/// Words that make the name of a flag, variable or header a secret's name. Matched in the name without case, `-` and
-/// `_`, so that `--api-key`, `API_KEY` and `apiKey` are one.
-const SECRET_WORDS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "passcode",
-    "pwd",
-    "secret",
-    "token",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "secretkey",
-    "signingkey",
-    "encryptionkey",
-    "credential",
-    "authorization",
-    "bearer",
-    "cookie",
-    "sessionid",
-    "connectionstring",
-    "clientkey",
-    "authkey",
-    "sharedkey",
-    "storagekey",
-    "licensekey",
-    "otp",
-    "dsn",
-    "webhookurl",
-];
-
-/// Names that are a secret's only as a whole word: parts of harmless ones (`author`, `compass`) otherwise.
-const SECRET_NAMES: &[&str] =
-    &["pass", "auth", "pat", "key", "sas", "pin", "credentials", "creds", "userpwd"];
-
-/// Short flags that take a secret in the tools that people use: `curl -u user:pass`, `sshpass -p`, `mysql -pPASS`.
-const SHORT_FLAGS: &[(&[&str], &[&str])] = &[
-    (&["curl"], &["-u", "-U", "-b"]),
-    (&["wget", "http", "https"], &["-a"]),
-    (
-        &[
-            "sshpass",
-            "mysql",
-            "mysqldump",
-            "mariadb",
-            "docker",
-            "podman",
-            "az",
-            "mongo",
-            "mongosh",
-            "ldapsearch",
-        ],
-        &["-p"],
-    ),
-    (&["redis-cli"], &["-a"]),
-    (&["ldapsearch", "ldapmodify", "ldapadd"], &["-w"]),
-    (&["openssl"], &["-passin", "-passout", "-pass", "-k", "-K"]),
-    (&["smbclient", "rpcclient"], &["-U"]),
-];
-
-/// Starts of tokens that name their issuer, with the least number of characters that follow.
-const TOKEN_STARTS: &[(&str, usize)] = &[
-    ("ghp_", 16),
-    ("gho_", 16),
-    ("ghu_", 16),
-    ("ghs_", 16),
-    ("ghr_", 16),
-    ("github_pat_", 16),
-    ("glpat-", 12),
-    ("glrt-", 12),
-    ("glptt-", 12),
-    ("gldt-", 12),
-    ("glcbt-", 12),
-    ("glsoat-", 12),
-    ("xoxb-", 8),
-    ("xoxp-", 8),
-    ("xoxa-", 8),
-    ("xoxr-", 8),
-    ("xoxs-", 8),
-    ("xapp-", 8),
-    ("AKIA", 12),
-    ("ASIA", 12),
-    ("AIza", 20),
-    ("ya29.", 12),
-    ("sk-", 16),
-    ("sk_live_", 8),
-    ("rk_live_", 8),
-    ("npm_", 16),
-    ("pypi-", 16),
-    ("dckr_pat_", 8),
-    ("hvs.", 12),
-    ("hvb.", 12),
-    ("s.", 22),
-    ("SG.", 16),
-    ("shpat_", 12),
-    ("dop_v1_", 16),
-    ("dapi", 28),
-    ("hf_", 16),
-    ("n8n_api_", 8),
-    ("eyJ", 16),
-    ("AGE-SECRET-KEY-", 8),
-    ("v1.0-", 32),
-    ("tskey-", 8),
-    ("lin_api_", 8),
-    ("secret_", 24),
-    ("PMAK-", 16),
-    ("nfp_", 16),
-    ("sntrys_", 16),
-    ("glc_", 16),
-    ("ops_", 24),
-    ("AQoD", 32),
-    ("FwoG", 32),
-    ("IQoJ", 32),
-];
 
 /// The arguments with every secret masked.
 pub fn arguments(argv: &[String]) -> Vec<String> {
@@ -136,7 +24,7 @@ pub fn arguments(argv: &[String]) -> Vec<String> {
     let mut out = Vec::with_capacity(argv.len());
     let mut value_follows = false;
     for (index, argument) in argv.iter().enumerate() {
-        if std::mem::take(&mut value_follows) && !is_flag(argument) {
+        if std::mem::take(&mut value_follows) && !is_next_flag(argument) {
             out.push(mask_value(argument));
             continue;
         }
@@ -175,6 +63,14 @@ fn is_flag(argument: &str) -> bool {
     argument.len() > 1
         && argument.starts_with('-')
         && !argument[1..].starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Whether what comes after a secret-like flag is the next flag: `-x` or `--word`. Anything longer behind one dash may be
+/// a password that starts with a dash, and goes.
+fn is_next_flag(argument: &str) -> bool {
+    let letter = argument.len() == 2 && argument.starts_with('-');
+    letter
+        || argument.strip_prefix("--").is_some_and(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
 }
 
 /// A flag's value: masked whole, unless it says itself that the secret is elsewhere (a file, a variable, stdin).
@@ -279,7 +175,7 @@ fn words(text: &str) -> String {
         let end = rest.find(is_break).unwrap_or(rest.len());
         let (word, mut tail) = rest.split_at(end);
         if !word.is_empty() {
-            if std::mem::take(&mut value_follows) && !is_flag(word) {
+            if std::mem::take(&mut value_follows) && !is_next_flag(word) {
                 out.push_str(&mask_value(word));
             } else {
                 value_follows = is_flag(word) && !word.contains('=') && is_secret_name(word);

@@ -112,7 +112,7 @@ fn ordinary_arguments_are_left_alone() {
 
 /// A secret that is in no way part of the flag's name or the mask.
 fn secret() -> impl Strategy<Value = String> {
-    "Zq[0-9A-Za-z!#%/+.]{10,30}"
+    "-?Zq[0-9A-Za-z!#%/+.]{10,30}"
 }
 
 proptest! {
