@@ -68,3 +68,64 @@ fn noise_check_names_the_key_that_passes_too_much() {
     let loud = format!("{quiet}{}", "r /run/secrets/a\n".repeat(10));
     assert_eq!(noise::check(&toy_rules(), &file, &loud).failures.len(), 1);
 }
+
+/// What the text offers is taken at its word: with it in the profile the same event is expected.
+#[test]
+fn what_allow_with_offers_makes_the_event_expected() {
+    use crate::profile::actor::{Actor, RoleId};
+    let head = "schema: sandwatch/profile/v1\nname: p\ntitle: t\n";
+    let rules = |rest: &str| {
+        let text = format!("{head}{rest}");
+        let source = Source { file: "p.yaml".into(), text, layer: 0 };
+        RuleSet::from_sources(&[source]).unwrap_or_else(|e| panic!("{e}\n{rest}"))
+    };
+    let before = "expect: { entry: { unix: { else: deviation } } }\n";
+    for step in [
+        "{ exec: { exe: /opt/a*b, argv: [x, \"--q=[1]\", \"it's\", \"/a/b\"] } }",
+        "{ connect: { to: \"tcp:93.184.216.34:8443\" } }",
+        "{ connect: { to: \"udp:[2606:4700::1]:443\" } }",
+        "{ unix: { path: \"/run/x{1}.sock\" } }",
+    ] {
+        let step: Step = parse_yaml(&"step".into(), step).unwrap();
+        let event = event::event_of(&step, 1, 7, 1000).ok().flatten().unwrap();
+        let judge = |rules: &RuleSet| {
+            let actor = Actor {
+                profile: rules.profile("p").unwrap(),
+                role: Some(RoleId::ENTRY),
+                role_since: 0,
+                below_author: false,
+                image: None,
+                proc_target: None,
+                known_identity: None,
+            };
+            rules.judge(&actor, &event)
+        };
+        let finding = judge(&rules(before)).unwrap();
+        assert_eq!(finding.tier.name(), "deviation");
+        let offered = finding.allow_with.unwrap();
+        assert_eq!(judge(&rules(&offered)), None, "{offered}");
+    }
+}
+
+/// A page is never answered with a recipe to silence it.
+#[test]
+fn allow_with_is_not_offered_above_a_deviation_or_beside_a_detection() {
+    let all = failures(
+        "schema: sandwatch/rule-test/v1\nprofile: toy\ntests:\n  - name: t\n    steps:\n      - { role: engine, exec: { exe: /bin/dash }, finds: shell-from-engine, tier: boundary }\n",
+    );
+    assert!(all.is_empty(), "{all:?}");
+    let rules = toy_rules();
+    let step: Step = parse_yaml(&"step".into(), "{ exec: { exe: /bin/dash } }").unwrap();
+    let event = event::event_of(&step, 1, 7, 1000).ok().flatten().unwrap();
+    let profile = rules.profile("toy").unwrap();
+    let actor = crate::profile::actor::Actor {
+        profile,
+        role: rules.role_by_name(profile, "engine"),
+        role_since: 0,
+        below_author: false,
+        image: None,
+        proc_target: None,
+        known_identity: None,
+    };
+    assert_eq!(rules.judge(&actor, &event).unwrap().allow_with, None);
+}
