@@ -1,6 +1,6 @@
 //! The measured agent: started, waited for, looked at from outside, ended.
 
-use super::lab::Lab;
+use super::lab::{Lab, Rates};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -26,7 +26,10 @@ pub(crate) struct Summary {
     pub(crate) seen: u64,
     pub(crate) sent: u64,
     pub(crate) filtered: u64,
+    /// Everything that was not sent and not filtered, by whatever name.
     pub(crate) lost: u64,
+    /// Of these, what a full ring buffer refused.
+    pub(crate) ring_lost: u64,
 }
 
 impl Agent {
@@ -34,11 +37,11 @@ impl Agent {
     ///
     /// # Errors
     /// It ended, or was not ready in time; the message carries the end of its log.
-    pub(crate) fn start(lab: &Lab, program: &Path, hooks: &str) -> Result<Self> {
+    pub(crate) fn start(lab: &Lab, program: &Path, hooks: &str, rates: Rates) -> Result<Self> {
         let started = Instant::now();
         let mut child = Command::new(program)
             .args(["run", "--hooks", hooks, "--config"])
-            .arg(lab.config())
+            .arg(lab.config(rates))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -164,17 +167,21 @@ fn is_ready(line: &str) -> bool {
     line.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "ready" || word == "watching")
 }
 
+/// Reads `seen N, sent N, filtered N, lost N (…), throttled N, errors N; …`. What was throttled or failed was
+/// lost too, only under another name.
 fn summary(line: &str) -> Option<Summary> {
-    let rest = line.split_once("events: ")?.1;
-    let before = |word: &str| {
-        let text = rest.split(',').find_map(|part| part.split(';').next()?.trim().strip_suffix(word))?;
-        text.trim().parse::<u64>().ok()
+    let words: Vec<&str> =
+        line.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let after = |key: &str| {
+        let at = words.iter().position(|word| *word == key)?;
+        words.get(at + 1)?.parse::<u64>().ok()
     };
     Some(Summary {
-        seen: before("seen")?,
-        sent: before("sent")?,
-        filtered: before("filtered")?,
-        lost: before("lost")?,
+        seen: after("seen")?,
+        sent: after("sent")?,
+        filtered: after("filtered")?,
+        lost: after("lost")? + after("throttled")? + after("errors")?,
+        ring_lost: after("lost")?,
     })
 }
 
@@ -183,9 +190,11 @@ mod tests {
     use super::{Summary, is_ready, number, summary};
 
     #[test]
-    fn summary_line_is_read_also_inside_a_log_line() {
-        let line = r#"{"message":"events: 10 seen, 4 sent, 5 filtered, 1 lost; alerts: 2 raised"}"#;
-        assert_eq!(summary(line), Some(Summary { seen: 10, sent: 4, filtered: 5, lost: 1 }));
+    fn summary_line_is_read_with_every_kind_of_loss() {
+        let line = "sandwatch: seen 10, sent 4, filtered 1, lost 1 (priority 1, lifecycle 0), throttled 3, errors 1; \
+                    received 4, findings 0, alerts 2";
+        let expected = Summary { seen: 10, sent: 4, filtered: 1, lost: 5, ring_lost: 1 };
+        assert_eq!(summary(line), Some(expected));
         assert_eq!(summary("events: none"), None);
     }
 

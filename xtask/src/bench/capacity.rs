@@ -1,7 +1,7 @@
 //! Floods, memory, idleness: the agent at its limits and at rest.
 
 use super::agent::{Agent, Summary};
-use super::lab::{Lab, finish};
+use super::lab::{Lab, Rates, finish};
 use super::load::{Load, Options};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader};
@@ -22,7 +22,7 @@ pub(crate) struct Flood {
 pub(crate) fn flood(lab: &Lab, program: &Path, hooks: &str, flooders: usize, millis: u64) -> Result<Flood> {
     let workers: Vec<_> =
         (0..flooders).map(|n| lab.add_cgroup(&format!("worker-flood-{n}"))).collect::<Result<_>>()?;
-    let agent = Agent::start(lab, program, hooks)?;
+    let agent = Agent::start(lab, program, hooks, Rates::Shipped)?;
     let started = Instant::now();
     let options = Options { load: Load::Open, path: Some(lab.secret_file()), port: 0, millis, rate: 0 };
     let children: Vec<Child> =

@@ -5,6 +5,15 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+/// How much a worker may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rates {
+    /// As shipped: over it, events are counted and not sent.
+    Shipped,
+    /// So much that every event is sent, where the cost of sending is measured.
+    Unbounded,
+}
+
 /// The place of one bench run.
 pub(crate) struct Lab {
     /// The bench's own cgroup; workers are below it.
@@ -46,7 +55,9 @@ impl Lab {
             lab.dir.join("rules/profiles/bench-strict.yaml"),
             lab.profile("bench-strict", "program: never-executed"),
         )?;
-        std::fs::write(lab.config(), lab.configuration(shipped_rules))?;
+        for rates in [Rates::Shipped, Rates::Unbounded] {
+            std::fs::write(lab.config(rates), lab.configuration(shipped_rules, rates))?;
+        }
         Ok(lab)
     }
 
@@ -61,8 +72,11 @@ impl Lab {
     }
 
     /// The agent's configuration.
-    pub(crate) fn config(&self) -> PathBuf {
-        self.dir.join("sandwatch.yaml")
+    pub(crate) fn config(&self, rates: Rates) -> PathBuf {
+        self.dir.join(match rates {
+            Rates::Shipped => "sandwatch.yaml",
+            Rates::Unbounded => "unbounded.yaml",
+        })
     }
 
     /// Where the agent writes alerts.
@@ -123,12 +137,16 @@ impl Lab {
         )
     }
 
-    fn configuration(&self, shipped_rules: &Path) -> String {
+    fn configuration(&self, shipped_rules: &Path, rates: Rates) -> String {
+        let kernel = match rates {
+            Rates::Shipped => "",
+            Rates::Unbounded => "kernel: { priority_rate: 4000000, lifecycle_rate: 4000000 }\n",
+        };
         format!(
             "schema: sandwatch/config/v1\nstate_dir: {dir}/state\nworkers:\n  watch: [\"/{name}/**\"]\n  assign:\n    \
              - {{ cgroup: \"/{name}/worker*\", profile: bench }}\n    - {{ cgroup: \"/{name}/strict*\", profile: \
              bench-strict }}\nrules: [\"{shipped}\", \"{dir}/rules\"]\nsinks:\n  - {{ name: bench, type: file, path: \
-             \"{alerts}\", format: json }}\n",
+             \"{alerts}\", format: json }}\n{kernel}",
             dir = self.dir.display(),
             name = self.name,
             shipped = shipped_rules.display(),

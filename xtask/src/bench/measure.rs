@@ -2,7 +2,7 @@
 
 use super::agent::Agent;
 use super::budget::{Budget, Hook, Missing, Place, Report, RungClass, Value};
-use super::lab::Lab;
+use super::lab::{Lab, Rates};
 use super::load::{Load, Options as LoadOptions};
 use super::ratios::{self, Alternation};
 use super::stats::{median, percentile};
@@ -165,6 +165,12 @@ impl Run<'_> {
             "% of opens",
             None,
         );
+        self.value(
+            &format!("{name}: lost in a full ring buffer"),
+            flood.summary.ring_lost as f64,
+            "events",
+            budget.map(|_| Budget::AtMost(0.0)),
+        );
         // Every open must have one fate; the agent's own execs and canaries only add to what was seen.
         let told = flood.summary.sent + flood.summary.filtered + flood.summary.lost;
         let untold = flood.summary.seen.max(flood.opens).saturating_sub(told);
@@ -200,7 +206,7 @@ impl Run<'_> {
     }
 
     fn start(&self) -> Result<Agent> {
-        Agent::start(self.lab, &self.options.agent, &self.options.hooks)
+        Agent::start(self.lab, &self.options.agent, &self.options.hooks, Rates::Unbounded)
     }
 
     fn attempt(&mut self, what: &str, measure: impl FnOnce(&mut Self) -> Result<()>) {

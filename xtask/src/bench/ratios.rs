@@ -2,7 +2,7 @@
 
 use super::agent::Agent;
 use super::budget::{Budget, Ratio, RungClass};
-use super::lab::Lab;
+use super::lab::{Lab, Rates};
 use super::load::{Load, Options};
 use super::sink::Listeners;
 use super::stats::median;
@@ -49,7 +49,7 @@ pub(crate) fn alternate(
         eprintln!("bench: alternation {} of {rounds}", round + 1);
         for agent_on in [round % 2 == 0, round % 2 != 0] {
             if agent_on {
-                let agent = Agent::start(lab, program, hooks)?;
+                let agent = Agent::start(lab, program, hooks, Rates::Unbounded)?;
                 ready_ms.push(agent.ready.as_secs_f64() * 1e3);
                 run_all(lab, &cases, &mut on)?;
                 agent.stop()?;
