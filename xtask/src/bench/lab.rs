@@ -5,6 +5,30 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+/// Everything that the measured loops do is expected: what is measured is watching, not alerting.
+const BENCH_PROFILE: &str = r#"schema: sandwatch/profile/v1
+name: bench
+title: A worker of the bench
+expect:
+  entry:
+    exec: { allow: [{ any: true }] }
+    identities: { allow: [{ id: bench-secret }] }
+    connect: { allow: [{ scope: loopback }] }
+"#;
+
+/// What the first program executes is not expected.
+const STRICT_PROFILE: &str = r#"schema: sandwatch/profile/v1
+name: bench-strict
+title: A worker of the bench whose first program may execute nothing
+roles:
+  - { name: starter, parent: entry, program: "*" }
+expect:
+  entry:
+    exec: { allow: [{ any: true }] }
+  starter:
+    exec: { allow: [], else: boundary }
+"#;
+
 /// How much a worker may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rates {
@@ -50,11 +74,8 @@ impl Lab {
         std::fs::write(lab.plain_file(), "nothing\n")?;
         std::fs::write(lab.secret_file(), "not a real secret\n")?;
         std::fs::write(lab.dir.join("rules/identities.yaml"), lab.identities())?;
-        std::fs::write(lab.dir.join("rules/profiles/bench.yaml"), lab.profile("bench", "any: true"))?;
-        std::fs::write(
-            lab.dir.join("rules/profiles/bench-strict.yaml"),
-            lab.profile("bench-strict", "program: never-executed"),
-        )?;
+        std::fs::write(lab.dir.join("rules/profiles/bench.yaml"), BENCH_PROFILE)?;
+        std::fs::write(lab.dir.join("rules/profiles/bench-strict.yaml"), STRICT_PROFILE)?;
         for rates in [Rates::Shipped, Rates::Unbounded] {
             std::fs::write(lab.config(rates), lab.configuration(shipped_rules, rates))?;
         }
@@ -126,14 +147,6 @@ impl Lab {
             "schema: sandwatch/identities/v1\nidentities:\n  - id: bench-secret\n    class: host\n    gives: nothing, \
              it is what the bench reads\n    paths: [\"{}\"]\n    respond: {{ rotate: Nothing. }}\n",
             self.secret_file().display()
-        )
-    }
-
-    fn profile(&self, name: &str, exec: &str) -> String {
-        format!(
-            "schema: sandwatch/profile/v1\nname: {name}\ntitle: A worker of the bench\nexpect:\n  entry:\n    exec: {{ \
-             allow: [{{ {exec} }}], else: boundary }}\n    identities: {{ allow: [{{ id: bench-secret }}], else: identity \
-             }}\n    connect: {{ allow: [{{ scope: loopback }}], else: deviation }}\n"
         )
     }
 
