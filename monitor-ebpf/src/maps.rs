@@ -29,6 +29,12 @@ pub static LABELS: HashMap<u64, Label> = HashMap::with_max_entries(16_384, BPF_F
 #[map]
 pub static PROCS: HashMap<u32, ProcState> = HashMap::with_max_entries(65_536, BPF_F_NO_PREALLOC);
 
+/// `exec_id` of an image → author root it is at or below, as the agent found it. A map of its own, not a field the agent
+/// writes into [`PROCS`]: rewriting a whole entry would undo an exec of the process that happens at the same moment. Least
+/// recently used entries go; an `exec_id` is never used twice.
+#[map]
+pub static AUTHORS: LruHashMap<u64, u64> = LruHashMap::with_max_entries(8192, 0);
+
 /// Counters per program (index: `monitor_common::program`).
 #[map]
 pub static PROGRAM_TALLY: PerCpuArray<Tally> = PerCpuArray::with_max_entries(PROGRAMS_MAX, 0);

@@ -8,7 +8,7 @@ use monitor_common::map::{ProcState, place, proc_flags};
 use crate::count;
 use crate::cred;
 use crate::exe;
-use crate::maps::PROCS;
+use crate::maps::{AUTHORS, PROCS};
 use crate::subject::Subject;
 
 /// A clock tick of /proc, ns.
@@ -28,6 +28,19 @@ pub fn of(pid: u32, start: u64) -> Option<*mut ProcState> {
         return Some(state);
     }
     None
+}
+
+/// Author root of a process's current image, 0 if none: inherited at fork, or what the agent says of this image.
+#[inline(always)]
+pub fn author_root(state: &ProcState) -> u64 {
+    if state.author_root != 0 {
+        return state.author_root;
+    }
+    match AUTHORS.get_ptr(&state.exec_id) {
+        // SAFETY: a map value.
+        Some(root) => unsafe { *root },
+        None => 0,
+    }
 }
 
 /// Enters a process on first sight, with what its task says.

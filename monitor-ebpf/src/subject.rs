@@ -175,10 +175,10 @@ fn describe(h: &mut Header, state: Option<*mut ProcState>) {
             // SAFETY: a map value.
             let state = unsafe { &*state };
             h.exec_id = state.exec_id;
-            h.author_root = state.author_root;
+            h.author_root = procs::author_root(state);
             h.exe_ino = state.exe_ino;
             h.exe_dev = state.exe_dev;
-            h.proc_flags = state.flags;
+            h.proc_flags = state.flags | if h.author_root != 0 { proc_flags::AUTHOR } else { 0 };
         }
         None => {
             h.exec_id = 0;

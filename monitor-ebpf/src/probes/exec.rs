@@ -70,6 +70,11 @@ fn renew(subject: &Subject, start: u64) -> u64 {
     // SAFETY: a map value.
     let state = unsafe { &mut *state };
     let old = state.exec_id;
+    // The mark stays with the process: its images below an author root are an author's too.
+    state.author_root = procs::author_root(state);
+    if state.author_root != 0 {
+        state.flags |= proc_flags::AUTHOR;
+    }
     state.exec_id = image_id();
     (state.exe_ino, state.exe_dev) = exe::identity(subject.task);
     state.uid = cred::effective(subject.task).0;

@@ -163,10 +163,10 @@ fn enter(
             // SAFETY: a map value.
             let above = unsafe { &*above };
             state.parent_exec_id = above.exec_id;
-            state.author_root = above.author_root;
+            state.author_root = procs::author_root(above);
             state.exe_ino = above.exe_ino;
             state.exe_dev = above.exe_dev;
-            state.flags = above.flags & proc_flags::AUTHOR;
+            state.flags = if state.author_root != 0 { proc_flags::AUTHOR } else { 0 };
         }
         None => (state.exe_ino, state.exe_dev) = exe::identity(parent),
     }

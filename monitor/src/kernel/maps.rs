@@ -6,7 +6,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, Pe
 use monitor_common::filter::{NAME_MAX, PREFIX_MAX};
 use monitor_common::map::{
     Bucket, BucketKey, ErrorKey, FilterValue, InodeKey, Label, LaneTally, OverlayOffsets, ProcState,
-    Settings, Tally,
+    Settings, Tally, proc_flags,
 };
 use monitor_common::record::ENV_NAME_MAX;
 
@@ -16,13 +16,12 @@ use super::options::Rates;
 
 /// `BPF_NOEXIST`: insert only.
 const NOEXIST: u64 = 1;
-/// `BPF_EXIST`: replace only.
-const EXIST: u64 = 2;
 
 /// All maps but the rings.
 pub(crate) struct Maps {
     pub(crate) labels: HashMap<MapData, u64, Label>,
     pub(crate) procs: HashMap<MapData, u32, ProcState>,
+    pub(crate) authors: HashMap<MapData, u64, u64>,
     pub(crate) settings: Array<MapData, Settings>,
     pub(crate) env: HashMap<MapData, [u8; ENV_NAME_MAX], u32>,
     pub(crate) filters: [FilterMaps; 2],
@@ -48,6 +47,7 @@ impl Maps {
         Ok(Self {
             labels: typed(programs, "LABELS")?,
             procs: typed(programs, "PROCS")?,
+            authors: typed(programs, "AUTHORS")?,
             settings: typed(programs, "SETTINGS")?,
             env: typed(programs, "ENV_NAMES")?,
             filters: [
@@ -120,15 +120,25 @@ impl Maps {
         }
     }
 
-    /// Replaces the entry of a process; `false` if it has none.
-    pub(crate) fn replace_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError> {
-        let replaced = absent(self.procs.insert(pid, state, EXIST));
-        replaced.map(|done| done.is_some()).map_err(|error| failed("PROCS", "change a process", &error))
+    /// Marks an image as at or below an author root. Not in its process's entry: only the probes change those, or the
+    /// agent would undo an exec that happens at the same moment.
+    pub(crate) fn mark_author(&mut self, exec_id: u64, root: u64) -> Result<(), KernelError> {
+        self.authors.insert(exec_id, root, 0).map_err(|error| failed("AUTHORS", "mark an image", &error))
     }
 
-    /// The entry of a process.
+    /// The entry of a process, with the mark of its image.
     pub(crate) fn process(&self, pid: u32) -> Result<Option<ProcState>, KernelError> {
-        absent(self.procs.get(&pid, 0)).map_err(|error| failed("PROCS", "read a process", &error))
+        let entry =
+            absent(self.procs.get(&pid, 0)).map_err(|error| failed("PROCS", "read a process", &error))?;
+        let Some(mut state) = entry else { return Ok(None) };
+        if state.author_root == 0
+            && let Some(root) = absent(self.authors.get(&state.exec_id, 0))
+                .map_err(|error| failed("AUTHORS", "read a mark", &error))?
+        {
+            state.author_root = root;
+            state.flags |= proc_flags::AUTHOR;
+        }
+        Ok(Some(state))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use monitor_common::hook::Lane;
-use monitor_common::map::{Label, ProcState, proc_flags};
+use monitor_common::map::{Label, ProcState};
 
 use super::btf::Btf;
 use super::counters::{Counters, LaneCounters};
@@ -224,11 +224,11 @@ impl Probes for Sensor {
     }
 
     fn mark_author(&mut self, pid: u32, exec_id: u64, root: u64) -> Result<bool, KernelError> {
-        let Some(state) = self.maps.process(pid)?.filter(|state| state.exec_id == exec_id) else {
+        if self.maps.process(pid)?.is_none_or(|state| state.exec_id != exec_id) {
             return Ok(false);
-        };
-        let marked = ProcState { author_root: root, flags: state.flags | proc_flags::AUTHOR, ..state };
-        self.maps.replace_process(pid, &marked)
+        }
+        self.maps.mark_author(exec_id, root)?;
+        Ok(true)
     }
 
     fn set_filter(&mut self, filter: &KernelFilter) -> Result<(), KernelError> {
