@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// This is an emulated machine: absolute times mean nothing
     #[arg(long)]
     pub(crate) emulated: bool,
+    /// Only measurements whose name contains this text, and no alternation
+    #[arg(long)]
+    pub(crate) only: Option<String>,
     /// Leave out what takes long
     #[arg(long)]
     pub(crate) quick: bool,
@@ -59,6 +62,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn all(&mut self) -> Result<()> {
+        if self.options.only.is_none() {
+            self.alternate()?;
+        }
+        self.singles();
+        Ok(())
+    }
+
+    fn alternate(&mut self) -> Result<()> {
         let Alternation { ratios, ready_ms } = ratios::alternate(
             self.lab,
             &self.options.agent,
@@ -68,7 +79,11 @@ impl Run<'_> {
         )?;
         self.report.ratios = ratios;
         self.value("start to ready, median", median(&ready_ms), "ms", Some(Budget::AtMost(500.0)));
-        // The following fail one by one: what could not be measured is named in the report.
+        Ok(())
+    }
+
+    /// These fail one by one: what could not be measured is named in the report.
+    fn singles(&mut self) {
         self.attempt("memory and idle CPU", Self::at_rest);
         self.attempt("hooks", Self::hooks);
         self.attempt("execve to alert line, quiet host", |run| run.latency("quiet", 0, Some(0.4), 2.0));
@@ -82,7 +97,6 @@ impl Run<'_> {
         } else {
             self.attempt("10,000 processes in 1,000 workers", Self::crowd);
         }
-        Ok(())
     }
 
     fn at_rest(&mut self) -> Result<()> {
@@ -210,6 +224,9 @@ impl Run<'_> {
     }
 
     fn attempt(&mut self, what: &str, measure: impl FnOnce(&mut Self) -> Result<()>) {
+        if self.options.only.as_ref().is_some_and(|only| !what.contains(only.as_str())) {
+            return self.missing(what, "left out by --only");
+        }
         eprintln!("bench: {what}");
         if let Err(error) = measure(self) {
             eprintln!("bench: {what}: {error:#}");

@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Alternations with and without the agent
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Only measurements whose name contains this text; docs/performance.md stays as it is
+    #[arg(long)]
+    only: Option<String>,
     /// Few and short measurements, to try the bench itself; docs/performance.md stays as it is
     #[arg(long)]
     quick: bool,
@@ -61,7 +64,7 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     };
     let text = std::fs::read_to_string(&out).with_context(|| format!("cannot read {}", out.display()))?;
     let mut report: Report = serde_json::from_str(&text).context("the bench wrote no report")?;
-    if options.vm.is_none() {
+    if options.vm.is_none() && options.only.is_none() {
         report.values.push(judge_rate()?);
     }
     let markdown = report::markdown(&report);
@@ -70,7 +73,7 @@ pub(crate) fn main(options: &Options) -> Result<()> {
         dir.join(if options.vm.is_some() { format!("{section}.json") } else { "overhead.json".to_owned() });
     std::fs::write(&kept, serde_json::to_string_pretty(&report)?)
         .with_context(|| format!("cannot write {}", kept.display()))?;
-    if !options.quick {
+    if !options.quick && options.only.is_none() {
         report::into_document(&host::repo()?.join("docs/performance.md"), &section, &markdown)?;
     }
     let missed = report.missed();
@@ -95,6 +98,9 @@ fn here(options: &Options, agent: &Path, bench: &Path, dir: &Path) -> Result<Pat
         .arg(&out);
     if options.quick {
         command.arg("--quick");
+    }
+    if let Some(only) = &options.only {
+        command.args(["--only", only]);
     }
     host::checked(&mut command)?;
     Ok(out)
