@@ -74,6 +74,9 @@ pub trait Probes {
     fn process(&self, pid: u32) -> Result<Option<ProcState>, KernelError>;
     /// Marks the image `exec_id` of a process as below the author root `root`; its children inherit the mark at fork. `false` if the
     /// process has another image by now or is gone.
+    ///
+    /// Reading and writing the entry are two calls: an exec of the process between them would keep the old image's number until its
+    /// next exec. The agent's own lineage does not depend on the mark.
     fn mark_author(&mut self, pid: u32, exec_id: u64, root: u64) -> Result<bool, KernelError>;
     /// Replaces the watched-path filter as a whole: the probes see the old set or the new one, never a mixture.
     fn set_filter(&mut self, filter: &KernelFilter) -> Result<(), KernelError>;
@@ -83,7 +86,8 @@ pub trait Probes {
     fn set_rates(&mut self, rates: Rates) -> Result<(), KernelError>;
     /// A snapshot of the counters.
     fn counters(&self) -> Result<Counters, KernelError>;
-    /// Checks the law (see `law`), a share of the workers at a time; meant to be called each second.
+    /// Checks the law (see `law`), a share of the workers at a time; meant to be called each second. What else the sensor has to
+    /// look after now and then, it does on the way.
     fn check_law(&mut self) -> Result<LawReport, KernelError>;
     /// Losses that are certain by now: each is returned once.
     fn gaps(&mut self) -> Vec<Gap>;
@@ -146,8 +150,8 @@ impl Sensor {
     }
 
     /// Looks whether the overlay module was loaded meanwhile, and tells the probes where it keeps its layers. Cheap when there is
-    /// nothing new; meant to be called with each check of the law.
-    pub fn refresh_overlay(&mut self) -> Result<(), KernelError> {
+    /// nothing new.
+    fn refresh_overlay(&mut self) -> Result<(), KernelError> {
         if self.overlay_known || !overlay::has_module() {
             return Ok(());
         }
@@ -249,9 +253,10 @@ impl Probes for Sensor {
     }
 
     fn check_law(&mut self) -> Result<LawReport, KernelError> {
+        self.refresh_overlay()?;
         let labels = self.labels_to_check();
-        let first = self.maps.counters(&self.programs, &labels)?;
-        let second = self.maps.counters(&self.programs, &labels)?;
+        let first = self.maps.law_terms(&self.programs, &labels)?;
+        let second = self.maps.law_terms(&self.programs, &labels)?;
         let settled = if self.settled.drained { self.settled.lanes.as_slice() } else { &[] };
         let report = law::check(&first, &second, settled, &self.tracker, self.coverage.host.cpus);
         self.close_streams();
