@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{ExplainArgs, HooksArgs};
 use super::run::configuration;
 use super::{CliError, Exit};
-use crate::alert::{Alert, SafeAlert, human};
+use crate::alert::{Alert, SafeAlert, escape, human};
 use crate::config::SinkKind;
 
 /// An id is looked up by at least this much of it.
@@ -14,7 +14,7 @@ const SHORTEST_ID: usize = 8;
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit, CliError> {
     let alert = find(args)?;
-    println!("{}", explained(alert, &human::Style::detect(None)));
+    println!("{}", explained(alert, &super::doctor::style()));
     Ok(Exit::Ok)
 }
 
@@ -22,19 +22,29 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, CliError> {
 pub(super) fn explained(alert: Alert, style: &human::Style) -> String {
     let safe = SafeAlert::new(alert);
     let mut text = human::text(&safe, style);
+    let paragraph = |text: &mut String, more: &str| {
+        text.push_str("\n\n");
+        text.push_str(&human::wrap(&escape::for_terminal(more), style.width).join("\n"));
+    };
     if !safe.refs.is_empty() {
         let refs: Vec<String> =
             safe.refs.iter().map(|(name, ids)| format!("{name} {}", ids.join(" "))).collect();
-        text.push_str(&format!("\n\nDescribed in: {}", refs.join("; ")));
+        paragraph(&mut text, &format!("Described in: {}", refs.join("; ")));
     }
     match &safe.allow_with {
-        Some(yaml) => text.push_str(&format!(
-            "\n\nIf this is normal for this worker, this in a file of your rules directory would allow it \
-             (fill in owner, reason and expiry):\n\n{yaml}"
-        )),
-        None => text.push_str(
-            "\n\nThere is no line that would allow it: only deviations from a profile can be allowed that way. A detection \
-             is silenced by an allow item of the profile that names it in `permits`.",
+        Some(yaml) => {
+            paragraph(
+                &mut text,
+                "If this is normal for this worker, this in a file of your rules directory would allow it (fill in owner, \
+                 reason and expiry):",
+            );
+            let lines: Vec<_> = yaml.lines().map(escape::for_terminal).collect();
+            text.push_str(&format!("\n\n{}", lines.join("\n")));
+        }
+        None => paragraph(
+            &mut text,
+            "There is no line that would allow it: only deviations from a profile can be allowed that way. A detection is \
+             silenced by an allow item of the profile that names it in `permits`.",
         ),
     }
     text

@@ -60,6 +60,14 @@ fn explain_says_that_a_detection_cannot_be_allowed_by_a_line() {
 }
 
 #[test]
+fn explain_shows_what_would_allow_a_deviation_and_nothing_that_steers_a_terminal() {
+    let mut alert = fixture::incident();
+    alert.allow_with = Some("expect:\n  engine: {}\x1b[2J".into());
+    let text = explain::explained(alert, &crate::alert::human::Style::PLAIN);
+    assert!(text.ends_with("expect:\n  engine: {}\\x1b[2J"), "{text}");
+}
+
+#[test]
 fn rules_come_from_the_command_line_then_the_configuration_then_the_program() {
     let dir = tempfile::tempdir().unwrap();
     let configured = [dir.path().to_owned(), "/nonexistent".into()];

@@ -122,7 +122,8 @@ fn json(value: &impl Serialize) -> Result<String, CliError> {
     serde_json::to_string_pretty(value).map_err(|error| CliError::new(Exit::No, error))
 }
 
-fn style() -> Style {
+/// The style of standard output.
+pub(super) fn style() -> Style {
     use std::io::IsTerminal;
     use std::os::fd::AsFd;
     let out = std::io::stdout();
