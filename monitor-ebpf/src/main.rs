@@ -8,6 +8,12 @@
 //!    counted exactly once.
 //! 4. Paths come from [`path::Path`]: claim, walk, append its text.
 //!
+//! # What the verifier wants
+//! It follows every branch: prefer `read::or_zero` (no branch; zero is "not there") to `read::field` (a `Result`), and let
+//! answers that differ only in a value go through memory, so that it sees one state. Loops of more than a few dozen rounds
+//! are [`repeat::Rounds`]. 5.10 warns at load that hash maps without preallocation are unsafe in tracing programs: that is
+//! about probes inside the allocator, which these are not.
+//!
 //! Kernel fields are read through [`read::field`] with an offset of [`offsets`]; an optional one behind
 //! `offsets::present`. Bounds that must survive the optimiser go through `read::bounded`. Failures of helpers are
 //! counted by place with `count::failed`. Nothing here decides what an event means: that is the agent's.

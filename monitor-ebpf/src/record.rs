@@ -13,7 +13,6 @@ use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_use
 use monitor_common::hook::{Kind, Lane};
 use monitor_common::record::{Header, Slice, slice_flags};
 
-use crate::count::{self, Fate};
 use crate::emit;
 use crate::env::Scan;
 use crate::read;
@@ -170,12 +169,5 @@ impl<P: Pool, F: 'static> Record<P, F> {
         let used = read::bounded(unsafe { core::ptr::read_volatile(P::used(self.slot)) }, P::DATA as u64);
         emit::send(subject, kind, lane, header, size_of::<F>() as u64 + used);
         scratch::release(P::owner(self.slot));
-    }
-
-    /// Gives the slot back without sending, and counts the run as `fate`.
-    #[inline(always)]
-    pub fn discard(self, subject: &Subject, fate: Fate) {
-        scratch::release(P::owner(self.slot));
-        count::ended(subject.program, subject.label, subject.signal, fate);
     }
 }

@@ -7,6 +7,7 @@
 /// One loop: its state is what the rounds share. It lives on the stack and should be no more than a pointer or two.
 pub trait Rounds {
     /// Most rounds.
+    #[cfg_attr(not(feature = "atomics"), expect(dead_code, reason = "asked for by bpf_loop only"))]
     const MOST: u32;
     /// Most rounds where the kernel has no `bpf_loop`.
     const WITHOUT_HELPER: u32;

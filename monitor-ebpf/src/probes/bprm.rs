@@ -9,7 +9,7 @@ use monitor_common::hook::{Rung, Signal};
 use monitor_common::program;
 
 use crate::maps::{Before, EXECS};
-use crate::offsets::OFF_BPRM_FILE;
+use crate::offsets::{OFF_BPRM_FILE, OFF_BPRM_FILENAME, OFF_BPRM_INTERP};
 use crate::read;
 use crate::{count, cred, exe, subject};
 
@@ -35,12 +35,15 @@ pub fn lsm_bprm_check(ctx: LsmContext) -> i32 {
     0
 }
 
+/// Nothing is known.
+const NOTHING: Before = Before { script_ino: 0, script_dev: 0, uid: u32::MAX, gid: u32::MAX, pad: 0 };
+
 #[inline(always)]
 fn entry(task: u64) -> Before {
     match EXECS.get_ptr(&task) {
         // SAFETY: a map value.
         Some(before) => unsafe { *before },
-        None => Before { script_ino: 0, script_dev: 0, uid: u32::MAX, gid: u32::MAX, pad: 0 },
+        None => NOTHING,
     }
 }
 
@@ -55,11 +58,12 @@ fn credentials(program: u32, rung: Rung) {
 #[inline(always)]
 fn script(program: u32, rung: Rung, bprm: u64) {
     let Some(subject) = subject::current(program, Signal::Exec, rung) else { return count::outside(program) };
-    let mut before = entry(subject.task);
-    // The chain's first file stays; an entry left by an exec that died is overwritten by its successor's exec record,
-    // which removes it, or ages out.
-    if before.script_ino == 0 {
-        (before.script_ino, before.script_dev) = exe::file_identity(read::or_zero(bprm, &OFF_BPRM_FILE));
-        let _ = EXECS.insert(&subject.task, &before, 0);
+    // The first file of the chain, and only it, is its own interpreter still. It always starts a new entry: an exec that
+    // failed half-way must not lend its script to the task's next one.
+    if read::or_zero::<u64>(bprm, &OFF_BPRM_INTERP) != read::or_zero::<u64>(bprm, &OFF_BPRM_FILENAME) {
+        return;
     }
+    let (script_ino, script_dev) = exe::file_identity(read::or_zero(bprm, &OFF_BPRM_FILE));
+    let before = Before { script_ino, script_dev, ..NOTHING };
+    let _ = EXECS.insert(&subject.task, &before, 0);
 }
