@@ -167,3 +167,17 @@ fn a_part_of_the_demo_run_by_hand_says_what_it_is() {
     assert_eq!(code(&output), 1);
     assert!(error(&output).contains("`sandwatch demo`"), "{}", error(&output));
 }
+
+#[test]
+fn a_reader_who_has_gone_is_no_reason_to_panic() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_sandwatch"))
+        .args(["rules", "explain", "--rules", RULES])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(code(&output), 0, "{}", error(&output));
+    assert!(error(&output).is_empty(), "{}", error(&output));
+}

@@ -14,7 +14,7 @@ const SHORTEST_ID: usize = 8;
 
 pub(super) fn run(args: &ExplainArgs) -> Result<Exit, CliError> {
     let alert = find(args)?;
-    println!("{}", explained(alert, &super::doctor::style()));
+    crate::observe::say(&explained(alert, &super::doctor::style()));
     Ok(Exit::Ok)
 }
 

@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
     match dispatch(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
-            eprintln!("sandwatch: {}", error.message());
+            crate::observe::complain(&format!("sandwatch: {}", error.message()));
             error.exit().into()
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn run(args: &RulesArgs) -> Result<Exit, CliError> {
         RulesCommand::Check { dirs, keys } => check(dirs, *keys),
         RulesCommand::Test { dirs } => test(dirs),
         RulesCommand::Schema { of } => {
-            println!("{}", schema(*of).trim_end());
+            crate::observe::say(schema(*of).trim_end());
             Ok(Exit::Ok)
         }
         RulesCommand::Explain { profile, dirs } => explain(profile.as_deref(), dirs),
@@ -34,13 +34,13 @@ fn load(dirs: &[PathBuf]) -> Result<(RulesFrom, Arc<RuleSet>), CliError> {
 
 fn check(dirs: &[PathBuf], keys: bool) -> Result<Exit, CliError> {
     let (from, rules) = load(dirs)?;
-    println!("{}", checked(&from, &rules));
+    crate::observe::say(&checked(&from, &rules));
     if keys {
         for key in &rules.kernel_filter().keys {
-            println!(
+            crate::observe::say(&format!(
                 "  {:<6} {:<44} from {} ({}:{})",
                 key.by, key.key, key.pattern, key.rule.file, key.rule.line
-            );
+            ));
         }
     }
     Ok(Exit::Ok)
@@ -64,11 +64,11 @@ fn test(dirs: &[PathBuf]) -> Result<Exit, CliError> {
     let rules = load_rules(&RulesFrom::Directories(dirs.to_vec()))?;
     let report = rule_test::run_folders(&rules, dirs)?;
     for test in report.failed() {
-        println!("FAILED {}:{} {}", test.file, test.line, test.name);
-        test.failures.iter().for_each(|failure| println!("    {failure}"));
+        crate::observe::say(&format!("FAILED {}:{} {}", test.file, test.line, test.name));
+        test.failures.iter().for_each(|failure| crate::observe::say(&format!("    {failure}")));
     }
     let failed = report.failed().count();
-    println!("{} rule tests, {failed} failed", report.tests.len());
+    crate::observe::say(&format!("{} rule tests, {failed} failed", report.tests.len()));
     Ok(if failed == 0 { Exit::Ok } else { Exit::No })
 }
 
@@ -98,7 +98,7 @@ fn explain(name: Option<&str>, dirs: &[PathBuf]) -> Result<Exit, CliError> {
         None => rules.profiles().collect(),
     };
     let texts: Vec<String> = chosen.into_iter().map(|id| rules.explain(id)).collect();
-    println!("{}", texts.join("\n").trim_end());
+    crate::observe::say(texts.join("\n").trim_end());
     Ok(Exit::Ok)
 }
 

@@ -45,7 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     tracing::info!(workers = agent.pipeline().workers.present(), "watching");
     let summary = run::run(agent)?;
     // Not through the log, whose level may leave it out.
-    eprintln!("sandwatch: {summary}");
+    crate::observe::complain(&format!("sandwatch: {summary}"));
     Ok(Exit::Ok)
 }
 

@@ -224,7 +224,7 @@ impl Voice {
     }
 
     fn say(&self, text: &str) {
-        if self.quiet_stdout { eprintln!("{text}") } else { println!("{text}") }
+        if self.quiet_stdout { crate::observe::complain(text) } else { crate::observe::say(text) }
     }
 
     fn step(&self, text: &str) {

@@ -107,11 +107,17 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if let Err(error) = remove_cgroup(&self.cgroup) {
-            eprintln!("sandwatch: cannot remove the demo's cgroup {}: {error}", self.cgroup.display());
+            crate::observe::complain(&format!(
+                "sandwatch: cannot remove the demo's cgroup {}: {error}",
+                self.cgroup.display()
+            ));
         }
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                eprintln!("sandwatch: cannot remove the demo's folder {}: {error}", self.folder.display());
+                crate::observe::complain(&format!(
+                    "sandwatch: cannot remove the demo's folder {}: {error}",
+                    self.folder.display()
+                ));
             }
             _ => {}
         }

@@ -28,7 +28,7 @@ pub fn main(args: &[String]) -> u8 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("toy: {error}");
+            crate::observe::complain(&format!("toy: {error}"));
             1
         }
     }

@@ -93,16 +93,18 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, CliError> {
             } else {
                 text::page(coverage, &weakened, args.programs, &style())
             };
-            println!("{shown}");
+            crate::observe::say(&shown);
             Ok(exit(coverage.level))
         }
         Err(error @ KernelError::Hooks(_)) => Err(error.into()),
         Err(error) => {
             let why = error.to_string();
             if args.json {
-                println!("{}", json(&Nothing { level: Level::None, error: &why })?);
+                crate::observe::say(&json(&Nothing { level: Level::None, error: &why })?);
             } else {
-                println!("Coverage: none. Nothing can be watched on this host:\n  {why}");
+                crate::observe::say(&format!(
+                    "Coverage: none. Nothing can be watched on this host:\n  {why}"
+                ));
             }
             Ok(exit(Level::None))
         }

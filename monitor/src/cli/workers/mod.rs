@@ -55,9 +55,9 @@ pub(super) fn run(args: &WorkersArgs) -> Result<Exit, CliError> {
     let listed = list(agent.pipeline());
     if args.json {
         let text = serde_json::to_string_pretty(&listed).map_err(|error| CliError::new(Exit::No, error))?;
-        println!("{text}");
+        crate::observe::say(&text);
     } else {
-        println!("{}", text::page(&listed, &Style::PLAIN));
+        crate::observe::say(&text::page(&listed, &Style::PLAIN));
     }
     Ok(if listed.is_empty() { Exit::No } else { Exit::Ok })
 }
