@@ -63,7 +63,8 @@ fn backing(file: u64) -> bool {
     }
     let inode: u64 = or_zero(file, &OFF_FILE_INODE);
     let dentry: u64 = or_zero(file, &OFF_FILE_PATH_DENTRY);
-    if inode != field::<u64>(dentry, &OFF_DENTRY_INODE).unwrap_or(inode) {
+    // What cannot be read is no reason to drop it.
+    if inode != 0 && inode != field::<u64>(dentry, &OFF_DENTRY_INODE).unwrap_or(inode) {
         return true;
     }
     let mount: u64 = or_zero(file, &OFF_FILE_PATH_MNT);
@@ -132,6 +133,10 @@ pub fn opened(subject: &Subject, seen: &Seen) {
     }
     if facts.matched == 0 {
         facts.matched = watch::path(&path, access);
+    }
+    if !path.owned() {
+        // Another task's run took the slot while we were preempted: what the filters saw may not be ours.
+        return bare(subject, &facts);
     }
     if facts.matched == 0 {
         path.release();

@@ -52,6 +52,10 @@ pub fn named(subject: &Subject, named: &Named) {
         return bare(subject, named);
     };
     let found = look(subject, named, &path);
+    if !path.owned() {
+        // Another task's run took the slot while we were preempted: what the filters saw may not be ours.
+        return bare(subject, named);
+    }
     if found == 0 {
         path.release();
         return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
