@@ -110,10 +110,10 @@ fn open(rung: Rung, facts: &Facts<'_>, gaps: &mut Vec<KnownGap>) {
             "kernel.io_uring_disabled=2 (Linux 6.6), or BPF LSM, fentry or kprobes",
         ));
     } else {
-        gaps.push(detail(
+        gaps.push(blind(
             "uring",
-            "opens through io_uring are seen when submitted: the path is as given, the outcome unknown",
-            "BPF LSM, fentry or kprobes",
+            "opens through io_uring are seen when submitted: the path is as given, so a symbolic link hides what is opened, and the outcome is unknown",
+            "kernel.io_uring_disabled=2 (Linux 6.6), or BPF LSM, fentry or kprobes",
         ));
     }
     let calls = [
