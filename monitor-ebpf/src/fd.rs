@@ -9,9 +9,19 @@ use crate::read::{field, kernel};
 pub fn file(task: u64, fd: u32) -> Result<u64, i32> {
     let files: u64 = field(task, &OFF_TASK_FILES)?;
     let table: u64 = field(files, &OFF_FILES_FDT)?;
-    if fd >= field::<u32>(table, &OFF_FDT_MAX)? {
+    let (max, slots) = size_and_slots(table)?;
+    if fd >= max {
         return Ok(0);
     }
-    let slots: u64 = field(table, &OFF_FDT_FD)?;
     kernel(slots.wrapping_add(fd as u64 * size_of::<u64>() as u64))
+}
+
+/// Number of slots of a `struct fdtable`, and where they are; one read where the fields lie side by side.
+#[inline(always)]
+fn size_and_slots(table: u64) -> Result<(u32, u64), i32> {
+    if OFF_FDT_FD.load() == OFF_FDT_MAX.load().wrapping_add(8) {
+        let [max, slots] = field::<[u64; 2]>(table, &OFF_FDT_MAX)?;
+        return Ok((max as u32, slots));
+    }
+    Ok((field(table, &OFF_FDT_MAX)?, field(table, &OFF_FDT_FD)?))
 }

@@ -5,7 +5,7 @@
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
-use monitor_common::filter::{NAME_MAX, PREFIX_MAX};
+use monitor_common::filter::{NAME_MAX, PREFIX_MAX, SKIP_ENTRIES};
 use monitor_common::hook::{LANES, SIGNALS};
 use monitor_common::map::{
     Bucket, BucketKey, ConnectCall, ErrorKey, FilterValue, InodeKey, Label, LaneTally, OverlayOffsets,
@@ -99,7 +99,7 @@ pub struct Before {
 }
 
 macro_rules! filters {
-    ($($inode:ident $prefix:ident $name:ident $parent:ident $generation:literal;)*) => {$(
+    ($($inode:ident $prefix:ident $name:ident $parent:ident $skip:ident $generation:literal;)*) => {$(
         #[doc = concat!("Device and inode of known secrets, generation ", $generation, " (entries: loader).")]
         #[map]
         pub static $inode: HashMap<InodeKey, FilterValue> = HashMap::with_max_entries(16_384, BPF_F_NO_PREALLOC);
@@ -112,10 +112,13 @@ macro_rules! filters {
         #[doc = concat!("Names of parent folders, generation ", $generation, " (entries: loader).")]
         #[map]
         pub static $parent: HashMap<[u8; NAME_MAX], FilterValue> = HashMap::with_max_entries(4096, BPF_F_NO_PREALLOC);
+        #[doc = concat!("Names that are in neither of these two (`filter::skip_bit`), generation ", $generation, ".")]
+        #[map]
+        pub static $skip: Array<u64> = Array::with_max_entries(SKIP_ENTRIES, 0);
     )*};
 }
 // Two generations: the agent fills the one that is not in force, then switches `Settings::generation`.
 filters! {
-    FILTER_INODE_0 FILTER_PREFIX_0 FILTER_NAME_0 FILTER_PARENT_0 0;
-    FILTER_INODE_1 FILTER_PREFIX_1 FILTER_NAME_1 FILTER_PARENT_1 1;
+    FILTER_INODE_0 FILTER_PREFIX_0 FILTER_NAME_0 FILTER_PARENT_0 FILTER_SKIP_0 0;
+    FILTER_INODE_1 FILTER_PREFIX_1 FILTER_NAME_1 FILTER_PARENT_1 FILTER_SKIP_1 1;
 }

@@ -90,7 +90,7 @@ macro_rules! set {
 
 mod key;
 
-pub use key::NameKey;
+pub use key::{Name, NameKey};
 
 impl Path {
     /// Claims a slot; `None` if none is free.
@@ -126,16 +126,14 @@ impl Path {
     /// Walks up from a `struct file`.
     #[inline(always)]
     pub fn walk_file(&self, task: u64, file: u64) {
-        let mnt = read::or_zero::<u64>(file, &OFF_FILE_PATH_MNT);
-        let dentry = read::or_zero::<u64>(file, &OFF_FILE_PATH_DENTRY);
-        self.walk(task, mnt, dentry);
+        // The offset of `f_path`, whose first member this is on every kernel so far.
+        self.walk_path(task, at(file, &OFF_FILE_PATH_MNT).wrapping_sub(OFF_PATH_MNT.load() as u64));
     }
 
     /// Walks up from the `struct path` at this address.
     #[inline(always)]
     pub fn walk_path(&self, task: u64, path: u64) {
-        let mnt = read::or_zero::<u64>(path, &OFF_PATH_MNT);
-        let dentry = read::or_zero::<u64>(path, &OFF_PATH_DENTRY);
+        let (mnt, dentry) = ends(path);
         self.walk(task, mnt, dentry);
     }
 
@@ -157,8 +155,9 @@ impl Path {
             && fs != 0
         {
             let root = at(fs, &OFF_FS_ROOT);
-            set!(slot, root_dentry, read::or_zero::<u64>(root, &OFF_PATH_DENTRY));
-            set!(slot, root_mount, mount_of(read::or_zero::<u64>(root, &OFF_PATH_MNT)));
+            let (mnt, dentry) = ends(root);
+            set!(slot, root_dentry, dentry);
+            set!(slot, root_mount, mount_of(mnt));
         }
         if vfsmount == 0 || dentry == 0 {
             set!(slot, mount, 0);
@@ -232,6 +231,16 @@ impl Path {
 #[inline(always)]
 fn mount_of(vfsmount: u64) -> u64 {
     vfsmount.wrapping_sub(OFF_MOUNT_VFSMOUNT.load() as u64)
+}
+
+/// Mount and dentry of a `struct path`, zeros if unreadable; one read where they lie side by side.
+#[inline(always)]
+fn ends(path: u64) -> (u64, u64) {
+    if OFF_PATH_DENTRY.load() == OFF_PATH_MNT.load().wrapping_add(8) {
+        let [mnt, dentry] = read::or_zero::<[u64; 2]>(path, &OFF_PATH_MNT);
+        return (mnt, dentry);
+    }
+    (read::or_zero(path, &OFF_PATH_MNT), read::or_zero(path, &OFF_PATH_DENTRY))
 }
 
 /// Whether a dentry is unhashed without being the root of something: its file was removed.

@@ -5,12 +5,14 @@
 //! There are two generations of every filter map; `Settings::generation` says which is in force, and each look-up asks
 //! anew, so that a run that meets a switch is answered by one or the other, both of them whole.
 
-use monitor_common::filter::{NAME_MAX, matched};
+use monitor_common::filter::{NAME_MAX, SKIP_PARENTS, matched};
 use monitor_common::map::{FilterValue, InodeKey};
 use monitor_common::record::slice_flags;
 
 use crate::maps::*;
-use crate::path::{NameKey, Path};
+use crate::offsets::OFF_INODE_GENERATION;
+use crate::path::{Name, NameKey, Path};
+use crate::read::field;
 
 /// Whether the second generation of the filters is in force.
 #[inline(always)]
@@ -26,14 +28,14 @@ fn wants(value: Option<*const FilterValue>, access: u32) -> bool {
 
 /// Whether this very file is a known secret.
 #[inline(always)]
-pub fn inode(ino: u64, dev: u32, generation: u32, access: u32) -> bool {
+pub fn inode(inode: u64, ino: u64, dev: u32, access: u32) -> bool {
     let key = InodeKey { ino, dev, pad: 0 };
     let value = if second() { FILTER_INODE_1.get_ptr(&key) } else { FILTER_INODE_0.get_ptr(&key) };
     let Some(value) = value else { return false };
     // SAFETY: a map value.
     let known = unsafe { (*value).generation };
     // A file system that reuses inode numbers gives the next owner another generation.
-    (known == 0 || known == generation) && wants(Some(value), access)
+    (known == 0 || field(inode, &OFF_INODE_GENERATION) == Ok(known)) && wants(Some(value), access)
 }
 
 /// Which of the text filters let a walked path pass: bits of [`matched`], 0 for none.
@@ -42,20 +44,25 @@ pub fn path(path: &Path, access: u32) -> u32 {
     if path.flags() & (slice_flags::CUT | slice_flags::UNREADABLE) != 0 {
         return matched::UNRESOLVED;
     }
-    text(path, access, |part, key| path.name(part, key))
+    text(path, access, |part| path.name(part))
 }
 
 /// The same for a name that was put behind a folder's path.
 #[inline(always)]
 pub fn name(path: &Path, access: u32) -> u32 {
-    text(path, access, |part, key| path.name_behind(part, key))
+    text(path, access, |part| path.name_behind(part))
 }
 
 #[inline(always)]
-fn text(path: &Path, access: u32, part: impl Fn(u32, &mut NameKey) -> bool) -> u32 {
+fn text(path: &Path, access: u32, part: impl Fn(u32) -> Option<Name>) -> u32 {
     let mut key = NameKey::new();
-    if part(0, &mut key) && wants(name_value(key.bytes()), access) {
-        return matched::NAME;
+    if let Some(name) = part(0)
+        && !skipped(name, 0)
+    {
+        key.set(name);
+        if wants(name_value(key.bytes()), access) {
+            return matched::NAME;
+        }
     }
     if prefix(path, 0, access) {
         return matched::PREFIX;
@@ -67,15 +74,24 @@ fn text(path: &Path, access: u32, part: impl Fn(u32, &mut NameKey) -> bool) -> u
     }
     let mut folder = 1;
     while folder <= 3 {
-        if !part(folder, &mut key) {
-            return 0;
-        }
-        if wants(parent_value(key.bytes()), access) {
-            return matched::PARENT;
+        let Some(name) = part(folder) else { return 0 };
+        if !skipped(name, SKIP_PARENTS) {
+            key.set(name);
+            if wants(parent_value(key.bytes()), access) {
+                return matched::PARENT;
+            }
         }
         folder += 1;
     }
     0
+}
+
+/// Whether no filter has such a name: four look-ups of long keys are a good part of what an open in a worker costs.
+#[inline(always)]
+fn skipped(name: Name, table: u32) -> bool {
+    let (entry, bit) = name.skip_bit();
+    let words = if second() { FILTER_SKIP_1.get(table + entry) } else { FILTER_SKIP_0.get(table + entry) };
+    words.is_some_and(|words| words & bit != 0)
 }
 
 #[inline(always)]

@@ -139,6 +139,20 @@ impl Tail {
     }
 }
 
+/// Entries of a skip table: for file names, then as many for parent folders.
+pub const SKIP_ENTRIES: u32 = 128;
+/// First entry for parent folders.
+pub const SKIP_PARENTS: u32 = SKIP_ENTRIES / 2;
+
+/// Where a skip table says that no filter has a name like this one: entry (for a file name; [`SKIP_PARENTS`] more for a
+/// folder) and bit. A set bit spares the look-up; it is clear for everything until the agent has filled the table.
+///
+/// `first` is the name's first byte, `len` its length.
+pub const fn skip_bit(first: u8, len: u64) -> (u32, u64) {
+    let len = if len > 63 { 63 } else { len };
+    (first as u32 & (SKIP_PARENTS - 1), 1 << len)
+}
+
 /// A name as a filter key: the bytes, cut to [`NAME_MAX`], padded with zeros.
 pub fn name_key(name: &[u8]) -> [u8; NAME_MAX] {
     let mut key = [0; NAME_MAX];
@@ -207,6 +221,14 @@ mod tests {
         for name in [&b"/..."[..], b"/..x", b"/.ssh/a.", b"/a/b", b"/.a", b"/a..", b"/.../x"] {
             assert_eq!(tail_of(name).dots, 0, "{}", name.escape_ascii());
         }
+    }
+
+    #[test]
+    fn skip_bit_tells_names_by_first_byte_and_length_and_stays_in_the_table() {
+        assert_ne!(skip_bit(b'a', 3), skip_bit(b'b', 3));
+        assert_ne!(skip_bit(b'a', 3), skip_bit(b'a', 4));
+        assert_eq!(skip_bit(b'a', 63), skip_bit(b'a', 200), "long names share a bit");
+        assert!((0..=255).all(|first| skip_bit(first, 1).0 < SKIP_PARENTS));
     }
 
     proptest! {

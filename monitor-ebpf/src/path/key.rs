@@ -4,7 +4,7 @@
 //! walked as the text, the name is put behind it, and the two together are what the filters see.
 
 use aya_ebpf::maps::lpm_trie::Key;
-use monitor_common::filter::{NAME_MAX, PREFIX_MAX, TAIL_MAX, TAIL_PARTS, Tail};
+use monitor_common::filter::{NAME_MAX, PREFIX_MAX, TAIL_MAX, TAIL_PARTS, Tail, skip_bit};
 use monitor_common::record::PATH_MAX;
 
 use super::{MARKS, NEVER, Path, Walk};
@@ -86,32 +86,30 @@ impl Path {
         }
     }
 
-    /// Takes the name of a component of the text as key: 0 is the file name, 1 its folder, … `false` if there is none.
+    /// Where the name of a component of the text stands: 0 is the file name, 1 its folder, … `None` if there is none.
     #[inline(always)]
-    pub fn name(&self, part: u32, key: &mut NameKey) -> bool {
+    pub fn name(&self, part: u32) -> Option<Name> {
         if part >= MARKS as u32 || part >= self.parts() {
-            return false;
+            return None;
         }
-        // SAFETY: both indices are below MARKS.
+        let index = read::opaque(part as u64) as usize & (MARKS - 1);
+        let after = read::opaque(part.wrapping_sub(1) as u64) as usize & (2 * MARKS - 1);
+        // SAFETY: the masks keep both indices inside.
         let (slash, end) = unsafe {
             let marks: *const u32 = (&raw const (*self.slot).marks).cast();
-            let slash = core::ptr::read_volatile(marks.add(part as usize));
-            let end = if part == 0 {
-                PATH_MAX as u32
-            } else {
-                core::ptr::read_volatile(marks.add(part as usize - 1))
-            };
+            let slash = core::ptr::read_volatile(marks.add(index));
+            let next = core::ptr::read_volatile(marks.add(after));
+            let end = if part == 0 { PATH_MAX as u32 } else { next };
             (slash as u64 & (PATH_MAX as u64 - 1), end as u64)
         };
         // SAFETY: the text starts below PATH_MAX and the margin follows it.
         let src = unsafe { (&raw const (*self.slot).bytes).cast::<u8>().add(slash as usize + 1) };
-        key.set(src, end.wrapping_sub(slash).wrapping_sub(1));
-        true
+        Some(Name { src, len: end.wrapping_sub(slash).wrapping_sub(1) })
     }
 
     /// [`Path::name`] of the text and the name behind it: the name's components first, then those of the text.
     #[inline(always)]
-    pub fn name_behind(&self, part: u32, key: &mut NameKey) -> bool {
+    pub fn name_behind(&self, part: u32) -> Option<Name> {
         let parts = get!(self.slot, tail).parts;
         // SAFETY: the mask keeps the index inside.
         let [start, end] = unsafe {
@@ -119,13 +117,12 @@ impl Path {
             core::ptr::read_volatile(spans.add(part as usize & (TAIL_PARTS - 1)))
         };
         if part >= parts {
-            return self.name(part.wrapping_sub(parts), key);
+            return self.name(part.wrapping_sub(parts));
         }
         let from = read::bounded(start as u64, TAIL_MAX as u64);
         // SAFETY: at most TAIL_MAX, and a name, behind the text: less than the margin there.
         let src = unsafe { self.behind().add(from as usize) };
-        key.set(src, end.wrapping_sub(start) as u64);
-        true
+        Some(Name { src, len: end.wrapping_sub(start) as u64 })
     }
 }
 
@@ -161,6 +158,22 @@ impl Rounds for Scan {
     }
 }
 
+/// A component's name in the slot.
+#[derive(Clone, Copy)]
+pub struct Name {
+    src: *const u8,
+    len: u64,
+}
+
+impl Name {
+    /// Entry and bit of a skip table.
+    #[inline(always)]
+    pub fn skip_bit(self) -> (u32, u64) {
+        // SAFETY: `src` lies in the buffer.
+        skip_bit(unsafe { core::ptr::read_volatile(self.src) }, self.len)
+    }
+}
+
 /// A name as key of a filter map: [`monitor_common::filter::name_key`], in words so that clearing it is eight stores and
 /// not a loop over bytes.
 pub struct NameKey([u64; NAME_MAX / 8]);
@@ -172,14 +185,15 @@ impl NameKey {
         Self([0; NAME_MAX / 8])
     }
 
+    /// Takes a name.
     #[inline(always)]
-    fn set(&mut self, src: *const u8, len: u64) {
+    pub fn set(&mut self, name: Name) {
         for word in &mut self.0 {
             // SAFETY: a word of our own. Volatile, or the compiler makes a call to memset of it.
             unsafe { core::ptr::write_volatile(word, 0) };
         }
-        let len = read::bounded(len, NAME_MAX as u64);
-        read::copy_kernel(self.0.as_mut_ptr().cast(), len as u32, src as u64);
+        let len = read::bounded(name.len, NAME_MAX as u64);
+        read::copy_kernel(self.0.as_mut_ptr().cast(), len as u32, name.src as u64);
     }
 
     /// The key.

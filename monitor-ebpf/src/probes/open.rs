@@ -83,7 +83,6 @@ struct Facts {
     sb: u64,
     ino: u64,
     dev: u32,
-    generation: u32,
     flags: u32,
     access: u32,
     task_ns: u32,
@@ -102,14 +101,12 @@ pub fn opened(subject: &Subject, seen: &Seen) {
     let sb: u64 = or_zero(inode, &OFF_INODE_SB);
     let ino: u64 = or_zero(inode, &OFF_INODE_INO);
     let dev: u32 = or_zero(sb, &OFF_SB_DEV);
-    let generation: u32 = or_zero(inode, &OFF_INODE_GENERATION);
     let mut facts = Facts {
         seen: *seen,
         inode,
         sb,
         ino,
         dev,
-        generation,
         flags,
         access,
         task_ns: 0,
@@ -117,7 +114,7 @@ pub fn opened(subject: &Subject, seen: &Seen) {
         relation: mount_rel::UNKNOWN,
         matched: 0,
     };
-    if watch::inode(ino, dev, generation, access) {
+    if watch::inode(inode, ino, dev, access) {
         facts.matched = matched::INODE;
     }
     let Some(path) = Path::claim() else {
@@ -182,7 +179,6 @@ fn basics(open: *mut Open, facts: &Facts) {
     let open = unsafe { &mut *open };
     open.ino = facts.ino;
     open.dev = facts.dev;
-    open.generation = facts.generation;
     open.open_flags = facts.flags;
     open.access = facts.access;
     open.task_mnt_ns = facts.task_ns;
@@ -200,6 +196,7 @@ fn fill(open: *mut Open, facts: &Facts) {
     // SAFETY: the fixed part of a claimed slot.
     let open = unsafe { &mut *open };
     open.magic = magic;
+    open.generation = or_zero(facts.inode, &OFF_INODE_GENERATION);
     open.mode = or_zero::<u16>(facts.inode, &OFF_INODE_MODE) as u32;
     open.nlink = or_zero(facts.inode, &OFF_INODE_NLINK);
     open.proc_pid = if magic == PROC_MAGIC { process_of(facts.inode) } else { 0 };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aya::maps::lpm_trie::Key;
-use monitor_common::filter::{NAME_MAX, PREFIX_MAX, name_key};
+use monitor_common::filter::{NAME_MAX, PREFIX_MAX, SKIP_ENTRIES, SKIP_PARENTS, name_key, skip_bit};
 use monitor_common::map::{FilterValue, InodeKey, Settings};
 
 use super::error::KernelError;
@@ -91,6 +91,21 @@ fn inodes(entries: &[InodeFilter]) -> BTreeMap<(u32, u64), FilterValue> {
     merged
 }
 
+/// Which names the kernel need not look up: those that have first byte and length of no entry.
+fn skips(filter: &KernelFilter) -> [u64; SKIP_ENTRIES as usize] {
+    let mut table = [u64::MAX; SKIP_ENTRIES as usize];
+    for (entries, base) in [(&filter.names, 0), (&filter.parents, SKIP_PARENTS)] {
+        for (name, _) in entries {
+            // A name longer than a key stands for all that begin like it, whatever their length; they share one bit.
+            let (entry, bit) = skip_bit(name.first().copied().unwrap_or(0), name.len() as u64);
+            if let Some(word) = table.get_mut((base + entry) as usize) {
+                *word &= !bit;
+            }
+        }
+    }
+    table
+}
+
 impl Maps {
     /// Fills the generation that is not in force, then puts it in force.
     pub(crate) fn set_filter(&mut self, filter: &KernelFilter) -> Result<(), KernelError> {
@@ -127,10 +142,19 @@ impl FilterMaps {
             let key = InodeKey { ino, dev, pad: 0 };
             self.inodes.insert(key, value, 0).map_err(|error| failed("FILTER_INODE", "insert", &error))?;
         }
+        self.write_skips(&skips(filter))
+    }
+
+    fn write_skips(&mut self, table: &[u64; SKIP_ENTRIES as usize]) -> Result<(), KernelError> {
+        for (entry, word) in (0..).zip(table) {
+            self.skip.set(entry, word, 0).map_err(|error| failed("FILTER_SKIP", "set", &error))?;
+        }
         Ok(())
     }
 
     fn empty(&mut self) -> Result<(), KernelError> {
+        // Nothing is skipped while the names change.
+        self.write_skips(&[0; SKIP_ENTRIES as usize])?;
         let keys: Vec<_> = self.prefixes.keys().collect();
         clear("FILTER_PREFIX", keys.into_iter(), |key| self.prefixes.remove(&key))?;
         for (map, what) in [(&mut self.names, "FILTER_NAME"), (&mut self.parents, "FILTER_PARENT")] {
@@ -174,6 +198,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn filter_skips_no_name_that_an_entry_matches(
+            watched in proptest::collection::vec(proptest::collection::vec(b'a'..b'd', 1..70), 0..8),
+            name in proptest::collection::vec(b'a'..b'd', 1..70),
+        ) {
+            let filter = KernelFilter {
+                names: watched.iter().map(|name| (name.clone(), access::READ)).collect(),
+                ..KernelFilter::default()
+            };
+            let (entry, bit) = skip_bit(name[0], name.len() as u64);
+            let skipped = skips(&filter)[entry as usize] & bit != 0;
+            let matches = names(&filter.names).contains_key(&name_key(&name));
+            prop_assert!(!(skipped && matches));
+            for name in &watched {
+                let (entry, bit) = skip_bit(name[0], name.len() as u64);
+                prop_assert_eq!(skips(&filter)[entry as usize] & bit, 0);
+            }
+        }
+
         #[test]
         fn filter_longest_match_is_the_union_of_all_matches(
             entries in proptest::collection::vec((proptest::collection::vec(b'a'..b'c', 0..5), 1u32..8), 0..12),

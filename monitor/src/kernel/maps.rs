@@ -39,6 +39,8 @@ pub(crate) struct FilterMaps {
     pub(crate) prefixes: LpmTrie<MapData, [u8; PREFIX_MAX], FilterValue>,
     pub(crate) names: HashMap<MapData, [u8; NAME_MAX], FilterValue>,
     pub(crate) parents: HashMap<MapData, [u8; NAME_MAX], FilterValue>,
+    /// Names that are in neither, as `monitor_common::filter::skip_bit` places them.
+    pub(crate) skip: Array<MapData, u64>,
 }
 
 impl Maps {
@@ -56,12 +58,14 @@ impl Maps {
                     prefixes: typed(programs, "FILTER_PREFIX_0")?,
                     names: typed(programs, "FILTER_NAME_0")?,
                     parents: typed(programs, "FILTER_PARENT_0")?,
+                    skip: typed(programs, "FILTER_SKIP_0")?,
                 },
                 FilterMaps {
                     inodes: typed(programs, "FILTER_INODE_1")?,
                     prefixes: typed(programs, "FILTER_PREFIX_1")?,
                     names: typed(programs, "FILTER_NAME_1")?,
                     parents: typed(programs, "FILTER_PARENT_1")?,
+                    skip: typed(programs, "FILTER_SKIP_1")?,
                 },
             ],
             program_tally: typed(programs, "PROGRAM_TALLY")?,
