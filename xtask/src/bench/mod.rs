@@ -17,6 +17,8 @@ mod report;
 mod sink;
 mod stats;
 
+pub(crate) use report::into_document;
+
 use crate::build::{self, Profile};
 use crate::{host, setup, vm};
 use anyhow::{Context, Result, bail};
@@ -74,7 +76,7 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     std::fs::write(&kept, serde_json::to_string_pretty(&report)?)
         .with_context(|| format!("cannot write {}", kept.display()))?;
     if !options.quick && options.only.is_none() {
-        report::into_document(&host::repo()?.join("docs/performance.md"), &section, &markdown)?;
+        into_document(&host::repo()?.join("docs/performance.md"), &section, &markdown)?;
     }
     let missed = report.missed();
     println!("{}: {} budgets missed", kept.display(), missed.len());

@@ -144,7 +144,7 @@ fn matrix(cells: &[vm::Cell], deadline: &Deadline) -> Result<Outcome> {
         ..vm::Settings::default()
     };
     let results = vm::run_tests(cells, &settings, None)?;
-    vm::report_programs(&results)?;
+    vm::report_programs(&results, false)?;
     let mut outcome = Outcome::default();
     for result in results {
         let place = result.cell.name();

@@ -76,6 +76,9 @@ pub(crate) struct Options {
     /// VMs at the same time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Write the programs' sizes on each kernel into docs/performance.md
+    #[arg(long)]
+    write_docs: bool,
     /// Fetch the kernels again even if the cache has them
     #[arg(long)]
     refresh: bool,
@@ -119,7 +122,7 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode> {
         None => {
             let cells = matrix::cells(&releases, &options.hooks, options.lsm.boots());
             let results = run_tests(&cells, &settings, options.filter.as_deref())?;
-            programs::report(&results)?;
+            programs::report(&results, options.write_docs)?;
             Ok(exit_code(matrix::summary(&results)))
         }
     }

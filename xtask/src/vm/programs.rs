@@ -20,8 +20,9 @@ struct Load {
 /// program → kernel → load
 type Table = BTreeMap<String, BTreeMap<String, Load>>;
 
-/// Prints the table and keeps it in `target/vm/programs.json`. Cells without a report add nothing.
-pub(crate) fn report(results: &[CellResult]) -> Result<()> {
+/// Prints the table and keeps it in `target/vm/programs.json`, and in `docs/performance.md` if `document`.
+/// Cells without a report add nothing.
+pub(crate) fn report(results: &[CellResult], document: bool) -> Result<()> {
     let mut table = Table::new();
     for result in results {
         let Some(file) = result.files.iter().find(|file| file.ends_with("doctor.json")) else { continue };
@@ -39,6 +40,10 @@ pub(crate) fn report(results: &[CellResult]) -> Result<()> {
     std::fs::write(&path, serde_json::to_string_pretty(&table)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
     print!("{}", text(&table));
+    if document {
+        let file = host::repo()?.join("docs/performance.md");
+        crate::bench::into_document(&file, "programs", &markdown(&table))?;
+    }
     println!("programs: {}", path.display());
     Ok(())
 }
@@ -58,6 +63,41 @@ fn collect(report: &Value, kernel: &str, table: &mut Table) {
         if better {
             kernels.insert(kernel.to_owned(), load);
         }
+    }
+}
+
+/// A line per program, a column per kernel: instructions the verifier walked, and milliseconds.
+fn markdown(table: &Table) -> String {
+    let mut kernels: Vec<&str> = Vec::new();
+    for release in super::kernel::RELEASES {
+        if table.values().any(|loads| loads.contains_key(release.name)) {
+            kernels.push(release.name);
+        }
+    }
+    let mut lines = String::from(
+        "## Programs on each kernel\n\nInstructions that the verifier walked / milliseconds to load, in emulated VMs \
+         (`cargo xtask vm-test --write-docs`): compare the instructions, not the times. Kernels before 5.16 do not \
+         tell instructions; \"–\" was not tried there, \"refused\" did not load.\n\n",
+    );
+    lines.push_str(&format!(
+        "| program | {} |\n|---|{}\n",
+        kernels.join(" | "),
+        "---|".repeat(kernels.len())
+    ));
+    for (name, loads) in table {
+        let cells: Vec<String> =
+            kernels.iter().map(|kernel| loads.get(*kernel).map_or("–".into(), cell)).collect();
+        lines.push_str(&format!("| {name} | {} |\n", cells.join(" | ")));
+    }
+    lines
+}
+
+fn cell(load: &Load) -> String {
+    let time = load.load_ms.map_or("?".to_owned(), |ms| format!("{ms:.0}"));
+    match (&load.error, load.verified_instructions) {
+        (Some(_), _) => "refused".to_owned(),
+        (None, Some(instructions)) => format!("{instructions} / {time}"),
+        (None, None) => format!("? / {time}"),
     }
 }
 
