@@ -112,9 +112,9 @@ impl Default for Kernel {
         Self {
             priority_ring: Bytes(4 << 20),
             lifecycle_ring: Bytes(4 << 20),
-            priority_rate: 20_000,
-            lifecycle_rate: 20_000,
-            burst: Span(std::time::Duration::from_secs(2)),
+            priority_rate: 5_000,
+            lifecycle_rate: 10_000,
+            burst: Span(std::time::Duration::from_secs(1)),
             max_cgroups: 16_384,
             max_processes: 65_536,
         }

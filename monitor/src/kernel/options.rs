@@ -102,7 +102,9 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        Self { priority: 20_000, lifecycle: 20_000, burst_seconds: 2 }
+        // What a flooder may send before it is refused has to fit into the ring with room to spare, whatever the reader does: a watched
+        // open is some 300 bytes, an exec some 700, and a ring is 4 MiB.
+        Self { priority: 5_000, lifecycle: 10_000, burst_seconds: 1 }
     }
 }
 
