@@ -41,6 +41,7 @@ fn outside_root(world: &mut World) -> Result<Verdict> {
         // A descriptor kept across the chroot reaches outside of it.
         // SAFETY: plain calls.
         let dir = unsafe { libc::open(c(folder.path()).as_ptr(), libc::O_PATH | libc::O_DIRECTORY) };
+        // SAFETY: a NUL-terminated path.
         if unsafe { libc::chroot(c(&root).as_ptr()) } != 0 {
             return 2;
         }

@@ -15,7 +15,7 @@ pub(super) const CASES: &[Case] = &[
 
 fn created(world: &mut World, family: i32, kind: i32, protocol: i32, gap: &str) -> Result<Verdict> {
     let made = std::cell::Cell::new(0);
-    let child = crate::child::Child::spawn(&world.cgroup().to_path_buf(), || {
+    let child = crate::child::Child::spawn(world.cgroup(), || {
         made.set(socket(family, kind, protocol));
         i32::from(made.get() < 0)
     })?;
