@@ -1,6 +1,7 @@
 //! The agent as a whole on the live kernel: the demo from worker to alert, its cleaning up, `sandwatch run` and its faults.
 //!
 //! Needs root; `SANDWATCH_BIN` names the program, `SANDWATCH_RULES` its rules.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 use std::fs;
 use std::io::Read;

@@ -18,7 +18,7 @@ mod qemu;
 use cell::Lsm;
 pub(crate) use cell::{Cell, CellResult, Settings};
 use kernel::Release;
-pub(crate) use matrix::{best_and_worst, every_cell, run_tests};
+pub(crate) use matrix::{best_and_worst, other_rungs, run_tests};
 use payload::{Extra, Payload};
 pub(crate) use programs::report as report_programs;
 
