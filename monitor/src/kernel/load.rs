@@ -63,7 +63,7 @@ impl Programs {
         offsets: Offsets,
         sizes: &MapSizes,
     ) -> Result<Self, KernelError> {
-        // Fetch-and-add is refused before 5.12 (kernel/bpf/verifier.c, `check_atomic`).
+        // Fetch-and-add is refused before 5.12 (kernel/bpf/verifier.c, `check_atomic`), pointers to functions before 5.13.
         let variant = if host.at_least(5, 13) { Variant::Atomics } else { Variant::Plain };
         let bytes = object(variant).ok_or_else(|| KernelError::ObjectMismatch {
             reason: "none are built in (it was built with SANDWATCH_SKIP_BPF=1)".into(),
