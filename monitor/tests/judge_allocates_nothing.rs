@@ -151,6 +151,7 @@ fn judging_what_is_allowed_allocates_nothing_with_all_shipped_rules() {
         image: Some(image),
         proc_target: None,
         known_identity: None,
+        reached: None,
     };
     let cases = [
         event(exec("/bin/dash", &["sh", "-c", "python3 --version"])),

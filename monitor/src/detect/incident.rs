@@ -92,6 +92,22 @@ impl Detector {
         self.dropped
     }
 
+    /// The highest tier that the open incident of a scene's run or lineage reached; `None`: there is none.
+    pub fn reached(
+        &self,
+        scene: &Scene<'_>,
+        attribution: impl FnOnce() -> Option<Attribution>,
+    ) -> Option<Tier> {
+        let cgroup = scene.cgroup();
+        // Asked for every event: without an incident in the worker no scope is made.
+        if self.open.keys().all(|(of, _)| *of != cgroup) {
+            return None;
+        }
+        let scope = scope(scene, attribution().as_ref());
+        let incident = self.open.get(&(cgroup, scope))?;
+        (!incident.over(scene.event.time)).then_some(incident.tier)
+    }
+
     /// Takes a finding; returns the alert that it is reason to send.
     pub fn found(
         &mut self,
@@ -100,14 +116,9 @@ impl Detector {
         attribution: Option<Attribution>,
     ) -> Option<Alert> {
         let now = scene.event.time;
-        let cgroup = scene.worker.map_or(scene.event.subject.cgroup, |worker| worker.cgroup);
-        let run = attribution.as_ref().and_then(trusted_run);
-        let scope = run.map_or_else(|| scene.scope(), |run| format!("run:{run}"));
-        let key = (cgroup, scope);
-        let over = |incident: &Incident| {
-            now.saturating_sub(incident.last) >= IDLE || now.saturating_sub(incident.first) >= EPOCH_MAX
-        };
-        if self.open.get(&key).is_some_and(over)
+        let cgroup = scene.cgroup();
+        let key = (cgroup, scope(scene, attribution.as_ref()));
+        if self.open.get(&key).is_some_and(|incident| incident.over(now))
             && let Some(old) = self.open.remove(&key)
         {
             self.ended.push(old);
@@ -218,6 +229,10 @@ impl Detector {
     }
 }
 
+fn scope(scene: &Scene<'_>, attribution: Option<&Attribution>) -> String {
+    attribution.and_then(trusted_run).map_or_else(|| scene.scope(), |run| format!("run:{run}"))
+}
+
 fn trusted_run(attribution: &Attribution) -> Option<String> {
     let run = attribution.run.as_ref()?;
     matches!(run.trust.as_str(), "engine" | "controller").then(|| run.value.clone())
@@ -286,6 +301,11 @@ impl Incident {
             said: 0,
             unsaid: false,
         }
+    }
+
+    /// Whether a finding at this time belongs to a new epoch.
+    fn over(&self, now: BootNs) -> bool {
+        now.saturating_sub(self.last) >= IDLE || now.saturating_sub(self.first) >= EPOCH_MAX
     }
 
     /// Adds a finding; whether it shows something that the incident did not have yet.

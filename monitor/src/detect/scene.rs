@@ -32,6 +32,11 @@ impl<'a> Scene<'a> {
         self.processes.get(self.at)
     }
 
+    /// Its worker's cgroup; of an unknown worker the process's own.
+    pub fn cgroup(&self) -> u64 {
+        self.worker.map_or(self.event.subject.cgroup, |worker| worker.cgroup)
+    }
+
     /// The image that acted (for an exec: the new one).
     pub fn image(&self) -> Option<&'a Image> {
         let process = self.process()?;

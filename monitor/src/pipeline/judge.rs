@@ -77,29 +77,30 @@ impl Pipeline {
             Body::Unix(unix) => (None, self.files.identity(FoundFile { id: unix.id, generation: 0 })),
             _ => (None, None),
         };
-        let actor = Actor {
-            profile: profile(worker),
-            role: Some(standing.role),
-            role_since: standing.since,
-            below_author: standing.below_author,
-            image: image.map(|image| image.program.as_image()),
-            proc_target,
-            known_identity,
-        };
-        let Some(finding) = self.rules.judge(&actor, event) else { return };
-        self.counts.findings += 1;
-        let attribution = self.attributions.of(&self.processes, at);
         let scene = Scene {
             event,
             at,
             processes: &self.processes,
             role: standing.role,
             worker,
-            profile: actor.profile,
+            profile: profile(worker),
             rules: &self.rules,
             reachable: self.files.reachable(event.subject.label),
         };
-        if let Some(alert) = self.detector.found(&finding, &scene, attribution) {
+        let attribution = || self.attributions.of(&self.processes, at);
+        let actor = Actor {
+            profile: scene.profile,
+            role: Some(standing.role),
+            role_since: standing.since,
+            below_author: standing.below_author,
+            image: image.map(|image| image.program.as_image()),
+            proc_target,
+            known_identity,
+            reached: self.detector.reached(&scene, attribution),
+        };
+        let Some(finding) = self.rules.judge(&actor, event) else { return };
+        self.counts.findings += 1;
+        if let Some(alert) = self.detector.found(&finding, &scene, attribution()) {
             self.counts.alerts += 1;
             self.alerts.push_back(alert);
         }

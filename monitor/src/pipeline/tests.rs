@@ -15,6 +15,8 @@ use crate::process::Scanned;
 use crate::profile::{Source, Tier};
 use crate::worker::{Assignment, FoundFile};
 
+mod incident;
+
 const RULES: &[(&str, &str)] = &[
     (
         "profiles/toy.yaml",
@@ -69,6 +71,11 @@ detections:
     match: { program: [sh, dash] }
     tier: boundary
     respond: { contain: Freeze the worker. }
+  - id: login-after-theft
+    title: Another host was logged in to after an identity was taken
+    on: connect
+    match: { to: "tcp:22", after: identity }
+    tier: objective
 "#,
     ),
 ];

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::finding::Tier;
 use crate::event::{BootNs, Exec};
 
 /// A profile of a [`super::RuleSet`]; only meaningful with the set it came from.
@@ -202,4 +203,6 @@ pub struct Actor<'a> {
     /// The identity that the device and inode of the opened file or socket are known as (by a literal path of the catalogue resolved in the
     /// worker's root, or by an earlier match by path): how a secret is seen under another name.
     pub known_identity: Option<&'a str>,
+    /// The highest tier that the open incident of its run or lineage reached before this event; `None`: there is none.
+    pub reached: Option<Tier>,
 }

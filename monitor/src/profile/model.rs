@@ -166,6 +166,7 @@ pub(super) struct Match {
     pub(super) endpoint: Box<[EndpointIdx]>,
     pub(super) family: Box<[Family]>,
     pub(super) to_worker: Option<bool>,
+    pub(super) after: Option<Tier>,
 }
 
 /// A kind of uncommon socket.

@@ -142,6 +142,7 @@ impl Compiler {
             of: m.of.value.0.clone().into(),
             scope: m.scope.value.0.clone().into(),
             to_worker: m.to_worker,
+            after: m.after,
             ..Match::default()
         };
         out.program = self.take(&here(&m.program), Programs::new(m.program.value.iter()));

@@ -150,4 +150,8 @@ pub struct MatchDoc {
     /// cgroup_move: into another worker (`true`) or out of all of them (`false`).
     #[serde(default)]
     pub to_worker: Option<bool>,
+    /// Only if the run or lineage is in an open incident that reached this tier before: `after: identity` on a
+    /// connect is what a thief does next.
+    #[serde(default)]
+    pub after: Option<Tier>,
 }

@@ -60,6 +60,9 @@ pub struct Step {
     /// Time that passes before the event; a second if not given.
     #[serde(default)]
     pub after: Option<Span>,
+    /// The open incident of its run or lineage reached this tier before.
+    #[serde(default)]
+    pub reached: Option<Tier>,
 
     /// It creates a process.
     #[serde(default)]

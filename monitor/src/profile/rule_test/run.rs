@@ -188,6 +188,7 @@ fn judge(
         image: process.exe.is_some().then_some(image),
         proc_target: step.open.as_ref().and_then(target_of),
         known_identity: step.open.as_ref().and_then(|o| o.known_as.as_deref()),
+        reached: step.reached,
     };
     rules.judge(&actor, event)
 }

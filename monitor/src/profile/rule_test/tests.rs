@@ -97,6 +97,7 @@ fn what_allow_with_offers_makes_the_event_expected() {
                 image: None,
                 proc_target: None,
                 known_identity: None,
+                reached: None,
             };
             rules.judge(&actor, &event)
         };
@@ -126,6 +127,7 @@ fn allow_with_is_not_offered_above_a_deviation_or_beside_a_detection() {
         image: None,
         proc_target: None,
         known_identity: None,
+        reached: None,
     };
     assert_eq!(rules.judge(&actor, &event).unwrap().allow_with, None);
 }
