@@ -74,7 +74,8 @@ detections:
   - id: login-after-theft
     title: Another host was logged in to after an identity was taken
     on: connect
-    match: { to: "tcp:22", after: identity }
+    after: identity
+    match: { to: "tcp:22" }
     tier: objective
 "#,
     ),

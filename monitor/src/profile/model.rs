@@ -110,6 +110,8 @@ pub(super) struct Detection {
     pub(super) on: On,
     pub(super) tier: Tier,
     pub(super) roles: RoleWords,
+    /// The tier that the incident so far must have reached.
+    pub(super) after: Option<Tier>,
     pub(super) matches: Match,
     pub(super) refs: Refs,
     pub(super) respond: Respond,
@@ -166,7 +168,6 @@ pub(super) struct Match {
     pub(super) endpoint: Box<[EndpointIdx]>,
     pub(super) family: Box<[Family]>,
     pub(super) to_worker: Option<bool>,
-    pub(super) after: Option<Tier>,
 }
 
 /// A kind of uncommon socket.

@@ -50,6 +50,7 @@ impl Compiler {
                 on: doc.on,
                 tier: doc.tier,
                 roles: RoleWords { words: doc.roles.value.iter().map(|w| w.as_str().into()).collect() },
+                after: doc.after,
                 matches,
                 refs: doc.refs.clone(),
                 respond: doc.respond.clone(),
@@ -142,7 +143,6 @@ impl Compiler {
             of: m.of.value.0.clone().into(),
             scope: m.scope.value.0.clone().into(),
             to_worker: m.to_worker,
-            after: m.after,
             ..Match::default()
         };
         out.program = self.take(&here(&m.program), Programs::new(m.program.value.iter()));

@@ -63,6 +63,10 @@ pub struct DetectionDoc {
     /// `any`. None means any.
     #[serde(default)]
     pub roles: At<OneOrMany<String>>,
+    /// Only if the run or lineage is in an open incident that reached this tier before: `after: identity` on a
+    /// connect is what a thief does next.
+    #[serde(default)]
+    pub after: Option<Tier>,
     /// What must hold, all keys together; the values of one key are alternatives.
     #[serde(default, rename = "match")]
     pub matches: At<MatchDoc>,
@@ -150,8 +154,4 @@ pub struct MatchDoc {
     /// cgroup_move: into another worker (`true`) or out of all of them (`false`).
     #[serde(default)]
     pub to_worker: Option<bool>,
-    /// Only if the run or lineage is in an open incident that reached this tier before: `after: identity` on a
-    /// connect is what a thief does next.
-    #[serde(default)]
-    pub after: Option<Tier>,
 }

@@ -170,7 +170,7 @@ fn detection(
     let detection = &scene.rules.inner.detections[usize::from(at)];
     let m = &detection.matches;
     let mut held = Held::default();
-    held.gate(m.after.is_none_or(|tier| scene.actor.reached.is_some_and(|reached| reached >= tier)));
+    held.gate(detection.after.is_none_or(|tier| scene.actor.reached.is_some_and(|reached| reached >= tier)));
     if role_unknown {
         held.and(Tri::Unknown("role"));
     }
