@@ -16,6 +16,7 @@ pub mod observe;
 pub mod pipeline;
 pub mod process;
 pub mod profile;
+pub mod recording;
 pub mod run;
 pub mod sink;
 pub mod worker;

@@ -161,6 +161,10 @@ pub enum SchemaOf {
     Endpoints,
     /// Tests of rules
     RuleTest,
+    /// A recording written by hand
+    Scenario,
+    /// What must come of a recording
+    Expectation,
 }
 
 /// `workers`.

@@ -7,7 +7,7 @@ use super::args::{FilesArgs, HooksArgs, RulesArgs, RulesCommand, SchemaOf};
 use super::run::configuration;
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::profile::{RuleSet, rule_test};
-use crate::{alert, config, profile};
+use crate::{alert, config, profile, recording};
 
 pub(super) fn run(args: &RulesArgs) -> Result<Exit, CliError> {
     match &args.command {
@@ -62,7 +62,8 @@ fn checked(from: &RulesFrom, rules: &RuleSet) -> String {
 
 fn test(dirs: &[PathBuf]) -> Result<Exit, CliError> {
     let rules = load_rules(&RulesFrom::Directories(dirs.to_vec()))?;
-    let report = rule_test::run_folders(&rules, dirs)?;
+    let mut report = rule_test::run_folders(&rules, dirs)?;
+    report.tests.extend(recording::run_folders(&rules, dirs)?);
     for test in report.failed() {
         crate::observe::say(&format!("FAILED {}:{} {}", test.file, test.line, test.name));
         test.failures.iter().for_each(|failure| crate::observe::say(&format!("    {failure}")));
@@ -82,6 +83,8 @@ fn schema(of: SchemaOf) -> String {
         SchemaOf::Identities => rule("identities"),
         SchemaOf::Endpoints => rule("endpoints"),
         SchemaOf::RuleTest => rule("rule-test"),
+        SchemaOf::Scenario => recording::schema_text("scenario").unwrap_or_default(),
+        SchemaOf::Expectation => recording::schema_text("expectation").unwrap_or_default(),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct HostFacts {
     pub boot_id: String,
     /// Kernel release.
     pub kernel: String,
+    /// Whether a time service keeps its clock; `None` if that is not known.
+    pub clock_synced: Option<bool>,
 }
 
 impl HostFacts {
@@ -65,7 +67,13 @@ impl HostFacts {
             machine_id: line("/etc/machine-id").filter(|id| !id.is_empty()),
             boot_id: line("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
             kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),
+            clock_synced: clock_synced(),
         }
+    }
+
+    /// Asks the host's clock again.
+    pub fn ask_clock(&mut self) {
+        self.clock_synced = clock_synced();
     }
 }
 
@@ -132,7 +140,7 @@ impl Envelope {
                 machine_id: self.host.machine_id.clone(),
                 boot_id: Some(self.host.boot_id.clone()).filter(|id| !id.is_empty()),
                 kernel: self.host.kernel.clone(),
-                clock_synced: clock_synced(),
+                clock_synced: self.host.clock_synced,
             },
             environment: self.environment.clone(),
             labels: self.labels.clone(),

@@ -10,7 +10,7 @@ use monitor_common::record::{self as wire, exec_flags, header_flags, mount_rel, 
 use monitor_common::{ABI_VERSION, map::proc_flags};
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 
-use super::types::*;
+use super::{ExeHome, Exec, Namespaces, Path, Stdio, Text, types::*};
 
 /// Why a record was refused. Each is a bug or a version skew, so each is counted and shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -1,15 +1,20 @@
 //! The event and its parts.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 pub use monitor_common::hook::{Kind, Lane, Rung, Signal};
+use serde::{Deserialize, Serialize};
+
+use super::exec::Exec;
+use super::names::is_default;
+use super::text::Path;
 
 /// Boot-time nanoseconds (`CLOCK_BOOTTIME`), as kernel records carry them.
 pub type BootNs = u64;
 
 /// A process on this boot: pid reuse is told by the start time of the thread group leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ProcessKey {
     /// Process id in the initial pid namespace.
     pub pid: u32,
@@ -18,7 +23,8 @@ pub struct ProcessKey {
 }
 
 /// A file by device and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FileId {
     /// Device, kernel encoding (major << 20 | minor).
     pub dev: u32,
@@ -27,110 +33,90 @@ pub struct FileId {
 }
 
 /// What happened, to whom the kernel ascribes it, and how it was seen.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Event {
     /// When, boot-time ns.
     pub time: BootNs,
     /// Through which rung.
+    #[serde(with = "super::names::rung")]
     pub rung: Rung,
     /// Which lane carried it, on which CPU, with which number.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub origin: Origin,
     /// The acting process.
     pub subject: Subject,
     /// What happened.
     pub body: Body,
     /// Parts of it could not be read: judged by the "three values" rule, never dropped.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub degraded: bool,
 }
 
 /// Where in its stream a record stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Origin {
     /// 0 priority, 1 lifecycle.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub lane: u16,
     /// CPU.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cpu: u16,
     /// Sequence number in lane and CPU.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub seq: u64,
 }
 
 /// The acting process, as the kernel's process map knew it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Subject {
     /// Process.
     pub key: ProcessKey,
     /// Thread.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub tid: u32,
     /// Label of its worker.
     pub label: u32,
     /// Cgroup it was in.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub cgroup: u64,
     /// Current image.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub exec_id: u64,
     /// Image of the author root above, 0 if none is known to the kernel.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub author_root: u64,
     /// Executable.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub exe: FileId,
     /// Effective uid.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub uid: u32,
     /// Effective gid.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub gid: u32,
     /// The kernel map had no entry: the fork was not seen.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub unknown_history: bool,
     /// The start time came from /proc (10 ms ticks).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub coarse_start: bool,
     /// It was moved out of its worker's cgroup and kept the label.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub moved: bool,
     /// Its cgroup is not classified yet.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub pending: bool,
     /// A 32-bit system call.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub compat: bool,
 }
 
-/// Text from the kernel with what is known of its completeness. Bytes that are not UTF-8 are replaced for matching and
-/// output; `raw` text never reaches a terminal unescaped.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Text {
-    /// The text, lossily UTF-8.
-    pub text: Arc<str>,
-    /// It was longer.
-    pub truncated: bool,
-    /// It could not be read.
-    pub unreadable: bool,
-    /// It was read from memory the process can change.
-    pub user_memory: bool,
-}
-
-/// A resolved path.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Path {
-    /// Path in the view of the process's root (what the worker calls it); the whole path when it lies outside the root.
-    pub view: Arc<str>,
-    /// Path from the top of the mount tree, when it differs from `view`.
-    pub full: Option<Arc<str>>,
-    /// The head is missing.
-    pub cut: bool,
-    /// Could not be read.
-    pub unreadable: bool,
-    /// The object has no path (memfd, pipe, detached mount).
-    pub none: bool,
-    /// Deleted.
-    pub deleted: bool,
-    /// Outside the process's root directory.
-    pub outside_root: bool,
-    /// From memory the process can change.
-    pub user_memory: bool,
-}
-
-impl Path {
-    /// Whether the path can be relied on to match a pattern (not cut, unreadable or absent).
-    pub fn is_known(&self) -> bool {
-        !(self.cut || self.unreadable || self.none)
-    }
-}
-
 /// What became of an action.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Outcome {
     /// It succeeded.
     Ok,
@@ -143,7 +129,8 @@ pub enum Outcome {
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Body {
     /// A process was created; the subject is the child.
     Fork(Fork),
@@ -165,6 +152,7 @@ pub enum Body {
         /// Result.
         outcome: Outcome,
         /// errno, 0 for established.
+        #[serde(default, skip_serializing_if = "is_default")]
         errno: i32,
     },
     /// A connect to a unix socket.
@@ -178,140 +166,28 @@ pub enum Body {
         /// Who was moved.
         target_pid: u32,
         /// The destination is a worker's too.
+        #[serde(default, skip_serializing_if = "is_default")]
         to_labelled: bool,
     },
 }
 
 /// A fork.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Fork {
     /// Creating process.
     pub parent: ProcessKey,
     /// Image of the creating process.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub parent_exec_id: u64,
     /// Child's pid in its innermost namespace.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub ns_pid: u32,
-}
-
-/// Where an executable lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct ExeHome {
-    /// memfd.
-    pub memfd: bool,
-    /// tmpfs or ramfs.
-    pub tmpfs: bool,
-    /// No links.
-    pub deleted: bool,
-    /// overlayfs.
-    pub overlay: bool,
-    /// Upper (writable) layer of an overlay; `None` if unknown.
-    pub overlay_upper: Option<bool>,
-}
-
-/// What a standard descriptor is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Stdio {
-    /// Not read.
-    #[default]
-    Unknown,
-    /// Closed.
-    Closed,
-    /// Regular file.
-    File,
-    /// Pipe.
-    Pipe,
-    /// Socket of another family than the Internet's (unix, …), or of one that could not be read.
-    Socket,
-    /// Internet socket.
-    Inet,
-    /// Character device.
-    Char,
-    /// Something else.
-    Other,
-}
-
-/// An exec.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Exec {
-    /// Image before.
-    pub old_exec_id: u64,
-    /// Parent process.
-    pub parent: ProcessKey,
-    /// Pid in the innermost namespace.
-    pub ns_pid: u32,
-    /// Real uid.
-    pub ruid: u32,
-    /// Real gid.
-    pub rgid: u32,
-    /// Effective uid before, if a hook showed it.
-    pub uid_before: Option<u32>,
-    /// Effective gid before.
-    pub gid_before: Option<u32>,
-    /// AT_SECURE.
-    pub secureexec: bool,
-    /// Resolved executable.
-    pub exe: Path,
-    /// Executable's identity.
-    pub exe_id: FileId,
-    /// Mode bits.
-    pub exe_mode: u32,
-    /// Owner.
-    pub exe_uid: u32,
-    /// Links.
-    pub exe_nlink: u32,
-    /// File system magic.
-    pub exe_magic: u64,
-    /// Size.
-    pub exe_size: u64,
-    /// Change time, ns since the epoch; 0 if unknown.
-    pub exe_ctime: u64,
-    /// Where it lives.
-    pub home: ExeHome,
-    /// File name as given.
-    pub filename: Text,
-    /// Working directory.
-    pub cwd: Path,
-    /// Arguments.
-    pub argv: Vec<Arc<str>>,
-    /// There were more, or they were longer.
-    pub argv_truncated: bool,
-    /// argc as the kernel knows it.
-    pub argc: u32,
-    /// Captured environment pairs (only names that rules ask for).
-    pub env: Vec<(Arc<str>, Arc<str>)>,
-    /// The scan did not reach the end, or a name was there twice: lowers trust.
-    pub env_incomplete: bool,
-    /// The environment was read by the kernel at exec (else by the agent from /proc, later).
-    pub env_from_kernel: bool,
-    /// A loader variable is present.
-    pub loader_env: bool,
-    /// Script file, when an interpreter was started through `#!`.
-    pub script: Option<Text>,
-    /// Script's identity.
-    pub script_id: Option<FileId>,
-    /// Namespaces.
-    pub ns: Namespaces,
-    /// stdin, stdout, stderr.
-    pub stdio: [Stdio; 3],
-}
-
-/// Namespace inode numbers; 0 if unknown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Namespaces {
-    /// Mount.
-    pub mnt: u32,
-    /// Pid (of children).
-    pub pid: u32,
-    /// Network.
-    pub net: u32,
-    /// User.
-    pub user: u32,
-    /// Cgroup.
-    pub cgroup: u32,
 }
 
 /// How the opened file's mount relates to the opener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum MountRelation {
     /// Not determined.
     #[default]
@@ -327,44 +203,59 @@ pub enum MountRelation {
 }
 
 /// An open.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Open {
     /// Resolved path.
     pub path: Path,
     /// Identity; zero for failed opens.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub id: FileId,
     /// Inode generation.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub generation: u32,
     /// File system magic.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub magic: u64,
     /// O_* flags.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub flags: u32,
     /// `monitor_common::filter::access` bits.
     pub access: u32,
     /// What became of it.
     pub outcome: Outcome,
     /// errno (positive), 0 if none.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub errno: i32,
     /// `i_mode`.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mode: u32,
     /// Links.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub nlink: u32,
     /// Mount namespace of the opener.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub task_mnt_ns: u32,
     /// Mount namespace of the file's mount.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub file_mnt_ns: u32,
     /// Relation of the two.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub mount: MountRelation,
     /// For procfs: whose entry, as pid in the initial namespace.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub proc_pid: Option<u32>,
     /// Which kernel filter passed it (`monitor_common::filter::matched`).
+    #[serde(default, skip_serializing_if = "is_default")]
     pub matched: u32,
     /// Seen at io_uring submission, not at the open.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub uring: bool,
 }
 
 /// Stage at which an address was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AddressStage {
     /// As the process gave it, before service translation.
     Before,
@@ -373,9 +264,11 @@ pub enum AddressStage {
 }
 
 /// A connect or an unconnected send over IP. A v4-mapped IPv6 address is given as IPv4.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Connect {
     /// Socket (opaque), 0 if the hook has none.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sock: u64,
     /// Address.
     pub addr: IpAddr,
@@ -384,48 +277,61 @@ pub struct Connect {
     /// IP protocol number (6 TCP, 17 UDP, 262 MPTCP).
     pub protocol: u16,
     /// An unconnected send.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub send: bool,
     /// TCP fast open.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub fast_open: bool,
     /// Read from user memory at entry.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub user_memory: bool,
     /// Which side of service translation.
     pub stage: AddressStage,
     /// What became of it, as far as this hook knows.
     pub outcome: Outcome,
     /// errno (positive), 0 if none.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub errno: i32,
     /// Network namespace, 0 if unknown.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub net_ns: u32,
 }
 
 /// A connect to a unix socket.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unix {
     /// Socket file or abstract name (shown with a leading `@`).
     pub path: Path,
     /// Abstract name.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub abstract_name: bool,
     /// Identity of the socket file.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub id: FileId,
     /// Socket type.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub sock_type: u32,
     /// A datagram send without a connect.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub send: bool,
     /// What became of it.
     pub outcome: Outcome,
     /// errno (positive), 0 if none.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub errno: i32,
 }
 
 /// An uncommon socket was created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Socket {
     /// Address family.
     pub family: u32,
     /// Type.
     pub sock_type: u32,
     /// Protocol.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub protocol: u32,
     /// What became of it.
     pub outcome: Outcome,

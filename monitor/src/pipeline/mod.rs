@@ -268,6 +268,11 @@ impl Pipeline {
         }
     }
 
+    /// Looks again where the secrets of one worker are.
+    pub fn look_at(&mut self, label: u32) {
+        self.look_for_secrets(label);
+    }
+
     /// Resolves the rules' literal paths in the root of a worker's process.
     fn look_for_secrets(&mut self, label: u32) {
         let Some(entry) = self.workers.get(label).and_then(|worker| worker.entry) else { return };

@@ -26,6 +26,9 @@ mod shipped;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use compile::{parse_yaml, read_file};
+pub(crate) use error::suggest;
+
 pub use actor::{Actor, Image, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust};
 pub use error::{RuleError, RuleErrors};
 pub use finding::{Also, Certainty, Endpoint, Finding, FindingKind, Identity, Refs, Respond, RuleRef, Tier};

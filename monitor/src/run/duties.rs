@@ -35,6 +35,7 @@ impl<P: Probes> Agent<P> {
         self.duties.last = now;
         self.duties.turns += 1;
         self.pipeline.detector.envelope.clock = WallClock::now();
+        self.pipeline.detector.envelope.host.ask_clock();
         self.check_law(now);
         for gap in self.probes.gaps() {
             self.pipeline.note_gap(GapReport {

@@ -22,6 +22,10 @@ pub struct Worker {
     pub name: Arc<str>,
     /// What the configuration says of it.
     pub assignment: Assignment,
+    /// Image of its container, where that is known.
+    pub image: Option<String>,
+    /// Labels of its pod, where they are known.
+    pub pod_labels: BTreeMap<String, String>,
     /// When it was found, boot-time ns.
     pub found: BootNs,
     /// When its cgroup went away.
@@ -61,6 +65,8 @@ impl Worker {
             unit,
             name,
             assignment,
+            image: None,
+            pod_labels: BTreeMap::new(),
             found,
             gone: None,
             entry: None,
@@ -80,7 +86,8 @@ impl Worker {
             unit: self.unit.as_deref().map(str::to_owned),
             entry: self.entry_program.clone(),
             assigned: self.assignment.profile.clone(),
-            ..WorkerFacts::default()
+            image: self.image.clone(),
+            pod_labels: self.pod_labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `schema: sandwatch/rule-test/v1`: a test file.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -156,6 +158,25 @@ pub struct ExecStep {
     /// A loader variable is present.
     #[serde(default)]
     pub loader_env: bool,
+    /// Environment variables, of those that rules ask for.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The environment was not read to its end, or has a name twice.
+    #[serde(default)]
+    pub env_incomplete: bool,
+    /// By whom the environment was read; `kernel` if not given. In scenarios only.
+    #[serde(default)]
+    pub env_from: Option<EnvFrom>,
+}
+
+/// By whom an environment was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EnvFrom {
+    /// By the kernel, at the exec.
+    Kernel,
+    /// By the agent, from /proc, later.
+    Proc,
 }
 
 /// What became of it.
@@ -196,6 +217,9 @@ pub struct OpenStep {
     /// The identity its device and inode are known as.
     #[serde(default)]
     pub known_as: Option<String>,
+    /// In scenarios: another path of the same file.
+    #[serde(default)]
+    pub inode_of: Option<String>,
     /// The head of the path is missing.
     #[serde(default)]
     pub cut: bool,

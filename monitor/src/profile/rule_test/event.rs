@@ -13,7 +13,7 @@ use crate::profile::doc::{AccessName, HomeName, MountName, ProcOf, StdioName};
 use crate::profile::model::access_bits;
 
 /// What is wrong with a step.
-pub(super) struct BadStep(pub(super) String, pub(super) &'static str);
+pub(crate) struct BadStep(pub(crate) String, pub(crate) &'static str);
 
 /// The event of a step; `None` for a fork, which is none to a rule.
 pub(super) fn event_of(step: &Step, time: u64, pid: u32, uid: u32) -> Result<Option<Event>, BadStep> {
@@ -86,7 +86,7 @@ fn text(text: &str) -> Text {
     Text { text: text.into(), ..Text::default() }
 }
 
-fn exec_of(step: &ExecStep, uid: u32) -> Exec {
+pub(crate) fn exec_of(step: &ExecStep, uid: u32) -> Exec {
     let has = |home: HomeName| step.home.iter().any(|h| *h == home);
     let given = step.given.as_deref().unwrap_or(&step.exe);
     let mut argv: Vec<Arc<str>> = step.argv.iter().map(|a| a.as_str().into()).collect();
@@ -130,8 +130,8 @@ fn exec_of(step: &ExecStep, uid: u32) -> Exec {
         argc: u32::try_from(argv.len()).unwrap_or(u32::MAX),
         argv,
         argv_truncated: step.argv_truncated,
-        env: Vec::new(),
-        env_incomplete: false,
+        env: step.env.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
+        env_incomplete: step.env_incomplete,
         env_from_kernel: true,
         loader_env: step.loader_env,
         script: None,
@@ -141,7 +141,7 @@ fn exec_of(step: &ExecStep, uid: u32) -> Exec {
     }
 }
 
-fn open_of(step: &OpenStep) -> Open {
+pub(crate) fn open_of(step: &OpenStep) -> Open {
     let shown = if step.unreadable { "" } else { &step.path };
     let path = Path {
         full: step.full.as_deref().map(Into::into),
@@ -185,7 +185,7 @@ pub(super) fn target_of(step: &OpenStep) -> Option<ProcTarget> {
     })
 }
 
-fn connect_of(step: &ConnectStep) -> Result<Connect, BadStep> {
+pub(crate) fn connect_of(step: &ConnectStep) -> Result<Connect, BadStep> {
     let bad = || {
         BadStep(
             format!("`{}` is no protocol, address and port", step.to.value),
@@ -215,7 +215,7 @@ fn connect_of(step: &ConnectStep) -> Result<Connect, BadStep> {
     })
 }
 
-fn unix_of(step: &UnixStep) -> Unix {
+pub(crate) fn unix_of(step: &UnixStep) -> Unix {
     Unix {
         path: path(&step.path),
         abstract_name: step.path.starts_with('@'),
@@ -227,7 +227,7 @@ fn unix_of(step: &UnixStep) -> Unix {
     }
 }
 
-fn socket_of(step: &SocketStep) -> Socket {
+pub(crate) fn socket_of(step: &SocketStep) -> Socket {
     Socket {
         family: step.family,
         sock_type: step.r#type.unwrap_or(3),

@@ -12,9 +12,14 @@ mod run;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What scenarios make their events with, too.
+pub(crate) mod build {
+    pub(crate) use super::event::{BadStep, connect_of, exec_of, open_of, socket_of, unix_of};
+}
+
 pub use doc::{
-    ConnectStep, ExecStep, ForkStep, MoveStep, OpenStep, OutcomeName, RuleTestDoc, SocketStep, Step, TestDoc,
-    UnixStep,
+    ConnectStep, EnvFrom, ExecStep, ForkStep, MoveStep, OpenStep, OutcomeName, RuleTestDoc, SocketStep, Step,
+    TestDoc, UnixStep,
 };
 
 use super::compile::{parse_yaml, read_file};
@@ -113,7 +118,10 @@ fn walk(folder: &Path, out: &mut Vec<PathBuf>) {
         let path = entry.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
-            walk(&path, out);
+            // Whole recordings are `crate::recording`'s.
+            if name != "recordings" {
+                walk(&path, out);
+            }
         } else if name.ends_with(".yaml")
             || name.ends_with(".yml")
             || (name.ends_with(".txt") && folder.ends_with("opens"))

@@ -1,0 +1,311 @@
+//! The lines of a recording.
+//!
+//! A recording is NDJSON. The first line is the [`Header`]; each further one is a [`Line`]. Lines are in the order in which
+//! the agent took them; times are those of the boot clock, in nanoseconds. Fields that say nothing are left out, unknown
+//! ones are refused: a recording of a newer version is not half understood.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{BootNs, Event, FileId, Path, ProcessKey};
+use crate::process::{Program, Scanned};
+use crate::profile::Trust;
+use crate::worker::{Assignment, FoundFile, Worker, unit_of};
+
+/// The `schema` of this version's recordings.
+pub const RECORDING_SCHEMA: &str = "sandwatch/recording/v1";
+
+/// The first line: where the recording comes from and on what it was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    /// [`RECORDING_SCHEMA`].
+    pub schema: String,
+    /// Whether it was recorded or written by hand.
+    pub made: Made,
+    /// What it shows, or how it was made.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub about: String,
+    /// The program that wrote it.
+    pub by: String,
+    /// Name of the host.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Id of the boot: every id of an incident or alert is made from it.
+    pub boot_id: String,
+    /// Kernel release.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub kernel: String,
+    /// Wall-clock time of boot, RFC 3339: what every `time` counts from.
+    pub boot: String,
+    /// By signal, the rung it was seen through.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rungs: BTreeMap<String, String>,
+    /// What was taken out.
+    pub redaction: Redaction,
+    /// The workers known when the recording began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workers: Vec<WorkerFact>,
+}
+
+/// How a recording came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Made {
+    /// By the probes of a running kernel.
+    Recorded,
+    /// By hand, from what is known of a program.
+    Built,
+}
+
+impl Made {
+    /// The word in the header.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Built => "built",
+        }
+    }
+}
+
+/// What was taken out of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Redaction {
+    /// Secrets in arguments, paths and captured variables, as in alerts.
+    Secrets,
+    /// Nothing.
+    None,
+}
+
+/// A line after the header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Line {
+    /// A worker was found.
+    Worker(Box<WorkerFact>),
+    /// What was read of the host while the next event was judged.
+    Facts(Facts),
+    /// An event.
+    Event(Box<Event>),
+    /// A worker's root was looked at again.
+    Look(WorkerLook),
+    /// A worker's cgroup went away.
+    Gone(WorkerGone),
+}
+
+/// A worker, and what was read of the host when it was found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerFact {
+    /// When it was found.
+    pub time: BootNs,
+    /// Label of its events.
+    pub label: u32,
+    /// Id of its cgroup.
+    #[serde(default)]
+    pub cgroup: u64,
+    /// Path of its cgroup.
+    pub path: String,
+    /// Name the configuration gives it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Profile the configuration assigns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Its container image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Its pod's labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pod_labels: BTreeMap<String, String>,
+    /// Its cgroup was made while the agent watched.
+    #[serde(default)]
+    pub fresh: bool,
+    /// Processes that ran in it already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessFact>,
+    /// Files of the rules that lie in its root.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileFact>,
+}
+
+impl WorkerFact {
+    /// What is known of a worker, without what was read of its processes and root.
+    pub fn of(worker: &Worker, fresh: bool) -> Self {
+        Self {
+            time: worker.found,
+            label: worker.label,
+            cgroup: worker.cgroup,
+            path: worker.path.to_string(),
+            name: worker.assignment.name.clone(),
+            profile: worker.assignment.profile.clone(),
+            image: worker.image.clone(),
+            pod_labels: worker.pod_labels.clone(),
+            fresh,
+            ..Self::default()
+        }
+    }
+
+    /// The worker.
+    pub fn worker(&self) -> Worker {
+        let assignment = Assignment { profile: self.profile.clone(), name: self.name.clone() };
+        let unit = unit_of(&self.path).map(Arc::from);
+        let worker = Worker::new(self.label, self.cgroup, &self.path, unit, assignment, self.time);
+        Worker { image: self.image.clone(), pod_labels: self.pod_labels.clone(), ..worker }
+    }
+}
+
+/// What was read of the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// Processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessFact>,
+    /// Files of the rules in the root of a worker's process; absent: no root was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Vec<FileFact>>,
+}
+
+impl Facts {
+    /// Nothing was read.
+    pub fn is_empty(&self) -> bool {
+        self.processes.is_empty() && self.files.is_none()
+    }
+}
+
+/// A process as /proc showed it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessFact {
+    /// Pid, and start in whole ticks.
+    pub key: ProcessKey,
+    /// What was read of it; absent if only its environment was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<ProgramFact>,
+    /// Captured variables; absent if they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<Vec<(Arc<str>, Arc<str>)>>,
+}
+
+/// A process's program as /proc showed it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgramFact {
+    /// Parent.
+    pub ppid: u32,
+    /// Pid in its innermost namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ns_pid: Option<u32>,
+    /// Effective uid.
+    pub uid: u32,
+    /// Effective gid.
+    pub gid: u32,
+    /// Executable.
+    pub exe: Path,
+    /// Its identity.
+    #[serde(default)]
+    pub exe_id: FileId,
+    /// Arguments; absent if they could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argv: Option<Vec<Arc<str>>>,
+    /// Working directory.
+    #[serde(default)]
+    pub cwd: Path,
+}
+
+impl ProgramFact {
+    /// As it was read.
+    pub fn of(scanned: &Scanned) -> Self {
+        let program = &scanned.program;
+        Self {
+            ppid: scanned.ppid,
+            ns_pid: scanned.ns_pid,
+            uid: scanned.uid,
+            gid: scanned.gid,
+            exe: program.exe.clone(),
+            exe_id: program.exe_id,
+            argv: program.argv_known.then(|| program.argv.clone()),
+            cwd: program.cwd.clone(),
+        }
+    }
+
+    /// As it is read.
+    pub fn scanned(&self, key: ProcessKey) -> Scanned {
+        Scanned {
+            key,
+            ppid: self.ppid,
+            ns_pid: self.ns_pid,
+            uid: self.uid,
+            gid: self.gid,
+            program: Program {
+                exe: self.exe.clone(),
+                given: None,
+                argv: self.argv.clone().unwrap_or_default(),
+                argv_truncated: self.argv.is_none(),
+                argv_known: self.argv.is_some(),
+                cwd: self.cwd.clone(),
+                trust: Trust::Scanned,
+                ..Program::unknown(self.exe_id)
+            },
+        }
+    }
+}
+
+/// A file of the rules that lies in a worker's root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileFact {
+    /// Its path there.
+    pub path: Arc<str>,
+    /// Device and inode.
+    pub id: FileId,
+    /// Inode generation.
+    #[serde(default)]
+    pub generation: u32,
+}
+
+impl FileFact {
+    /// The file.
+    pub fn found(&self) -> FoundFile {
+        FoundFile { id: self.id, generation: self.generation }
+    }
+}
+
+/// A worker's root was looked at again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerLook {
+    /// When.
+    pub time: BootNs,
+    /// Label.
+    pub label: u32,
+    /// What lies in it now.
+    pub files: Vec<FileFact>,
+}
+
+/// A worker's cgroup went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerGone {
+    /// When.
+    pub time: BootNs,
+    /// Label.
+    pub label: u32,
+}
+
+impl Line {
+    /// When it was.
+    pub fn time(&self) -> Option<BootNs> {
+        match self {
+            Self::Worker(worker) => Some(worker.time),
+            Self::Event(event) => Some(event.time),
+            Self::Look(look) => Some(look.time),
+            Self::Gone(gone) => Some(gone.time),
+            Self::Facts(_) => None,
+        }
+    }
+}

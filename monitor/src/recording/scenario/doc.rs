@@ -1,0 +1,121 @@
+//! `schema: sandwatch/scenario/v1`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::profile::doc::{At, Span};
+use crate::profile::rule_test::{ConnectStep, ExecStep, ForkStep, MoveStep, OpenStep, SocketStep, UnixStep};
+use crate::recording::expect::ExpectationDoc;
+
+/// A recording written by hand, and what must come of it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioDoc {
+    /// `sandwatch/scenario/v1`.
+    pub schema: String,
+    /// What it shows.
+    pub about: String,
+    /// What it was built from: sources of the arguments, variables and paths.
+    pub built: String,
+    /// The worker it takes place in.
+    #[serde(default)]
+    pub worker: ScenarioWorker,
+    /// Effective uid of all processes; 1000 if not given.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// What happens, in order.
+    pub events: Vec<At<ScenarioStep>>,
+    /// What must come of it.
+    #[serde(default)]
+    pub expect: Option<ExpectationDoc>,
+}
+
+/// The worker of a scenario.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioWorker {
+    /// Name on alerts.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Profile that the configuration assigns; without, it is selected by what follows.
+    #[serde(default)]
+    pub profile: Option<String>,
+    /// Systemd unit: its cgroup is `/system.slice/UNIT`.
+    #[serde(default)]
+    pub unit: Option<At<String>>,
+    /// Cgroup below the cgroup2 root; `/scenario` if neither it nor the unit is given.
+    #[serde(default)]
+    pub cgroup: Option<At<String>>,
+    /// Container image.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// Pod labels.
+    #[serde(default)]
+    pub pod_labels: BTreeMap<String, String>,
+    /// Files that lie in its root: known by their inode, and reachable.
+    #[serde(default)]
+    pub files: Vec<String>,
+}
+
+/// One event. Exactly one of `exec`, `open`, `connect`, `unix`, `socket`, `cgroup_move`, `fork`, `fork_of`, `exit`.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioStep {
+    /// The acting process, by a name of the scenario's own; `main` if not given. The first is the worker's entry process.
+    #[serde(default, rename = "as")]
+    pub process: Option<At<String>>,
+    /// The process is new: this one forks it first.
+    #[serde(default)]
+    pub from: Option<At<String>>,
+    /// The process is new, forked by this one, and does nothing yet.
+    #[serde(default)]
+    pub fork_of: Option<At<String>>,
+    /// The process is new and enters the worker from outside.
+    #[serde(default)]
+    pub joins: bool,
+    /// Time that passes before the event; 100 ms if not given.
+    #[serde(default)]
+    pub after: Option<Span>,
+    /// Effective uid of the process from now on.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// How often the same happens.
+    #[serde(default)]
+    pub repeat: Option<u32>,
+
+    /// It creates a process.
+    #[serde(default)]
+    pub fork: Option<ForkStep>,
+    /// It executes a program.
+    #[serde(default)]
+    pub exec: Option<ExecStep>,
+    /// It opens a file.
+    #[serde(default)]
+    pub open: Option<OpenStep>,
+    /// It connects.
+    #[serde(default)]
+    pub connect: Option<ConnectStep>,
+    /// It connects to a unix socket.
+    #[serde(default)]
+    pub unix: Option<UnixStep>,
+    /// It creates an uncommon socket.
+    #[serde(default)]
+    pub socket: Option<SocketStep>,
+    /// It is moved to another cgroup.
+    #[serde(default)]
+    pub cgroup_move: Option<MoveStep>,
+    /// It ends.
+    #[serde(default)]
+    pub exit: Option<ExitStep>,
+}
+
+/// The end of a process.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExitStep {
+    /// Exit code.
+    #[serde(default)]
+    pub code: u8,
+}
