@@ -82,8 +82,7 @@ impl Pipeline {
     pub fn tick(&mut self, now: BootNs) {
         self.turn_over(None, now);
         self.processes.expire(now);
-        let processes = &self.processes;
-        self.attributions.keep(|exec_id| processes.find_exec(exec_id).is_some());
+        self.attributions.tidy(&self.processes, now);
         let due = self.detector.tick(now);
         self.counts.alerts += due.len() as u64;
         self.alerts.extend(due);

@@ -1,5 +1,8 @@
 //! An event before the rules.
 
+use std::sync::Arc;
+
+use super::attribute::of_worker;
 use super::{Effect, Pipeline, outsider, profile};
 use crate::detect::Scene;
 use crate::event::{Body, Event, Exec, FileId, Open, Outcome};
@@ -16,24 +19,10 @@ impl Pipeline {
             self.effects.push(Effect::MarkAuthor { pid: event.subject.key.pid, exec_id, root: exec_id });
         }
         let profile = profile(self.workers.get(label));
-        let role = self
-            .processes
-            .get(executed.at)
-            .and_then(|process| process.image())
-            .map(|image| image.standing.role);
-        let rules = self.rules.attribution(profile);
-        let read = (!rules.is_empty() && !exec.env_from_kernel).then(|| {
-            self.proc.environment(event.subject.key.pid, &|name| rules.iter().any(|rule| *rule.env == *name))
-        });
-        self.attributions.note(
-            rules,
-            event.subject.exec_id,
-            executed.author_root,
-            role,
-            exec,
-            read.as_deref(),
-        );
+        let (env, most) = self.environment(event, exec, profile);
+        self.take_ids(event, exec, executed.at, &env, most);
         self.judge(event, executed.at, executed.before);
+        self.judge_ids(event, executed.at, &env);
     }
 
     /// Anything but a fork, exec or exit.
@@ -53,6 +42,10 @@ impl Pipeline {
             proc: &*self.proc,
         };
         let at = self.processes.acted(event, &placing);
+        for (old, new) in self.processes.take_renumbered() {
+            self.attributions.renumbered(old, new);
+        }
+        self.take_ids_of_act(event, at);
         let standing = self
             .processes
             .get(at)
@@ -60,6 +53,7 @@ impl Pipeline {
             .map(|image| image.standing);
         if let Some(standing) = standing {
             self.judge(event, at, standing);
+            self.judge_ids(event, at, &[]);
         }
         self.learn(event);
     }
@@ -87,7 +81,9 @@ impl Pipeline {
             rules: &self.rules,
             reachable: self.files.reachable(event.subject.label),
         };
-        let attribution = || self.attributions.of(&self.processes, at);
+        let (items, labels) = of_worker(&self.rules, worker);
+        let root = image.map_or(0, |image| image.author_root);
+        let attribution = || self.attributions.of(&self.processes, at, root, items, labels);
         let actor = Actor {
             profile: scene.profile,
             role: Some(standing.role),
@@ -103,6 +99,38 @@ impl Pipeline {
         if let Some(alert) = self.detector.found(&finding, &scene, attribution()) {
             self.counts.alerts += 1;
             self.alerts.push_back(alert);
+        }
+    }
+
+    /// An event before what its author root froze: findings of processes that claim other ids or outlive their run.
+    fn judge_ids(&mut self, event: &Event, at: ProcessRef, env: &[(Arc<str>, Arc<str>)]) {
+        let label = event.subject.label;
+        let worker = self.workers.get(label);
+        let (items, labels) = of_worker(&self.rules, worker);
+        let image = self
+            .processes
+            .get(at)
+            .and_then(|process| process.image_of(event.subject.exec_id).or_else(|| process.image()));
+        let Some(image) = image.filter(|image| image.author_root != 0 && !items.is_empty()) else { return };
+        let (root, exec_id, standing) = (image.author_root, image.exec_id, image.standing);
+        let findings = self.attributions.signs(event, root, exec_id, env, items, &self.processes);
+        for finding in findings {
+            self.counts.findings += 1;
+            let scene = Scene {
+                event,
+                at,
+                processes: &self.processes,
+                role: standing.role,
+                worker,
+                profile: profile(worker),
+                rules: &self.rules,
+                reachable: self.files.reachable(label),
+            };
+            let attribution = self.attributions.of(&self.processes, at, root, items, labels);
+            if let Some(alert) = self.detector.found(&finding, &scene, attribution) {
+                self.counts.alerts += 1;
+                self.alerts.push_back(alert);
+            }
         }
     }
 

@@ -175,9 +175,11 @@ impl Pipeline {
             proc: &*self.proc,
         };
         let mut states = Vec::new();
+        let mut ids = Vec::new();
         for process in found {
             let (key, uid, exe) = (process.key, process.uid, process.program.exe_id);
             let at = self.processes.scanned(process, label, now, &placing);
+            ids.push(at);
             let Some(image) = self.processes.get(at).and_then(|process| process.image()) else { continue };
             states.push((
                 key.pid,
@@ -193,6 +195,9 @@ impl Pipeline {
                     flags: proc_flags::SCANNED | if image.author_root == 0 { 0 } else { proc_flags::AUTHOR },
                 },
             ));
+        }
+        for at in ids {
+            self.take_ids_of_scanned(label, at);
         }
         states
     }

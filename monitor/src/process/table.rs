@@ -33,6 +33,8 @@ pub struct ProcessTable {
     /// Live processes per label.
     live: HashMap<u32, u32>,
     next: u64,
+    /// Images that the kernel knows by another number, old and new.
+    renumbered: Vec<(u64, u64)>,
     capacity: usize,
     counts: TableCounts,
 }
@@ -48,6 +50,7 @@ impl ProcessTable {
             exited: VecDeque::new(),
             live: HashMap::new(),
             next: 0,
+            renumbered: Vec::new(),
             capacity: capacity.max(1),
             counts: TableCounts::default(),
         }
@@ -187,6 +190,18 @@ impl ProcessTable {
         }
         self.by_exec.remove(&old);
         self.by_exec.insert(exec_id, at);
+        // Those below name their author root by its number.
+        for process in self.processes.values_mut() {
+            for image in process.images.iter_mut().filter(|image| image.author_root == old) {
+                image.author_root = exec_id;
+            }
+        }
+        self.renumbered.push((old, exec_id));
+    }
+
+    /// Images that got another number since the last call: old and new.
+    pub fn take_renumbered(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.renumbered)
     }
 
     /// A process ended.

@@ -40,8 +40,11 @@ impl RuleSet {
         for attribution in &spec.attribution {
             writeln!(
                 out,
-                "\nAttribution: {} from environment variable {} (trust: {}).",
-                attribution.field, attribution.env, attribution.trust
+                "\nAttribution: {} from {} (trust: {}; {}).",
+                attribution.field.name(),
+                attribution.place(),
+                attribution.trust.name(),
+                place(&attribution.rule)
             )?;
         }
         list(out, "What it cannot see", &spec.cannot_see)?;

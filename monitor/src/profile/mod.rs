@@ -8,6 +8,7 @@
 //! Nothing here looks at the host: facts come in as arguments, so every answer can be tested without a kernel.
 
 mod actor;
+pub mod attribution;
 mod compile;
 pub mod doc;
 mod error;
@@ -33,6 +34,6 @@ pub use actor::{Actor, Image, ProcTarget, ProfileId, Role, RoleContext, RoleId, 
 pub use error::{RuleError, RuleErrors};
 pub use finding::{Also, Certainty, Endpoint, Finding, FindingKind, Identity, Refs, Respond, RuleRef, Tier};
 pub use ruleset::{
-    Attribution, DetectionInfo, EntryProcess, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank,
-    Selection, Source, WatchedKey, WorkerFacts,
+    DetectionInfo, EntryProcess, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank, Selection,
+    Source, WatchedKey, WorkerFacts,
 };

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::actor::{RoleId, RoleKind};
+use super::attribution::Attribution;
 use super::doc::{AccessName, HomeName, MountName, On, ProcFile, ProcOf, Scope, StdioName};
 use super::finding::{Endpoint, Identity, Refs, Respond, RuleRef, Tier};
 use super::pattern::{ArgvPattern, GlobIndex, Globs, Networks, Port, Programs};
-use super::ruleset::Attribution;
 use monitor_common::filter::access;
 
 /// Index of a detection.

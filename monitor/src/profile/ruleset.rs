@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::actor::{ProfileId, Role, RoleId};
+use super::attribution::Attribution;
 use super::compile::{self, Compiled};
 use super::doc::On;
 use super::error::RuleErrors;
@@ -95,19 +96,6 @@ pub struct RoleTaken {
     pub below_author: bool,
     /// It differs from the role before (then `role_since` is now).
     pub changed: bool,
-}
-
-/// Where one field of the attribution is taken from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attribution {
-    /// `workflow`, `run`, `step`, `actor` or `tenant`.
-    pub field: Arc<str>,
-    /// Environment variable.
-    pub env: Arc<str>,
-    /// The role whose exec carries it; `None` for the author root.
-    pub at: Option<RoleId>,
-    /// `engine`, `controller`, `author`, `candidate` or `scan`.
-    pub trust: Arc<str>,
 }
 
 /// What the kernel has to report of opens; a superset of what the rules match.

@@ -19,8 +19,8 @@ mod tests;
 
 pub use expect::{ExpectationDoc, ExpectedIncident};
 pub use format::{
-    Facts, FileFact, Header, Line, Made, ProcessFact, RECORDING_SCHEMA, Redaction, WorkerFact, WorkerGone,
-    WorkerLook,
+    Facts, FileFact, Header, Line, Made, ProcessFact, ProgramFact, RECORDING_SCHEMA, Redaction, WorkerFact,
+    WorkerGone, WorkerLook,
 };
 pub use read::{MAX_LINE, ReadError, Reader};
 pub use replay::{Replay, Replayed};

@@ -3,6 +3,7 @@
 //! Order: sources → documents → later folders replace earlier ones by name → identities → endpoints → detections →
 //! profiles (which refer to all of them) → kernel filter.
 
+mod attribution;
 mod detection;
 mod endpoint;
 mod filter;

@@ -1,17 +1,16 @@
-//! Profiles: selection, roles, expectations, attribution.
+//! Profiles: selection, roles, expectations.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::section::RoleAt;
-use super::{BUILT_IN_ROLES, Compiler, ENV_NAMES_MAX, Placed, is_name};
+use super::{BUILT_IN_ROLES, Compiler, Placed, is_name};
 use crate::profile::actor::{RoleId, RoleKind};
-use crate::profile::doc::{At, AttributionDoc, OnlyBy, ProfileDoc, RoleDoc, SelectDoc};
+use crate::profile::doc::{At, OnlyBy, ProfileDoc, RoleDoc, SelectDoc};
 use crate::profile::error::{Place, suggest};
 use crate::profile::finding::RuleRef;
 use crate::profile::model::{ImagePattern, Profile, RoleSpec, Select};
 use crate::profile::pattern::Globs;
-use crate::profile::ruleset::Attribution;
 
 /// The roles every profile has, in the order of their ids.
 const BUILT_IN: [(&str, RoleKind); 5] = [
@@ -260,64 +259,5 @@ impl Compiler {
         });
         let rule = RuleRef { file: part.place.file.clone(), line: item.line };
         Some(Select { cgroup, unit, image, pod_labels, process, rule })
-    }
-
-    fn compile_attribution(
-        &mut self,
-        part: &Placed<ProfileDoc>,
-        item: &At<AttributionDoc>,
-        names: &HashMap<Arc<str>, RoleId>,
-    ) -> Option<Attribution> {
-        const FIELDS: [&str; 5] = ["workflow", "run", "step", "actor", "tenant"];
-        const TRUST: [&str; 5] = ["engine", "controller", "author", "candidate", "scan"];
-        let doc = &item.value;
-        let place = part.at(item.line, item.column);
-        let mut word = |given: &At<String>, valid: &[&'static str], what: &str| {
-            if !valid.contains(&given.value.as_str()) {
-                self.errors.push(part.at(given.line, given.column).error(
-                    format!("unknown {what} `{}`", given.value),
-                    suggest(&given.value, valid.iter().copied()),
-                ));
-            }
-        };
-        word(&doc.field, &FIELDS, "field");
-        word(&doc.trust, &TRUST, "trust");
-        if doc.from.value != "env" {
-            let known = ["argv", "cwd", "open", "label"].contains(&doc.from.value.as_str());
-            let what = if known {
-                format!("`from: {}` is not supported yet", doc.from.value)
-            } else {
-                format!("unknown source `{}`", doc.from.value)
-            };
-            self.errors.push(part.at(doc.from.line, doc.from.column).error(what, "use `from: env`"));
-            return None;
-        }
-        let Some(name) = &doc.name else {
-            self.errors.push(place.error("the variable's name is missing", "add `name:`"));
-            return None;
-        };
-        let at = match doc.at.as_ref() {
-            Some(role) if role.value != "author" => {
-                let place = part.at(role.line, role.column);
-                Some(*self.resolve(&place, "role", std::slice::from_ref(&role.value), names).first()?)
-            }
-            _ => None,
-        };
-        let env: Arc<str> = name.value.as_str().into();
-        self.env_names.insert(env.clone());
-        let asked = part.doc.attribution.iter().filter_map(|a| a.value.name.as_ref()).map(|n| &n.value);
-        let distinct: std::collections::BTreeSet<&String> = asked.collect();
-        if distinct.len() > ENV_NAMES_MAX {
-            self.errors.push(place.error(
-                format!("the profile asks for more than {ENV_NAMES_MAX} environment variables"),
-                "leave some out",
-            ));
-        }
-        Some(Attribution {
-            field: doc.field.value.as_str().into(),
-            env,
-            at,
-            trust: doc.trust.value.as_str().into(),
-        })
     }
 }

@@ -345,12 +345,20 @@ pub struct SocketAllow {
 pub struct AttributionDoc {
     /// `workflow`, `run`, `step`, `actor` or `tenant`.
     pub field: At<String>,
-    /// `env` (the others are not supported yet: `argv`, `cwd`, `open`, `label`).
+    /// `env`, `argv`, `cwd`, `script`, `open` or `label`.
     pub from: At<String>,
-    /// The variable's name.
+    /// For `env` the variable, for `label` the label of the pod.
     #[serde(default)]
     pub name: Option<At<String>>,
-    /// `author` (the author root) or a role.
+    /// For `argv`: the flag whose value it is (`--pack x`, `--pack=x`).
+    #[serde(default)]
+    pub flag: Option<At<String>>,
+    /// For `argv` the arguments, else a path, with `{workflow}`, `{run}`, `{step}`, `{actor}` or `{tenant}` where the value
+    /// stands; one of them is `field`, others fill their own.
+    #[serde(default)]
+    pub pattern: Option<At<OneOrMany<String>>>,
+    /// Whose exec: `author` (the author root's) or that of a role; `author` if not given. For `open`: a role on the engine's
+    /// side, any of them if not given.
     #[serde(default)]
     pub at: Option<At<String>>,
     /// `engine`, `controller`, `author`, `candidate` or `scan`.
