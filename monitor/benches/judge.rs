@@ -79,6 +79,7 @@ fn pipeline(rules: Arc<RuleSet>) -> Pipeline {
         labels: BTreeMap::new(),
         rules: rules.digest().to_owned(),
         clock: WallClock { boot: 0 },
+        cgroup_root: "/sys/fs/cgroup".into(),
     };
     let mut pipeline = Pipeline::new(rules, envelope, 65_536, Box::new(NoProc), Box::new(NoRoots));
     for label in 1..=WORKERS {

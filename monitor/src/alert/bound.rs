@@ -64,6 +64,20 @@ fn redact_alert(alert: &mut Alert) {
     }
     if let Some(incident) = &mut alert.incident {
         incident.chain.iter_mut().filter_map(|link| link.object.as_mut()).for_each(mask);
+        incident.chain.iter_mut().filter_map(|link| link.title.as_mut()).for_each(mask);
+    }
+    if let Some(evidence) = &mut alert.evidence {
+        let tree = evidence.tree.iter_mut();
+        for argv in tree.filter_map(|process| process.argv.as_mut()) {
+            *argv = redact::arguments(argv);
+        }
+        evidence.tree.iter_mut().filter_map(|process| process.exe.as_mut()).for_each(mask);
+        for event in &mut evidence.events {
+            mask(&mut event.object);
+            if let Some(argv) = &mut event.argv {
+                *argv = redact::arguments(argv);
+            }
+        }
     }
     if let Some(file) = &mut alert.file {
         file.path.iter_mut().for_each(mask);
@@ -84,6 +98,7 @@ struct Step {
 /// From what is least missed to what is most. The last ones leave only short texts, which fit in any case.
 const STEPS: &[Step] = &[
     Step { part: "worker.pod.labels", cut: cut_pod_labels },
+    Step { part: "evidence", cut: cut_evidence },
     Step { part: "process.argv", cut: cut_argv },
     Step { part: "incident.chain", cut: cut_chain },
     Step {
@@ -101,6 +116,14 @@ const STEPS: &[Step] = &[
     Step {
         part: "attribution.candidates",
         cut: |a| a.attribution.as_mut().is_some_and(|b| cut_list(&mut b.candidates, 8)),
+    },
+    Step {
+        part: "blast_radius.environment",
+        cut: |a| a.blast_radius.as_mut().is_some_and(|b| cut_list(&mut b.environment, 32)),
+    },
+    Step {
+        part: "blast_radius.rotation",
+        cut: |a| a.blast_radius.as_mut().is_some_and(|b| cut_list(&mut b.rotation, 64)),
     },
     Step { part: "incident.new", cut: |a| a.incident.as_mut().is_some_and(|i| cut_list(&mut i.new, 16)) },
     Step { part: "allow_with", cut: |a| a.allow_with.take().is_some() },
@@ -132,6 +155,24 @@ fn cut_pod_labels(alert: &mut Alert) -> bool {
     pod.is_some_and(|pod| !std::mem::take(&mut pod.labels).is_empty())
 }
 
+/// The newest events and the processes nearest to the top say most.
+fn cut_evidence(alert: &mut Alert) -> bool {
+    let Some(evidence) = &mut alert.evidence else { return false };
+    let older = evidence.events.len().saturating_sub(24);
+    evidence.events.drain(..older);
+    let fewer = evidence.tree.len().saturating_sub(24);
+    evidence.tree.truncate(24);
+    if fewer > 0 {
+        evidence.more_processes = Some(evidence.more_processes.unwrap_or(0) + fewer as u64);
+    }
+    let argvs = evidence.events.iter_mut().filter_map(|event| event.argv.as_mut());
+    let argvs = argvs.chain(evidence.tree.iter_mut().filter_map(|process| process.argv.as_mut()));
+    argvs.fold(older + fewer > 0, |cut, argv| {
+        let fewer = cut_list(argv, 16);
+        argv.iter_mut().fold(cut || fewer, |cut, argument| cut_text(argument, SHORT_TEXT) || cut)
+    })
+}
+
 fn cut_argv(alert: &mut Alert) -> bool {
     let Some(argv) = alert.process.as_mut().and_then(|p| p.argv.as_mut()) else { return false };
     let fewer = cut_list(argv, 64);
@@ -148,7 +189,7 @@ fn cut_chain(alert: &mut Alert) -> bool {
     }
     chain
         .iter_mut()
-        .filter_map(|link| link.object.as_mut())
+        .flat_map(|link| link.object.iter_mut().chain(link.title.iter_mut()))
         .fold(cut, |cut, object| cut_text(object, SHORT_TEXT) || cut)
 }
 

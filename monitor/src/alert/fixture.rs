@@ -26,6 +26,8 @@ pub(crate) fn incident() -> Alert {
                 link(Tier::Boundary, "shell-from-engine", "2026-11-23T20:39:59.000000001Z", "/bin/dash"),
                 link(Tier::Identity, "unexpected-identity", "2026-11-23T20:40:01.123456789Z", TOKEN),
             ],
+            unlisted: None,
+            closure: None,
         }),
         finding: Some(FindingInfo {
             id: "unexpected-identity".into(),
@@ -83,8 +85,38 @@ pub(crate) fn incident() -> Alert {
                 gives: Some("the pod's Kubernetes service account".into()),
                 respond: "Revoke: delete the pod once its state is preserved (the token is bound to it). Review: search the API audit log by pod.".into(),
             }],
+            used: vec!["npm-token".into()],
             reachable: vec!["n8n-encryption-key".into()],
-            contacted: vec![],
+            environment: vec!["DB_POSTGRESDB_PASSWORD".into()],
+            contacted: vec!["cloud-metadata (169.254.169.254:80): established".into()],
+            rotation: [
+                ("k8s-service-account-token", "taken"),
+                ("npm-token", "used"),
+                ("$DB_POSTGRESDB_PASSWORD", "environment"),
+                ("n8n-encryption-key", "reachable"),
+            ]
+            .map(|(what, because)| Rotate { what: what.into(), because: because.into() })
+            .into(),
+        }),
+        evidence: Some(Evidence {
+            events: vec![PastEvent {
+                time: "2026-11-23T20:39:58.000000001Z".into(),
+                pid: 4001,
+                signal: "connect".into(),
+                object: "10.0.0.7:5432".into(),
+                argv: None,
+                outcome: Some("attempted".into()),
+            }],
+            tree: vec![TreeProcess {
+                pid: 4001,
+                ppid: Some(3990),
+                exe: Some("/usr/local/bin/node".into()),
+                argv: Some(["node", "/usr/local/bin/n8n", "--token", "abcdef123456"].map(String::from).to_vec()),
+                role: Some("engine".into()),
+                uid: Some(1000),
+                start: Some("2026-11-23T08:00:00.000000000Z".into()),
+            }],
+            more_processes: None,
         }),
         refs: [("attack", "T1528"), ("owasp_nhi", "NHI8")]
             .map(|(catalogue, id)| (catalogue.to_owned(), vec![id.to_owned()]))
@@ -129,6 +161,7 @@ pub(crate) fn gap() -> Alert {
         process: None,
         file: None,
         blast_radius: None,
+        evidence: None,
         refs: Refs::new(),
         respond: vec![],
         ..incident()
@@ -143,7 +176,12 @@ fn link(tier: Tier, finding: &str, time: &str, object: &str) -> ChainLink {
         finding: finding.into(),
         time: time.into(),
         process: "5f1c9b0e:123456789:4242".into(),
+        role: Some("engine".into()),
+        title: None,
         object: Some(object.into()),
+        outcome: None,
+        rule: Some(RuleRef { file: "detections/exec.yaml".into(), line: 7 }),
         repeats: None,
+        last: None,
     }
 }

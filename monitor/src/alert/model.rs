@@ -8,10 +8,13 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::evidence::Evidence;
+use super::incident::Incident;
 use super::parts::{
-    AgentInfo, Attribution, BlastRadius, Delivery, FileInfo, GapInfo, HealthInfo, HostInfo, NetworkInfo,
-    ProcessInfo, Refs, WorkerInfo,
+    AgentInfo, Attribution, Delivery, FileInfo, GapInfo, HealthInfo, HostInfo, NetworkInfo, ProcessInfo,
+    Refs, WorkerInfo,
 };
+use super::radius::BlastRadius;
 pub use crate::profile::Tier;
 
 /// The `schema` of every alert.
@@ -70,6 +73,9 @@ pub struct Alert {
     /// What was taken and what could have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blast_radius: Option<BlastRadius>,
+    /// What the worker did before the first finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Evidence>,
     /// Where catalogues of attacks and controls describe it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refs: Refs,
@@ -202,47 +208,6 @@ impl Severity {
             Self::Critical => "critical",
         }
     }
-}
-
-/// The incident an alert belongs to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Incident {
-    /// The deduplication key everywhere; stable over restart and replay.
-    pub id: String,
-    /// Grows by one with each alert of the incident.
-    pub revision: u64,
-    /// What its findings have in common: the run, the author root or the nearest engine-side process.
-    pub run_key: String,
-    /// Time of the first finding.
-    pub first: String,
-    /// Time of the newest finding.
-    pub last: String,
-    /// Number of findings so far.
-    pub findings: u64,
-    /// Findings that are new since the last alert of the incident.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub new: Vec<String>,
-    /// The findings in order.
-    pub chain: Vec<ChainLink>,
-}
-
-/// One finding in an incident's chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ChainLink {
-    /// How far out.
-    pub tier: Tier,
-    /// Id of the finding.
-    pub finding: String,
-    /// When.
-    pub time: String,
-    /// Key of the process.
-    pub process: String,
-    /// What it was about: program, path or address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object: Option<String>,
-    /// How often the same was seen again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repeats: Option<u64>,
 }
 
 /// The finding that raised an alert.

@@ -177,32 +177,9 @@ pub struct NetworkInfo {
     /// `before` or `after` service translation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address_stage: Option<String>,
-}
-
-/// What the worker could take and what it did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct BlastRadius {
-    /// Identities that were read, with what to do about each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub taken: Vec<Taken>,
-    /// Identities the worker could read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reachable: Vec<String>,
-    /// Endpoints and addresses that were contacted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub contacted: Vec<String>,
-}
-
-/// An identity that was read.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Taken {
-    /// Id in the identity catalogue.
-    pub identity: String,
-    /// What its holder can do.
+    /// What became of the connect, once it is known: `established`, `refused`, `timeout`, `unreachable`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gives: Option<String>,
-    /// How to revoke and rotate it.
-    pub respond: String,
+    pub result: Option<String>,
 }
 
 /// References into public catalogues, by catalogue: `attack` (MITRE ATT&CK), `owasp_nhi`, `owasp_asi`, `nist_csf`, `alias`.

@@ -146,6 +146,7 @@ pub(super) fn network(finding: &Finding, event: &Event) -> Option<NetworkInfo> {
                 }
                 .to_owned(),
             ),
+            result: None,
         }),
         Body::Unix(unix) => Some(NetworkInfo {
             protocol: "unix".to_owned(),
@@ -153,6 +154,7 @@ pub(super) fn network(finding: &Finding, event: &Event) -> Option<NetworkInfo> {
             port: None,
             endpoint,
             address_stage: None,
+            result: None,
         }),
         Body::Socket(socket) => Some(NetworkInfo {
             protocol: match i32::try_from(socket.family) {
@@ -167,6 +169,7 @@ pub(super) fn network(finding: &Finding, event: &Event) -> Option<NetworkInfo> {
             port: None,
             endpoint,
             address_stage: None,
+            result: None,
         }),
         _ => None,
     }

@@ -106,6 +106,8 @@ pub struct Envelope {
     pub rules: String,
     /// Clock.
     pub clock: WallClock,
+    /// Where cgroup2 is mounted: commands that alerts propose name it.
+    pub cgroup_root: String,
 }
 
 impl Envelope {
@@ -131,6 +133,7 @@ impl Envelope {
             file: None,
             network: None,
             blast_radius: None,
+            evidence: None,
             refs: Refs::new(),
             respond: Vec::new(),
             allow_with: None,

@@ -147,6 +147,7 @@ mod tests {
             labels: Default::default(),
             rules: "sha256:0".into(),
             clock: WallClock { boot: 0 },
+            cgroup_root: "/sys/fs/cgroup".into(),
         }
     }
 

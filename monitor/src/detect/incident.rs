@@ -1,244 +1,297 @@
-//! Incidents: the findings of one run or lineage in one worker, as one alert that grows.
-//!
-//! The first finding of tier boundary or above opens an incident; what is new in it is said at once, what repeats is
-//! counted and said with the next update. Deviations alone never open one: each distinct one is an alert of its own once an
-//! hour, but in an open incident they join the chain, where they are worth more.
+//! One incident: what its findings have in common, what they showed so far, and the alert that says it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use sha2::{Digest, Sha256};
+use serde::{Deserialize, Serialize};
 
-use super::describe;
-use super::deviation::Deviations;
+use super::chain::{Added, Chain, Link};
 use super::envelope::{Envelope, NAMESPACE};
+use super::radius::Radius;
+use super::respond::Steps;
 use super::scene::Scene;
-use crate::alert::{
-    self, Alert, AlertKind, Attribution, BlastRadius, ChainLink, ClosedBy, Refs, Severity, State, Taken,
-};
-use crate::event::{Body, BootNs};
-use crate::profile::{Finding, FindingKind, RoleKind, Tier};
+use super::scope::{self, Anchor};
+use super::{attribution, describe, severity, title};
+use crate::alert::{self, Alert, AlertKind, Attribution, ClosedBy, Closure, Evidence, Refs, Severity, State};
+use crate::event::BootNs;
+use crate::profile::{Finding, Tier};
 
 /// An incident in which nothing happened for this long has ended; a later finding opens a new one. ns.
 pub const IDLE: BootNs = 15 * 60 * 1_000_000_000;
-/// An incident of tier boundary is closed after this long without a finding. ns.
+/// An incident of tier boundary or below is closed after this long without a finding. ns.
 pub const QUIET: BootNs = 30 * 60 * 1_000_000_000;
 /// An incident is not continued beyond this age. ns.
 const EPOCH_MAX: BootNs = 24 * 3_600_000_000_000;
-/// Repeats are said at most this often. ns.
-const REPEAT_EVERY: BootNs = 30 * 1_000_000_000;
-/// Most links of a chain, taken identities, contacted addresses.
-const LINKS_MAX: usize = 64;
-/// Most incidents open at once.
-const OPEN_MAX: usize = 4096;
+/// What only repeats is first said after this long, then after twice as long each time. ns.
+const REPEAT_FIRST: BootNs = 30 * 1_000_000_000;
+/// And at the latest after this long. ns.
+const REPEAT_LAST: BootNs = 10 * 60 * 1_000_000_000;
+/// What became of a connect is said after this long, together with what else there is by then. ns.
+const RESULT_AFTER: BootNs = 1_000_000_000;
+/// Most processes remembered as the incident's own.
+const ANCHORS_MAX: usize = 64;
+/// Most documents that would allow what it consists of.
+const ALLOW_MAX: usize = 8;
 
-/// Grows incidents from findings.
-pub struct Detector {
-    /// What every alert carries.
-    pub envelope: Envelope,
-    open: HashMap<(u64, String), Incident>,
-    /// Ended, not closed yet.
-    ended: Vec<Incident>,
-    deviations: Deviations,
-    /// Incidents dropped because too many were open.
-    dropped: u64,
-}
-
-struct Incident {
-    id: String,
-    /// What its findings have in common.
-    run_key: String,
-    first: BootNs,
-    last: BootNs,
-    revision: u64,
+/// An incident.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Incident {
+    pub(super) id: String,
+    pub(super) cgroup: u64,
+    pub(super) scope: String,
+    pub(super) first: BootNs,
+    pub(super) last: BootNs,
+    pub(super) revision: u64,
     findings: u64,
-    tier: Tier,
+    pub(super) tier: Tier,
     severity: Severity,
-    chain: Vec<ChainLink>,
-    /// A link could not be kept: the chain is full.
-    cut: bool,
-    /// (finding id, role, object) → place in the chain.
-    known: HashMap<(String, String, String), usize>,
+    chain: Chain,
     new: BTreeSet<String>,
-    taken: Vec<Taken>,
-    contacted: Vec<String>,
-    /// Steps of each kind (contain, preserve, revoke, rotate, review), in order of the first finding that asks for them.
-    respond: Vec<(u8, String)>,
+    pub(super) radius: Radius,
+    steps: Steps,
     refs: Refs,
-    /// The last alert: what an update without a new finding repeats.
+    allow: Vec<String>,
+    pub(super) anchors: BTreeSet<Anchor>,
+    /// The alert as it was last made: what an update without a new finding repeats.
     alert: Alert,
     said: BootNs,
-    unsaid: bool,
+    /// When what was not said yet is to be said.
+    due: Option<BootNs>,
+    wait: BootNs,
+    pub(super) state: State,
+    closure: Option<Closure>,
 }
 
-impl Detector {
-    /// A detector without incidents.
-    pub fn new(envelope: Envelope) -> Self {
+impl Incident {
+    /// An incident that begins with what happens in this scene; without a finding yet.
+    pub(super) fn new(
+        envelope: &Envelope,
+        place: &(u64, String),
+        finding: &Finding,
+        scene: &Scene<'_>,
+    ) -> Self {
+        let now = scene.event.time;
         Self {
-            envelope,
-            open: HashMap::new(),
-            ended: Vec::new(),
-            deviations: Deviations::default(),
-            dropped: 0,
+            id: scope::id(&envelope.host.boot_id, place.0, &place.1, now),
+            cgroup: place.0,
+            scope: place.1.clone(),
+            first: now,
+            last: now,
+            revision: 0,
+            findings: 0,
+            tier: Tier::Deviation,
+            severity: Severity::Info,
+            chain: Chain::default(),
+            new: BTreeSet::new(),
+            radius: Radius::default(),
+            steps: Steps::default(),
+            refs: Refs::new(),
+            allow: Vec::new(),
+            anchors: BTreeSet::new(),
+            alert: alert_of(envelope, finding, scene, None),
+            said: now,
+            due: None,
+            wait: REPEAT_FIRST,
+            state: State::Open,
+            closure: None,
         }
     }
 
-    /// Number of open incidents.
-    pub fn open(&self) -> usize {
-        self.open.len()
+    /// Whether a finding at this time belongs to a new epoch.
+    pub(super) fn over(&self, now: BootNs) -> bool {
+        now.saturating_sub(self.last) >= IDLE || now.saturating_sub(self.first) >= EPOCH_MAX
     }
 
-    /// Incidents dropped because too many were open at once; their alerts had been sent.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
+    /// Whether it may be closed without a person: nothing above boundary, and long enough quiet.
+    pub(super) fn is_quiet(&self, now: BootNs) -> bool {
+        self.tier <= Tier::Boundary && now.saturating_sub(self.last) >= QUIET
     }
 
-    /// The highest tier that the open incident of a scene's run or lineage reached; `None`: there is none.
-    pub fn reached(
-        &self,
-        scene: &Scene<'_>,
-        attribution: impl FnOnce() -> Option<Attribution>,
-    ) -> Option<Tier> {
-        let cgroup = scene.cgroup();
-        // Asked for every event: without an incident in the worker no scope is made.
-        if self.open.keys().all(|(of, _)| *of != cgroup) {
-            return None;
+    pub(super) fn due(&self) -> Option<BootNs> {
+        self.due
+    }
+
+    pub(super) fn has_evidence(&self) -> bool {
+        self.alert.evidence.is_some()
+    }
+
+    pub(super) fn set_evidence(&mut self, evidence: Option<Evidence>) {
+        self.alert.evidence = evidence;
+    }
+
+    pub(super) fn set_title(&mut self, title: String) {
+        self.alert.title = title;
+    }
+
+    /// Earlier deviations of its scope: they belong to its story.
+    pub(super) fn precede(&mut self, links: Vec<Link>) {
+        for link in links {
+            self.findings += 1;
+            self.chain.add(link);
         }
-        let scope = scope(scene, attribution().as_ref());
-        let incident = self.open.get(&(cgroup, scope))?;
-        (!incident.over(scene.event.time)).then_some(incident.tier)
     }
 
-    /// Takes a finding; returns the alert that it is reason to send.
-    pub fn found(
+    /// Adds a finding; whether it shows something that the incident did not have yet.
+    pub(super) fn add(
         &mut self,
         finding: &Finding,
         scene: &Scene<'_>,
         attribution: Option<Attribution>,
-    ) -> Option<Alert> {
+        envelope: &Envelope,
+    ) -> bool {
         let now = scene.event.time;
-        let cgroup = scene.cgroup();
-        let key = (cgroup, scope(scene, attribution.as_ref()));
-        if self.open.get(&key).is_some_and(|incident| incident.over(now))
-            && let Some(old) = self.open.remove(&key)
+        self.findings += 1;
+        // Findings of two lanes may come out of order.
+        self.last = self.last.max(now);
+        let higher = finding.tier > self.tier || self.revision == 0;
+        self.tier = self.tier.max(finding.tier);
+        self.severity = self.severity.max(severity::of(finding, scene));
+        let added = self.chain.add(Link::of(finding, scene, envelope));
+        let taken = self.radius.note(finding, scene);
+        self.steps.add(finding);
+        self.add_refs(&finding.refs);
+        if let Some(allow) = &finding.allow_with
+            && self.allow.len() < ALLOW_MAX
+            && !self.allow.contains(allow)
         {
-            self.ended.push(old);
+            self.allow.push(allow.clone());
         }
-        if finding.tier == Tier::Deviation && !self.open.contains_key(&key) {
-            return self.deviation(finding, scene, attribution, cgroup, &key.1);
+        if self.anchors.len() < ANCHORS_MAX {
+            self.anchors.extend(scope::anchors(scene, &self.scope));
         }
-        if self.open.len() >= OPEN_MAX && !self.open.contains_key(&key) {
-            self.drop_oldest();
+        let is_new = added == Added::New || taken || higher;
+        if is_new {
+            self.new.insert(finding.id.to_string());
+            let title = title::grown(&self.alert.title, &finding.title, self.chain.links().len());
+            let before = self.alert.attribution.take();
+            let evidence = self.alert.evidence.take();
+            self.alert = alert_of(envelope, finding, scene, attribution::merged(before, attribution));
+            self.alert.title = title;
+            self.alert.evidence = evidence;
         }
-        let envelope = &self.envelope;
-        let incident = self.open.entry(key).or_insert_with_key(|(cgroup, scope)| {
-            Incident::new(envelope, *cgroup, scope, &alert_of(envelope, finding, scene, None), now)
-        });
-        let is_new = incident.add(finding, scene, &envelope.clock.format(now), &envelope.host.boot_id);
-        incident.last = incident.last.max(now);
-        if is_new || incident.revision == 0 {
-            let title = incident.title(finding);
-            let mut alert = alert_of(envelope, finding, scene, attribution);
-            alert.title = title;
-            incident.alert = alert;
-        }
-        if is_new && (finding.tier > Tier::Deviation || incident.revision == 0) {
-            return Some(incident.say(envelope, scene.reachable, now));
-        }
-        incident.unsaid = true;
-        None
+        is_new
     }
 
-    /// What is due by now: repeats, incidents that ended, incidents that are closed.
-    pub fn tick(&mut self, now: BootNs) -> Vec<Alert> {
-        let mut alerts = Vec::new();
-        let idle: Vec<_> = self
-            .open
-            .iter()
-            .filter(|(_, incident)| now.saturating_sub(incident.last) >= IDLE)
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in idle {
-            if let Some(incident) = self.open.remove(&key) {
-                self.ended.push(incident);
+    fn add_refs(&mut self, refs: &Refs) {
+        for (catalogue, ids) in refs {
+            let all = self.refs.entry(catalogue.clone()).or_default();
+            for id in ids {
+                if !all.contains(id) {
+                    all.push(id.clone());
+                }
             }
         }
-        for incident in self.open.values_mut() {
-            if incident.unsaid && now.saturating_sub(incident.said) >= REPEAT_EVERY {
-                alerts.push(incident.say(&self.envelope, &[], now));
+    }
+
+    /// What became of the connect of a link.
+    pub(super) fn settle(&mut self, link: u64, contact: &str, result: &str, now: BootNs) {
+        if self.chain.settle(link, result) {
+            self.radius.settle(contact, result);
+            if let Some(network) = self.alert.network.as_mut().filter(|network| {
+                network.port.is_none_or(|port| contact.contains(&port.to_string()))
+                    && contact.contains(&network.address)
+            }) {
+                network.result = Some(result.to_owned());
             }
+            self.due_at(now.saturating_add(RESULT_AFTER));
         }
-        let envelope = &self.envelope;
-        self.ended.retain_mut(|incident| {
-            if incident.alert.state != State::Ended {
-                alerts.push(incident.end(envelope, State::Ended, None, now));
-            }
-            // Identity and above are closed by people only.
-            let quiet = now.saturating_sub(incident.last) >= QUIET;
-            if quiet && incident.tier == Tier::Boundary {
-                alerts.push(incident.end(envelope, State::Closed, Some(ClosedBy::Quiet), now));
-            }
-            !quiet
-        });
-        alerts
     }
 
-    /// What was counted but not said yet: at the agent's end.
-    pub fn flush(&mut self, now: BootNs) -> Vec<Alert> {
-        let unsaid = self.open.values_mut().filter(|incident| incident.unsaid);
-        unsaid.map(|incident| incident.say(&self.envelope, &[], now)).collect()
+    /// Something is to be said with the next update of repeats.
+    pub(super) fn repeated(&mut self) {
+        self.due_at(self.said.saturating_add(self.wait));
     }
 
-    fn deviation(
+    /// Something is to be said by then.
+    pub(super) fn due_at(&mut self, time: BootNs) {
+        self.due = Some(self.due.map_or(time, |due| due.min(time)));
+    }
+
+    /// The alert on what is new.
+    pub(super) fn say(&mut self, envelope: &Envelope, now: BootNs) -> Alert {
+        self.wait = REPEAT_FIRST;
+        self.snapshot(envelope, if self.revision == 0 { State::Open } else { State::Update }, now)
+    }
+
+    /// The alert on what only repeated; the next one comes later.
+    pub(super) fn say_repeats(&mut self, envelope: &Envelope, now: BootNs) -> Alert {
+        self.wait = self.wait.saturating_mul(2).min(REPEAT_LAST);
+        self.snapshot(envelope, State::Update, now)
+    }
+
+    /// The alert on its end: nothing more happens.
+    pub(super) fn end(&mut self, envelope: &Envelope, now: BootNs) -> Alert {
+        self.state = State::Ended;
+        self.snapshot(envelope, State::Ended, now)
+    }
+
+    /// The alert on its closing.
+    pub(super) fn close(
         &mut self,
-        finding: &Finding,
-        scene: &Scene<'_>,
-        attribution: Option<Attribution>,
-        cgroup: u64,
-        scope: &str,
-    ) -> Option<Alert> {
-        let now = scene.event.time;
-        let role = scene.rules.role(scene.profile, scene.role).name;
-        let what = format!("{role}\0{}\0{}\0{}", finding.signal.name(), finding.id, scene.object());
-        let repeats = self.deviations.is_new(cgroup, what.clone(), now)?;
-        let alert = alert_of(&self.envelope, finding, scene, attribution);
-        let mut incident = Incident::new(&self.envelope, cgroup, &format!("{scope}\0{what}"), &alert, now);
-        scope.clone_into(&mut incident.run_key);
-        incident.add(finding, scene, &self.envelope.clock.format(now), &self.envelope.host.boot_id);
-        if repeats > 0
-            && let Some(link) = incident.chain.first_mut()
-        {
-            link.repeats = Some(repeats);
-        }
-        let mut alert = incident.say(&self.envelope, scene.reachable, now);
-        alert.allow_with.clone_from(&finding.allow_with);
-        Some(alert)
+        envelope: &Envelope,
+        by: ClosedBy,
+        closure: Option<Closure>,
+        now: BootNs,
+    ) -> Alert {
+        self.state = State::Closed;
+        self.closure = closure;
+        self.alert.closed_by = Some(by);
+        self.snapshot(envelope, State::Closed, now)
     }
 
-    fn drop_oldest(&mut self) {
-        let oldest = self.open.iter().min_by_key(|(_, incident)| incident.last).map(|(key, _)| key.clone());
-        if let Some(key) = oldest
-            && let Some(incident) = self.open.remove(&key)
-        {
-            self.dropped += 1;
-            tracing::warn!(
-                incident = incident.id,
-                "too many open incidents: the one idle longest is ended early"
-            );
-            self.ended.push(incident);
+    /// The alert as it stands, with a new revision.
+    fn snapshot(&mut self, envelope: &Envelope, state: State, now: BootNs) -> Alert {
+        self.revision += 1;
+        self.said = now;
+        self.due = None;
+        let alert = &mut self.alert;
+        alert.state = state;
+        alert.time = envelope.clock.format(self.last);
+        alert.id = alert_id(&self.id, self.revision);
+        alert.tier = Some(self.tier);
+        alert.severity = self.severity;
+        alert.agent.rules.clone_from(&envelope.rules);
+        alert.refs.clone_from(&self.refs);
+        let worker = alert.worker.as_ref().map(|worker| &worker.cgroup);
+        let freeze = worker.filter(|_| self.severity >= Severity::High);
+        alert.respond = self.steps.shown(freeze.map(|cgroup| (&*envelope.cgroup_root, cgroup)));
+        alert.blast_radius = self.radius.shown();
+        // Never in a page: at 3 a.m. the quickest way to silence must not be the one offered.
+        let may_allow = self.tier == Tier::Deviation && !self.allow.is_empty();
+        alert.allow_with = may_allow.then(|| self.allow.join("---\n"));
+        alert.truncated = [
+            (self.chain.unlisted().is_some(), "incident.chain"),
+            (self.radius.is_cut(), "blast_radius"),
+            (self.scope == scope::OVERFLOW, "incident.scope"),
+        ]
+        .into_iter()
+        .filter(|(cut, _)| *cut)
+        .map(|(_, part)| part.to_owned())
+        .collect();
+        if self.scope == scope::DIGEST || self.scope.starts_with("operator:") {
+            alert.title = title::digest(alert, self.chain.links().len());
         }
+        alert.incident = Some(alert::Incident {
+            id: self.id.clone(),
+            revision: self.revision,
+            run_key: self.scope.clone(),
+            first: envelope.clock.format(self.first),
+            last: envelope.clock.format(self.last),
+            findings: self.findings,
+            new: std::mem::take(&mut self.new).into_iter().collect(),
+            chain: self.chain.links().to_vec(),
+            unlisted: self.chain.unlisted().cloned(),
+            closure: self.closure.clone(),
+        });
+        alert.clone()
     }
 }
 
-fn scope(scene: &Scene<'_>, attribution: Option<&Attribution>) -> String {
-    attribution.and_then(trusted_run).map_or_else(|| scene.scope(), |run| format!("run:{run}"))
+/// The alert's id: the same for the same revision of the same incident.
+fn alert_id(incident: &str, revision: u64) -> String {
+    uuid::Uuid::new_v5(&NAMESPACE, format!("{incident}:{revision}").as_bytes()).to_string()
 }
 
-fn trusted_run(attribution: &Attribution) -> Option<String> {
-    let run = attribution.run.as_ref()?;
-    matches!(run.trust.as_str(), "engine" | "controller").then(|| run.value.clone())
-}
-
-/// An alert that shows this finding; the incident's part is filled in by [`Incident::say`].
+/// An alert that shows this finding; the incident's part is filled in when it is said.
 fn alert_of(
     envelope: &Envelope,
     finding: &Finding,
@@ -247,7 +300,7 @@ fn alert_of(
 ) -> Alert {
     let event = scene.event;
     let mut alert =
-        envelope.alert(AlertKind::Incident, severity(finding, scene), event.time, finding.title.clone());
+        envelope.alert(AlertKind::Incident, severity::of(finding, scene), event.time, finding.title.clone());
     alert.finding = Some(describe::finding(finding, event));
     alert.worker = scene.worker.map(|worker| {
         let profile = scene.rules.profile_name(scene.profile);
@@ -258,204 +311,4 @@ fn alert_of(
     alert.file = describe::file(finding, event);
     alert.network = describe::network(finding, event);
     alert
-}
-
-/// Severity by tier; what an operator does in a session of their own pages nobody below identity.
-fn severity(finding: &Finding, scene: &Scene<'_>) -> Severity {
-    let kind = scene.rules.role(scene.profile, scene.role).kind;
-    if matches!(kind, RoleKind::Operator | RoleKind::Probe) && finding.tier < Tier::Identity {
-        return Severity::Low;
-    }
-    Severity::of(finding.tier)
-}
-
-impl Incident {
-    fn new(envelope: &Envelope, cgroup: u64, scope: &str, alert: &Alert, now: BootNs) -> Self {
-        // kernfs numbers cgroups uniquely within a boot, so no creation time is needed beside the id.
-        let mut hash = Sha256::new();
-        for part in
-            [envelope.host.boot_id.as_bytes(), &cgroup.to_be_bytes(), scope.as_bytes(), &now.to_be_bytes()]
-        {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let id = hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-        Self {
-            id,
-            run_key: scope.to_owned(),
-            first: now,
-            last: now,
-            revision: 0,
-            findings: 0,
-            tier: Tier::Deviation,
-            severity: Severity::Info,
-            chain: Vec::new(),
-            cut: false,
-            known: HashMap::new(),
-            new: BTreeSet::new(),
-            taken: Vec::new(),
-            contacted: Vec::new(),
-            respond: Vec::new(),
-            refs: Refs::new(),
-            alert: alert.clone(),
-            said: 0,
-            unsaid: false,
-        }
-    }
-
-    /// Whether a finding at this time belongs to a new epoch.
-    fn over(&self, now: BootNs) -> bool {
-        now.saturating_sub(self.last) >= IDLE || now.saturating_sub(self.first) >= EPOCH_MAX
-    }
-
-    /// Adds a finding; whether it shows something that the incident did not have yet.
-    fn add(&mut self, finding: &Finding, scene: &Scene<'_>, time: &str, boot_id: &str) -> bool {
-        self.findings += 1;
-        self.severity = self.severity.max(severity(finding, scene));
-        let mut is_new = finding.tier > self.tier;
-        self.tier = self.tier.max(finding.tier);
-        let object = scene.object();
-        let role = scene.rules.role(scene.profile, scene.role).name.to_string();
-        let known = (finding.id.to_string(), role, object.clone());
-        if let Some(link) = self.known.get(&known).and_then(|place| self.chain.get_mut(*place)) {
-            *link.repeats.get_or_insert(0) += 1;
-        } else if self.chain.len() < LINKS_MAX {
-            is_new = true;
-            self.known.insert(known, self.chain.len());
-            self.new.insert(finding.id.to_string());
-            self.chain.push(ChainLink {
-                tier: finding.tier,
-                finding: finding.id.to_string(),
-                time: time.to_owned(),
-                process: describe::key(boot_id, scene.event.subject.key),
-                object: Some(object.clone()).filter(|object| !object.is_empty()),
-                repeats: None,
-            });
-        } else {
-            self.cut = true;
-        }
-        self.note_identity(finding, &mut is_new);
-        self.note_contact(finding, scene, object);
-        for step in steps(finding) {
-            if !self.respond.contains(&step) {
-                self.respond.push(step);
-            }
-        }
-        for (catalogue, ids) in &finding.refs {
-            let all = self.refs.entry(catalogue.clone()).or_default();
-            for id in ids {
-                if !all.contains(id) {
-                    all.push(id.clone());
-                }
-            }
-        }
-        is_new
-    }
-
-    fn note_identity(&mut self, finding: &Finding, is_new: &mut bool) {
-        let Some(identity) = finding.identity.as_ref().filter(|_| finding.taken) else { return };
-        if self.taken.len() < LINKS_MAX && self.taken.iter().all(|taken| taken.identity != *identity.id) {
-            *is_new = true;
-            self.taken.push(describe::taken(identity));
-        }
-    }
-
-    fn note_contact(&mut self, finding: &Finding, scene: &Scene<'_>, object: String) {
-        if !matches!(scene.event.body, Body::Connect(_) | Body::Unix(_)) {
-            return;
-        }
-        let contact = match &finding.endpoint {
-            Some(endpoint) => format!("{} ({object})", endpoint.id),
-            None => object,
-        };
-        if self.contacted.len() < LINKS_MAX && !self.contacted.contains(&contact) {
-            self.contacted.push(contact);
-        }
-    }
-
-    fn title(&self, newest: &Finding) -> String {
-        if self.chain.len() < 2 || self.alert.title == newest.title {
-            return newest.title.clone();
-        }
-        let first = self.alert.title.split(", then ").next().unwrap_or_default();
-        let mut then = newest.title.chars();
-        let lowered: String = then
-            .next()
-            .map(|initial| {
-                // Not for names and abbreviations ("SSH key …").
-                let next_is_upper = newest.title.chars().nth(1).is_some_and(char::is_uppercase);
-                if next_is_upper { initial.to_string() } else { initial.to_lowercase().to_string() }
-            })
-            .into_iter()
-            .chain(then.map(String::from))
-            .collect();
-        format!("{first}, then {lowered}")
-    }
-
-    /// The alert as it stands, with a new revision.
-    fn say(&mut self, envelope: &Envelope, reachable: &[std::sync::Arc<str>], now: BootNs) -> Alert {
-        self.revision += 1;
-        self.said = now;
-        self.unsaid = false;
-        self.alert.state = if self.revision == 1 { State::Open } else { State::Update };
-        self.alert.time = envelope.clock.format(self.last);
-        self.alert.id =
-            uuid::Uuid::new_v5(&NAMESPACE, format!("{}:{}", self.id, self.revision).as_bytes()).to_string();
-        self.alert.tier = Some(self.tier);
-        self.alert.severity = self.severity;
-        self.alert.agent.rules.clone_from(&envelope.rules);
-        self.alert.refs.clone_from(&self.refs);
-        let mut respond = self.respond.clone();
-        respond.sort_by_key(|(kind, _)| *kind);
-        self.alert.respond = respond.into_iter().map(|(_, step)| step).collect();
-        let before = self.alert.blast_radius.take().map(|radius| radius.reachable).unwrap_or_default();
-        let radius = BlastRadius {
-            taken: self.taken.clone(),
-            reachable: if reachable.is_empty() {
-                before
-            } else {
-                reachable.iter().map(|id| id.to_string()).collect()
-            },
-            contacted: self.contacted.clone(),
-        };
-        self.alert.blast_radius = (radius != BlastRadius::default()).then_some(radius);
-        self.alert.truncated = if self.cut { vec!["incident.chain".to_owned()] } else { Vec::new() };
-        self.alert.incident = Some(alert::Incident {
-            id: self.id.clone(),
-            revision: self.revision,
-            run_key: self.run_key.clone(),
-            first: envelope.clock.format(self.first),
-            last: envelope.clock.format(self.last),
-            findings: self.findings,
-            new: std::mem::take(&mut self.new).into_iter().collect(),
-            chain: self.chain.clone(),
-        });
-        self.alert.clone()
-    }
-
-    fn end(&mut self, envelope: &Envelope, state: State, by: Option<ClosedBy>, now: BootNs) -> Alert {
-        self.say(envelope, &[], now);
-        self.alert.state = state;
-        self.alert.closed_by = by;
-        self.alert.clone()
-    }
-}
-
-/// The steps a finding asks for: its rule's, and those of the identity it touched.
-fn steps(finding: &Finding) -> Vec<(u8, String)> {
-    let order = |step: &str| {
-        ["Contain", "Preserve", "Revoke", "Rotate", "Review"]
-            .iter()
-            .position(|kind| step.starts_with(kind))
-            .map_or(u8::MAX, |place| place as u8)
-    };
-    let identity =
-        finding.identity.iter().filter(|_| finding.kind == FindingKind::Expectation || finding.taken);
-    finding
-        .respond
-        .steps()
-        .into_iter()
-        .chain(identity.flat_map(|identity| identity.respond.steps()))
-        .map(|step| (order(&step), step))
-        .collect()
 }

@@ -1,17 +1,44 @@
 //! From findings to incidents to alerts.
 //!
 //! A finding with its scene (`scene`: the event, the process and its lineage, the worker) joins the incident of its run or
-//! lineage (`incident`); `describe` says in an alert's words what the scene shows; `deviation` keeps what is merely unlisted
-//! from being said twice; `gap` speaks of what was, or may have been, missed; `envelope` is what every alert carries.
+//! lineage (`scope`, `detector`). An incident (`incident`) grows a chain of findings (`chain`), a blast radius (`radius`, with
+//! what was `used`), and what to do (`respond`); what became of its connects comes later (`connects`). Deviations wait for
+//! company (`deviations`). `recent` and `tree` are the evidence an incident begins with. `describe`, `title`, `severity` and
+//! `attribution` say in an alert's words what the scene shows; `gap` speaks of what was, or may have been, missed; `envelope` is
+//! what every alert carries.
 
+mod attribution;
+mod chain;
+mod connects;
 mod describe;
-mod deviation;
+mod detector;
+mod deviations;
 mod envelope;
 mod gap;
 mod incident;
+mod radius;
+mod recent;
+mod respond;
 mod scene;
+mod scope;
+mod severity;
+mod title;
+mod tree;
+mod used;
 
+use crate::worker::Reach;
+
+pub use detector::Detector;
 pub use envelope::{Envelope, HostFacts, WallClock, boot_now};
 pub use gap::{GapReport, Gaps};
-pub use incident::{Detector, IDLE, QUIET};
+pub use incident::{IDLE, QUIET};
+pub use recent::Recent;
 pub use scene::Scene;
+
+/// What an incident is told when it begins, and only then.
+pub struct Around<'a> {
+    /// The last events of all workers.
+    pub recent: &'a Recent,
+    /// Looks up what the acting process could read.
+    pub reach: &'a dyn Fn() -> Reach,
+}

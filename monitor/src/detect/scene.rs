@@ -1,8 +1,8 @@
 //! What an event took place in.
 
 use crate::event::Event;
-use crate::process::{Image, Process, ProcessRef, ProcessTable, Standing};
-use crate::profile::{ProfileId, RoleId, RuleSet};
+use crate::process::{Image, Process, ProcessRef, ProcessTable};
+use crate::profile::{ProfileId, RoleId, RoleKind, RuleSet};
 use crate::worker::Worker;
 
 /// An event with the process, lineage and worker it belongs to.
@@ -22,8 +22,6 @@ pub struct Scene<'a> {
     pub profile: ProfileId,
     /// The rules in force.
     pub rules: &'a RuleSet,
-    /// Identities known to be readable in the worker, by id.
-    pub reachable: &'a [std::sync::Arc<str>],
 }
 
 impl<'a> Scene<'a> {
@@ -43,43 +41,9 @@ impl<'a> Scene<'a> {
         process.image_of(self.event.subject.exec_id).or_else(|| process.image())
     }
 
-    /// What the event's findings have in common with others: the author root, else the nearest process on the engine's
-    /// side (of those that share a role by inheritance the first), else the process that joined from outside. The key is made of pid
-    /// and start in ticks, so that it is the same after the agent was restarted.
-    pub fn scope(&self) -> String {
-        let key = |process: &Process| format!("{}:{}", process.key.start / 10_000_000, process.key.pid);
-        let root = self.image().map_or(self.event.subject.author_root, |image| image.author_root);
-        if root != 0 {
-            let process = self.processes.find_exec(root).and_then(|at| self.processes.get(at));
-            return process
-                .map_or_else(|| format!("author:exec:{root:x}"), |root| format!("author:{}", key(root)));
-        }
-        let mut top = None;
-        // The engine-side role the lineage had last: everything that has it by inheritance belongs together.
-        let mut unit: Option<(Standing, &Process)> = None;
-        for (_, process) in self.processes.lineage(self.at) {
-            let has = |standing: &Standing| process.images.iter().any(|image| image.standing == *standing);
-            match &mut unit {
-                Some((standing, first)) if has(standing) => *first = process,
-                Some(_) => break,
-                None => {
-                    let engine_side = |image: &&Image| {
-                        self.rules.role(self.profile, image.standing.role).kind.engine_side()
-                    };
-                    unit =
-                        process.images.iter().rev().find(engine_side).map(|image| (image.standing, process));
-                }
-            }
-            top = Some(process);
-        }
-        if let Some((_, first)) = unit {
-            return format!("engine:{}", key(first));
-        }
-        let key = top.map_or_else(
-            || format!("{}:{}", self.event.subject.key.start / 10_000_000, self.event.subject.key.pid),
-            key,
-        );
-        format!("lineage:{key}")
+    /// Kind of the role it acted in.
+    pub fn role_kind(&self) -> RoleKind {
+        self.rules.role(self.profile, self.role).kind
     }
 
     /// What the event was about, in a word: program, path or address.

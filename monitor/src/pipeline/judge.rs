@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use monitor_common::filter::access;
+
 use super::attribute::of_worker;
+use super::reach::Surroundings;
 use super::{Effect, Pipeline, outsider, profile};
-use crate::detect::Scene;
+use crate::detect::{Around, Scene};
 use crate::event::{Body, Event, Exec, FileId, Open, Outcome};
 use crate::process::{Executed, Placing, ProcessRef, Standing};
 use crate::profile::Actor;
@@ -27,9 +30,9 @@ impl Pipeline {
 
     /// Anything but a fork, exec or exit.
     pub(super) fn acted(&mut self, event: &Event) {
-        if matches!(event.body, Body::ConnectResult { .. }) {
-            // Says nothing that the connect itself did not: the attempt is what is judged.
-            return;
+        if let Body::ConnectResult { sock, outcome, errno } = event.body {
+            // The attempt is what is judged; what became of it is only said.
+            return self.detector.connected(sock, outcome, errno, event.time);
         }
         let worker = self.workers.get(event.subject.label);
         if worker.is_none() {
@@ -79,7 +82,6 @@ impl Pipeline {
             worker,
             profile: profile(worker),
             rules: &self.rules,
-            reachable: self.files.reachable(event.subject.label),
         };
         let (items, labels) = of_worker(&self.rules, worker);
         let root = image.map_or(0, |image| image.author_root);
@@ -94,12 +96,24 @@ impl Pipeline {
             known_identity,
             reached: self.detector.reached(&scene, attribution),
         };
-        let Some(finding) = self.rules.judge(&actor, event) else { return };
-        self.counts.findings += 1;
-        if let Some(alert) = self.detector.found(&finding, &scene, attribution()) {
-            self.counts.alerts += 1;
-            self.alerts.push_back(alert);
+        let finding = self.rules.judge(&actor, event);
+        match finding {
+            Some(finding) => {
+                self.counts.findings += 1;
+                let (proc, roots) = (&*self.proc, &*self.roots);
+                let surroundings = Surroundings { proc, roots, files: &self.files };
+                let around = Around { recent: &self.recent, reach: &|| surroundings.reach(&scene) };
+                let alerts = self.detector.found(&finding, &scene, attribution(), &around);
+                self.counts.alerts += alerts.len() as u64;
+                self.alerts.extend(alerts);
+            }
+            None => {
+                if let Some(identity) = used(&scene, known_identity) {
+                    self.detector.used(&identity, &scene, attribution);
+                }
+            }
         }
+        self.recent.keep(event);
     }
 
     /// An event before what its author root froze: findings of processes that claim other ids or outlive their run.
@@ -124,13 +138,14 @@ impl Pipeline {
                 worker,
                 profile: profile(worker),
                 rules: &self.rules,
-                reachable: self.files.reachable(label),
             };
             let attribution = self.attributions.of(&self.processes, at, root, items, labels);
-            if let Some(alert) = self.detector.found(&finding, &scene, attribution) {
-                self.counts.alerts += 1;
-                self.alerts.push_back(alert);
-            }
+            let (proc, roots) = (&*self.proc, &*self.roots);
+            let surroundings = Surroundings { proc, roots, files: &self.files };
+            let around = Around { recent: &self.recent, reach: &|| surroundings.reach(&scene) };
+            let alerts = self.detector.found(&finding, &scene, attribution, &around);
+            self.counts.alerts += alerts.len() as u64;
+            self.alerts.extend(alerts);
         }
     }
 
@@ -142,10 +157,25 @@ impl Pipeline {
             return;
         }
         if let Some(identity) = self.rules.identity_of(&event.body) {
-            let access = monitor_common::filter::access::ANY;
-            self.files.learn(found(open), event.subject.label, access, identity.id.clone());
+            self.files.learn(found(open), event.subject.label, access::ANY, identity.id.clone());
         }
     }
+}
+
+/// The identity that author code read as it may.
+fn used(scene: &Scene<'_>, known: Option<&str>) -> Option<Arc<str>> {
+    if !scene.role_kind().author_side() {
+        return None;
+    }
+    let read = match &scene.event.body {
+        Body::Open(open) => open.outcome == Outcome::Ok && open.access & access::READ != 0,
+        Body::Unix(unix) => unix.outcome == Outcome::Ok,
+        _ => false,
+    };
+    if !read {
+        return None;
+    }
+    known.map(Arc::from).or_else(|| Some(scene.rules.identity_of(&scene.event.body)?.id.clone()))
 }
 
 /// The opened file.

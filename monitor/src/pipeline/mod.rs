@@ -3,11 +3,12 @@
 //! [`Pipeline`] owns those rooms' state and needs no kernel: records, clock and /proc come in from outside, alerts and
 //! [`Effect`]s (what the kernel side has to be told) go out. A replayed recording walks the very same way. `intake` takes
 //! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
-//! to.
+//! to, `reach` looks up what the process behind a new incident could read.
 
 mod attribute;
 mod intake;
 mod judge;
+mod reach;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use monitor_common::map::{ProcState, proc_flags};
 
 use crate::alert::Alert;
-use crate::detect::{Detector, Envelope, GapReport, Gaps};
+use crate::detect::{Detector, Envelope, GapReport, Gaps, Recent};
 use crate::event::BootNs;
 use crate::event::join::Join;
 use crate::kernel::KernelFilter;
@@ -51,6 +52,7 @@ pub struct Pipeline {
     /// Incidents.
     pub detector: Detector,
     gaps: Gaps,
+    recent: Recent,
     files: KnownFiles,
     attributions: attribute::Attributions,
     counts: Counts,
@@ -76,6 +78,7 @@ impl Pipeline {
             join: Join::default(),
             detector: Detector::new(envelope),
             gaps: Gaps::default(),
+            recent: Recent::default(),
             files: KnownFiles::default(),
             attributions: attribute::Attributions::default(),
             counts: Counts::default(),
@@ -205,6 +208,7 @@ impl Pipeline {
     /// A worker's label names nothing any more.
     pub fn worker_forgotten(&mut self, label: u32) {
         self.files.forget(label);
+        self.recent.forget(label);
     }
 
     /// Takes other rules: profiles are chosen again, and every process's role.

@@ -12,5 +12,5 @@ mod table;
 pub use model::{History, Image, Process, ProcessRef, Program, Standing};
 pub use role::{Executed, Placing};
 pub(crate) use scan::kernel_dev;
-pub use scan::{ProcReader, Scanned, SystemProc, scanned_exec_id};
+pub use scan::{Credentials, ProcReader, Scanned, SystemProc, scanned_exec_id};
 pub use table::{ProcessTable, TableCounts};

@@ -29,6 +29,17 @@ pub struct Scanned {
     pub program: Program,
 }
 
+/// As whom a process reads files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// User id for file access.
+    pub uid: u32,
+    /// Group ids, the first for file access.
+    pub groups: Vec<u32>,
+    /// Effective capabilities, a bit each.
+    pub capabilities: u64,
+}
+
 /// Reads a process.
 pub trait ProcReader {
     /// The process of this pid; `None` if there is none (any more).
@@ -36,24 +47,62 @@ pub trait ProcReader {
 
     /// The variables of its environment that `wanted` asks for, as the process's memory shows them now; none if it cannot be read.
     fn environment(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)>;
+
+    /// The names of the variables with a value that `wanted` asks for; never their values.
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let _ = (pid, wanted);
+        Vec::new()
+    }
+
+    /// As whom the process reads files; `None` if that cannot be read.
+    fn credentials(&self, pid: u32) -> Option<Credentials> {
+        let _ = pid;
+        None
+    }
 }
 
 /// Most of an environment that is looked through, bytes.
 const ENVIRONMENT_MAX: u64 = 64 * 1024;
+
+/// Longer names of variables are nobody's.
+const NAME_MAX: usize = 128;
+
+fn environ(pid: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(format!("/proc/{pid}/environ"))
+        .and_then(|file| file.take(ENVIRONMENT_MAX).read_to_end(&mut bytes));
+    // What a process that ends meanwhile leaves half read is no environment.
+    read.map(|_| bytes).unwrap_or_default()
+}
 
 /// The real /proc.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemProc;
 
 impl ProcReader for SystemProc {
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let mut names: Vec<Arc<str>> = environ(pid)
+            .split(|byte| *byte == 0)
+            .filter_map(|pair| {
+                std::str::from_utf8(pair.split(|byte| *byte == b'=').next()?).ok().zip(Some(pair))
+            })
+            .filter(|(name, pair)| pair.len() > name.len() + 1 && name.len() <= NAME_MAX && wanted(name))
+            .map(|(name, _)| name.into())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn credentials(&self, pid: u32) -> Option<Credentials> {
+        let status = procfs::process::Process::new(i32::try_from(pid).ok()?).ok()?.status().ok()?;
+        let mut groups = vec![status.fgid];
+        groups.extend(status.groups);
+        Some(Credentials { uid: status.fuid, groups, capabilities: status.capeff })
+    }
+
     fn environment(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
-        let mut bytes = Vec::new();
-        let read = std::fs::File::open(format!("/proc/{pid}/environ"))
-            .and_then(|file| file.take(ENVIRONMENT_MAX).read_to_end(&mut bytes));
-        if read.is_err() {
-            return Vec::new();
-        }
-        bytes
+        environ(pid)
             .split(|byte| *byte == 0)
             .filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='))
             .filter(|(name, value)| wanted(name) && value.len() <= ENV_VALUE_MAX)

@@ -21,6 +21,7 @@ mod role;
 pub mod rule_test;
 mod ruleset;
 pub mod schema;
+mod secret_path;
 mod select;
 #[cfg(test)]
 mod shipped;
@@ -37,3 +38,4 @@ pub use ruleset::{
     DetectionInfo, EntryProcess, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank, Selection,
     Source, WatchedKey, WorkerFacts,
 };
+pub use secret_path::SecretPath;

@@ -12,6 +12,7 @@ use super::finding::{Endpoint, Identity, RuleRef, Tier};
 use super::judge;
 use super::model::Profile;
 use super::pattern::canonical;
+use super::secret_path::SecretPath;
 use crate::event::Body;
 
 /// One rule file's text, and where it came from.
@@ -110,6 +111,8 @@ pub struct KernelFilter {
     pub parents: Vec<(Vec<u8>, u32)>,
     /// Secrets whose path has no wildcard: their device and inode are to be resolved in each worker's root.
     pub literals: Vec<LiteralPath>,
+    /// Every path pattern of the identity catalogue: what could be read is looked up by them.
+    pub secrets: Vec<SecretPath>,
     /// Each pattern with the key it compiled to.
     pub keys: Vec<WatchedKey>,
 }

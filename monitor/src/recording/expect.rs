@@ -20,7 +20,7 @@ pub struct ExpectationDoc {
     /// The profile its (only) worker must have.
     #[serde(default)]
     pub profile: Option<String>,
-    /// Most alerts on deviations that belong to no incident; any number if not given.
+    /// Most distinct deviations that belong to no incident; any number if not given.
     #[serde(default)]
     pub deviations: Option<usize>,
     /// Gaps are meant to be reported; without, one is a failure.
@@ -46,6 +46,9 @@ pub struct ExpectedIncident {
     /// The identities taken, exactly; not looked at if not given.
     #[serde(default)]
     pub taken: Option<OneOrMany<String>>,
+    /// The identities that author code read as it may, exactly; not looked at if not given.
+    #[serde(default)]
+    pub used: Option<OneOrMany<String>>,
     /// Role of the process of its newest finding.
     #[serde(default)]
     pub role: Option<String>,
@@ -122,13 +125,14 @@ pub(super) fn check(want: &ExpectationDoc, alerts: &[Alert], replayed: &Replayed
             alerts.iter().filter(loud).map(|alert| format!("must be normal, gave {}", in_words(alert))),
         );
     }
-    let lone: Vec<&Alert> = alerts.iter().filter(|alert| is_lone_deviation(alert)).collect();
-    if want.deviations.is_some_and(|most| lone.len() > most) {
-        let all: Vec<String> = lone.iter().map(|alert| in_words(alert)).collect();
+    let digests = last_of_each(alerts, true);
+    let lone: usize =
+        digests.iter().filter_map(|alert| alert.incident.as_ref()).map(|digest| digest.chain.len()).sum();
+    if want.deviations.is_some_and(|most| lone > most) {
+        let all: Vec<String> = digests.iter().map(|alert| in_words(alert)).collect();
         failures.push(format!(
-            "must give at most {} deviation(s), gave {}: {}",
+            "must give at most {} deviation(s), gave {lone}: {}",
             want.deviations.unwrap_or(0),
-            lone.len(),
             all.join("; ")
         ));
     }
@@ -150,16 +154,18 @@ pub(super) fn pages(alert: &Alert) -> bool {
     alert.kind == AlertKind::Incident && alert.severity >= Severity::Critical
 }
 
-fn is_lone_deviation(alert: &Alert) -> bool {
-    alert.kind == AlertKind::Incident && alert.incident.is_none()
-}
-
 /// The last alert of each incident, in order of the first.
 fn incidents(alerts: &[Alert]) -> Vec<&Alert> {
+    last_of_each(alerts, false)
+}
+
+/// The last alert of each incident, or of each digest of deviations that belong to none, in order of the first.
+fn last_of_each(alerts: &[Alert], digests: bool) -> Vec<&Alert> {
     let mut order: Vec<&str> = Vec::new();
     let mut last: BTreeMap<&str, &Alert> = BTreeMap::new();
     for alert in alerts {
         if let Some(incident) = &alert.incident
+            && incident.is_digest() == digests
             && last.insert(&incident.id, alert).is_none()
         {
             order.push(&incident.id);
@@ -204,6 +210,16 @@ fn compare(want: &ExpectedIncident, got: &Alert) -> Vec<String> {
         got.sort_unstable();
         if wanted != got {
             failures.push(format!("must take [{}], took [{}]", wanted.join(", "), got.join(", ")));
+        }
+    }
+    if let Some(used) = &want.used {
+        let mut wanted: Vec<&str> = used.iter().map(String::as_str).collect();
+        let mut got: Vec<&str> =
+            got.blast_radius.iter().flat_map(|radius| &radius.used).map(String::as_str).collect();
+        wanted.sort_unstable();
+        got.sort_unstable();
+        if wanted != got {
+            failures.push(format!("must use [{}], used [{}]", wanted.join(", "), got.join(", ")));
         }
     }
     let role = got.process.as_ref().and_then(|process| process.role.as_deref());

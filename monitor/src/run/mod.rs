@@ -112,6 +112,7 @@ impl<P: Probes> Agent<P> {
             labels: config.labels.clone(),
             rules: rules.digest().to_owned(),
             clock: WallClock::now(),
+            cgroup_root: cgroup_root.to_string_lossy().into_owned(),
         };
         let processes = usize::try_from(config.kernel.max_processes).unwrap_or(usize::MAX);
         let pipeline = Pipeline::new(rules, envelope, processes, Box::new(SystemProc), Box::new(SystemRoots));

@@ -2,11 +2,12 @@
 //!
 //! `pattern` compiles what the configuration watches, `discovery` looks for matching cgroups (`tree`), labels them in the
 //! kernel with ids from `labels` and enters them into the `table`; `watch` notices new ones; `secrets` knows where the
-//! catalogue's files are in each.
+//! catalogue's files are in each; `reach` says what a process of one could read.
 
 mod discovery;
 mod labels;
 mod pattern;
+mod reach;
 mod secrets;
 mod table;
 mod tree;
@@ -14,6 +15,7 @@ mod watch;
 
 pub use discovery::{Change, Discovery, LabelMap};
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
+pub use reach::{Reach, is_credential_name};
 pub use secrets::{FoundFile, KnownFiles, RootFiles, SystemRoots};
 pub use table::{Worker, Workers};
 pub use tree::{CgroupTree, MountedTree};

@@ -15,8 +15,10 @@ use std::sync::Arc;
 
 use crate::event::FileId;
 use crate::kernel::InodeFilter;
-use crate::process::kernel_dev;
-use crate::profile::LiteralPath;
+use crate::process::{Credentials, kernel_dev};
+use crate::profile::{LiteralPath, SecretPath};
+
+use super::reach::readable;
 
 /// Most files known at once; the kernel's map has its own, larger bound.
 const FILES_MAX: usize = 8192;
@@ -38,6 +40,19 @@ pub struct FoundFile {
 pub trait RootFiles {
     /// The file at each path as that process would see it; what does not exist, or cannot be seen, is `None`.
     fn resolve(&self, pid: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>>;
+
+    /// The identities of which that process may read a file, and whether there may be more; `None` if it cannot be said.
+    fn readable(&self, pid: u32, who: &Credentials, secrets: &[SecretPath]) -> Option<(Vec<Arc<str>>, bool)> {
+        let _ = (pid, who, secrets);
+        None
+    }
+}
+
+fn root_of(pid: u32) -> io::Result<File> {
+    std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
+        .open(format!("/proc/{pid}/root"))
 }
 
 /// Through /proc/PID/root of the running host.
@@ -46,22 +61,23 @@ pub struct SystemRoots;
 
 impl RootFiles for SystemRoots {
     fn resolve(&self, pid: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>> {
-        let root = std::fs::OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
-            .open(format!("/proc/{pid}/root"));
-        match root {
+        match root_of(pid) {
             Ok(root) => paths.map(|path| in_root(&root, path).ok()).collect(),
             Err(_) => paths.map(|_| None).collect(),
         }
     }
+
+    fn readable(&self, pid: u32, who: &Credentials, secrets: &[SecretPath]) -> Option<(Vec<Arc<str>>, bool)> {
+        Some(readable(&root_of(pid).ok()?, who, secrets))
+    }
 }
 
-fn in_root(root: &File, path: &str) -> io::Result<FoundFile> {
+/// Opens a path as a process with that root would, never following a link out of it.
+pub(super) fn open_in(root: &File, path: &str, flags: libc::c_int) -> io::Result<File> {
     let path = CString::new(path)?;
     // SAFETY: all-zero is a valid open_how.
     let mut how: libc::open_how = unsafe { std::mem::zeroed() };
-    how.flags = (libc::O_PATH | libc::O_CLOEXEC) as u64;
+    how.flags = (flags | libc::O_CLOEXEC) as u64;
     how.resolve = libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_MAGICLINKS;
     // SAFETY: a valid descriptor, a NUL-terminated path and an open_how of the stated size, all alive during the call.
     let fd = unsafe {
@@ -78,7 +94,11 @@ fn in_root(root: &File, path: &str) -> io::Result<FoundFile> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: openat2 just returned this descriptor; nothing else owns it.
-    let file = unsafe { File::from_raw_fd(fd) };
+    Ok(unsafe { File::from_raw_fd(fd) })
+}
+
+fn in_root(root: &File, path: &str) -> io::Result<FoundFile> {
+    let file = open_in(root, path, libc::O_PATH)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());

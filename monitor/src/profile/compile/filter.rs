@@ -13,6 +13,7 @@ use crate::profile::error::{Place, RuleError};
 use crate::profile::finding::RuleRef;
 use crate::profile::pattern::{Component, Glob, Piece};
 use crate::profile::ruleset::{KernelFilter, LiteralPath, WatchedKey};
+use crate::profile::secret_path::SecretPath;
 
 /// File names that so many programs open that a parent folder or a prefix tells more.
 const COMMON_NAMES: [&str; 30] = [
@@ -90,6 +91,7 @@ pub(crate) enum Key {
 pub(super) struct Watched {
     keys: Vec<(Key, WatchedKey)>,
     literals: Vec<LiteralPath>,
+    secrets: Vec<SecretPath>,
     refused: Vec<(String, Place)>,
 }
 
@@ -110,6 +112,7 @@ impl Watched {
         {
             self.literals.push(LiteralPath { path: path.into(), access, identity: Some(identity.clone()) });
         }
+        self.secrets.extend(identity.and_then(|identity| SecretPath::new(pattern, identity)));
         let Some(key) = key_of(glob) else {
             self.refused.push((pattern.to_owned(), place.clone()));
             return;
@@ -161,6 +164,7 @@ impl Watched {
             names: names.into_iter().collect(),
             parents: parents.into_iter().collect(),
             literals: self.literals,
+            secrets: self.secrets,
             keys: self.keys.into_iter().map(|(_, watched)| watched).collect(),
         }
     }

@@ -1,0 +1,436 @@
+//! From findings to incidents: which one a finding belongs to, when it is said, and when it is over.
+//!
+//! The first finding of tier boundary or above opens an incident; what is new in it is said at once, what repeats is counted
+//! and said later, ever more rarely. Deviations are told in a digest per worker and hour; only many of them in one lineage that
+//! is not an author's are an incident. Time is that of the events, and whatever is kept is walked in order: the same
+//! events give the same incidents, byte for byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::chain::Link;
+use super::connects::{self, Connects, Waiting};
+use super::deviations::{Deviations, PILE};
+use super::envelope::Envelope;
+use super::incident::Incident;
+use super::radius::contact_name;
+use super::scene::Scene;
+use super::scope::{self, Anchor};
+use super::used::Used;
+use super::{Around, title};
+use crate::alert::{Alert, Attribution, ClosedBy, Closure, Evidence};
+use crate::event::{Body, BootNs, Outcome};
+use crate::profile::{Finding, RoleKind, Tier};
+
+/// How long a digest of deviations goes on, ns.
+const DIGEST: BootNs = 3_600_000_000_000;
+/// Most incidents open at once.
+const OPEN_MAX: usize = 4096;
+/// Most of one worker: what comes beyond shares one.
+const WORKER_MAX: usize = 64;
+/// Most incidents that have ended and wait for a person.
+const ENDED_MAX: usize = 512;
+/// Most incidents whose evidence is kept in memory.
+const EVIDENCE_MAX: usize = 256;
+/// Most digests at once.
+const DIGESTS_MAX: usize = 4096;
+
+/// Cgroup and scope.
+pub(super) type Place = (u64, String);
+
+/// Grows incidents from findings.
+pub struct Detector {
+    /// What every alert carries.
+    pub envelope: Envelope,
+    pub(super) open: BTreeMap<Place, Incident>,
+    pub(super) digests: BTreeMap<Place, Incident>,
+    /// Ended, not closed yet, in the order in which they ended.
+    pub(super) ended: Vec<Incident>,
+    /// Closed since they were last asked for.
+    pub(super) closed: Vec<Incident>,
+    /// Incidents that an earlier run of the agent began, by their processes.
+    pub(super) restored: BTreeMap<(u64, Anchor), Place>,
+    /// Scopes of author roots that are in an open incident, by cgroup and exec id: what is known of a process may be forgotten.
+    roots: BTreeMap<(u64, u64), String>,
+    deviations: Deviations,
+    connects: Connects,
+    used: Used,
+    pub(super) changed: BTreeSet<String>,
+    dropped: u64,
+}
+
+impl Detector {
+    /// A detector without incidents.
+    pub fn new(envelope: Envelope) -> Self {
+        Self {
+            envelope,
+            open: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            ended: Vec::new(),
+            closed: Vec::new(),
+            restored: BTreeMap::new(),
+            roots: BTreeMap::new(),
+            deviations: Deviations::default(),
+            connects: Connects::default(),
+            used: Used::default(),
+            changed: BTreeSet::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Number of open incidents.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Incidents ended before their time because there were too many; their alerts had been sent.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// The highest tier that the open incident of a scene's run or lineage reached; `None`: there is none.
+    pub fn reached(
+        &self,
+        scene: &Scene<'_>,
+        attribution: impl FnOnce() -> Option<Attribution>,
+    ) -> Option<Tier> {
+        let cgroup = scene.cgroup();
+        // Asked for every event: without an incident in the worker no scope is made.
+        self.open.range((cgroup, String::new())..).next().filter(|(place, _)| place.0 == cgroup)?;
+        let incident = self.open.get(&self.place(scene, attribution().as_ref()))?;
+        (!incident.over(scene.event.time)).then_some(incident.tier)
+    }
+
+    /// Takes a finding; returns the alerts that it is reason to send.
+    pub fn found(
+        &mut self,
+        finding: &Finding,
+        scene: &Scene<'_>,
+        attribution: Option<Attribution>,
+        around: &Around<'_>,
+    ) -> Vec<Alert> {
+        let now = scene.event.time;
+        let place = self.place(scene, attribution.as_ref());
+        if self.open.get(&place).is_some_and(|incident| incident.over(now)) {
+            self.end(&place);
+        }
+        if self.open.contains_key(&place) {
+            return self.grow(place, finding, scene, attribution);
+        }
+        if finding.tier == Tier::Deviation {
+            let digest = self.digest(finding, scene, attribution.clone());
+            let pile = self.pile(&place, finding, scene);
+            let opened =
+                pile.map(|count| self.begin(place, finding, scene, attribution, around, Some(count)));
+            return digest.into_iter().chain(opened).collect();
+        }
+        vec![self.begin(place, finding, scene, attribution, around, None)]
+    }
+
+    /// An allowed read of an identity by author code: it is part of the blast radius of whatever that code does.
+    pub fn used(
+        &mut self,
+        identity: &Arc<str>,
+        scene: &Scene<'_>,
+        attribution: impl FnOnce() -> Option<Attribution>,
+    ) {
+        if self.used.is_last(scene, identity) {
+            return;
+        }
+        let place = self.place(scene, attribution().as_ref());
+        if let Some(incident) = self.open.get_mut(&place) {
+            incident.radius.note_used(identity);
+            incident.repeated();
+        }
+        self.used.note(place, identity, scene.event.time);
+    }
+
+    /// What became of a connect.
+    pub fn connected(&mut self, sock: u64, outcome: Outcome, errno: i32, time: BootNs) {
+        let Some(waiting) = self.connects.take(sock) else { return };
+        let Some(incident) = self.open.get_mut(&waiting.place) else { return };
+        incident.settle(waiting.link, &waiting.contact, &connects::result(outcome, errno), time);
+    }
+
+    /// What is due by now: repeats, digests, incidents that ended, incidents that are closed.
+    pub fn tick(&mut self, now: BootNs) -> Vec<Alert> {
+        self.connects.expire(now);
+        self.deviations.expire(now);
+        self.used.expire(now);
+        let over: Vec<Place> = self
+            .open
+            .iter()
+            .filter(|(_, incident)| incident.over(now))
+            .map(|(place, _)| place.clone())
+            .collect();
+        over.iter().for_each(|place| self.end(place));
+        let mut alerts = Vec::new();
+        for incident in self.open.values_mut() {
+            if incident.due().is_some_and(|due| due <= now) {
+                alerts.push(incident.say_repeats(&self.envelope, now));
+            }
+        }
+        self.close_digests(now, false, &mut alerts);
+        self.say_ended(now, &mut alerts);
+        self.note_changed(&alerts);
+        alerts
+    }
+
+    /// What was counted but not said yet: at the agent's end.
+    pub fn flush(&mut self, now: BootNs) -> Vec<Alert> {
+        let mut alerts = Vec::new();
+        for incident in self.open.values_mut().filter(|incident| incident.due().is_some()) {
+            alerts.push(incident.say_repeats(&self.envelope, now));
+        }
+        self.close_digests(now, true, &mut alerts);
+        self.note_changed(&alerts);
+        alerts
+    }
+
+    /// Where a scene's findings belong.
+    fn place(&self, scene: &Scene<'_>, attribution: Option<&Attribution>) -> Place {
+        let cgroup = scene.cgroup();
+        let root = scope::author_root(scene);
+        if root != 0
+            && let Some(scope) = self.roots.get(&(cgroup, root))
+        {
+            return (cgroup, scope.clone());
+        }
+        let place = (cgroup, scope::of(scene, attribution));
+        if self.open.contains_key(&place) {
+            return place;
+        }
+        if !self.restored.is_empty() {
+            let anchors = scope::anchors(scene, &place.1);
+            let known = anchors.iter().find_map(|anchor| self.restored.get(&(cgroup, *anchor)));
+            if let Some(known) = known.filter(|known| self.open.contains_key(*known)) {
+                return known.clone();
+            }
+        }
+        if self.incidents_of(cgroup) >= WORKER_MAX { (cgroup, scope::OVERFLOW.to_owned()) } else { place }
+    }
+
+    fn incidents_of(&self, cgroup: u64) -> usize {
+        self.open.range((cgroup, String::new())..).take_while(|(place, _)| place.0 == cgroup).count()
+    }
+
+    fn grow(
+        &mut self,
+        place: Place,
+        finding: &Finding,
+        scene: &Scene<'_>,
+        attribution: Option<Attribution>,
+    ) -> Vec<Alert> {
+        self.wait_for(&place, finding, scene);
+        let Some(incident) = self.open.get_mut(&place) else { return Vec::new() };
+        let is_new = incident.add(finding, scene, attribution, &self.envelope);
+        self.changed.insert(incident.id.clone());
+        if is_new && finding.tier > Tier::Deviation {
+            return vec![incident.say(&self.envelope, scene.event.time)];
+        }
+        incident.repeated();
+        Vec::new()
+    }
+
+    /// Opens an incident. `pile`: it is made of so many deviations.
+    fn begin(
+        &mut self,
+        place: Place,
+        finding: &Finding,
+        scene: &Scene<'_>,
+        attribution: Option<Attribution>,
+        around: &Around<'_>,
+        pile: Option<usize>,
+    ) -> Alert {
+        let now = scene.event.time;
+        if self.open.len() >= OPEN_MAX {
+            self.drop_oldest();
+        }
+        let root = scope::author_root(scene);
+        if root != 0 {
+            self.roots.insert((place.0, root), place.1.clone());
+        }
+        let mut incident = Incident::new(&self.envelope, &place, finding, scene);
+        let mut before = self.deviations.take(&place, now);
+        if pile.is_some() {
+            // The newest of them is the finding itself.
+            before.pop();
+        }
+        incident.precede(before);
+        self.make_room_for_evidence();
+        let (events, _) = around.recent.of(scene.event.subject.label, scene.processes, &self.envelope.clock);
+        let (tree, more_processes) = super::tree::of(scene, &self.envelope.clock);
+        incident.set_evidence(Some(Evidence { events, tree, more_processes }));
+        incident.radius.reach((around.reach)());
+        for identity in self.used.of(&place) {
+            incident.radius.note_used(identity);
+        }
+        incident.add(finding, scene, attribution, &self.envelope);
+        if let Some(count) = pile {
+            incident.set_title(title::pile(count, &finding.title));
+        }
+        let alert = incident.say(&self.envelope, now);
+        self.changed.insert(incident.id.clone());
+        self.open.insert(place.clone(), incident);
+        self.wait_for(&place, finding, scene);
+        alert
+    }
+
+    /// A connect's outcome comes later.
+    fn wait_for(&mut self, place: &Place, finding: &Finding, scene: &Scene<'_>) {
+        let Body::Connect(connect) = &scene.event.body else { return };
+        if connect.send || connect.outcome == Outcome::Denied {
+            return;
+        }
+        if let Some(contact) = contact_name(finding, scene) {
+            let link = Link::key_of(finding, scene);
+            let waiting = Waiting::new(place.clone(), link, contact, scene.event.time);
+            self.connects.wait(connect.sock, waiting);
+        }
+    }
+
+    /// Notes a deviation towards a pile; how many there are, if they are one now.
+    fn pile(&mut self, place: &Place, finding: &Finding, scene: &Scene<'_>) -> Option<usize> {
+        let (signal, object, now) = (finding.signal.name(), scene.object(), scene.event.time);
+        let link = Link::of(finding, scene, &self.envelope);
+        let count = self.deviations.note(place, signal, &object, link, now);
+        let kind = scene.role_kind();
+        let not_ours = kind.author_side() || matches!(kind, RoleKind::Operator | RoleKind::Probe);
+        let counts = scope::author_root(scene) == 0 && !not_ours;
+        (counts && count >= PILE).then_some(count)
+    }
+
+    /// Adds a deviation to its worker's digest; the digest's first alert, if it begins with it.
+    fn digest(
+        &mut self,
+        finding: &Finding,
+        scene: &Scene<'_>,
+        attribution: Option<Attribution>,
+    ) -> Option<Alert> {
+        let now = scene.event.time;
+        // A visitor's session is a matter of its own.
+        let scope = match scene.role_kind() {
+            RoleKind::Operator | RoleKind::Probe => format!("operator:{}", scope::top(scene)),
+            _ => scope::DIGEST.to_owned(),
+        };
+        let place = (scene.cgroup(), scope);
+        if self.digests.len() >= DIGESTS_MAX && !self.digests.contains_key(&place) {
+            // Whole hours of that many workers: the counts of the others matter more than this one's.
+            tracing::warn!(max = DIGESTS_MAX, "too many digests: a deviation is told alone");
+            let mut alone = Incident::new(&self.envelope, &place, finding, scene);
+            alone.add(finding, scene, attribution, &self.envelope);
+            return Some(alone.say(&self.envelope, now));
+        }
+        let envelope = &self.envelope;
+        let digest = self
+            .digests
+            .entry(place)
+            .or_insert_with_key(|place| Incident::new(envelope, place, finding, scene));
+        digest.add(finding, scene, attribution, envelope);
+        (digest.revision == 0).then(|| digest.say(envelope, now))
+    }
+
+    /// Digests whose hour is over; `all`: also the others. One that was told whole already is not told again.
+    fn close_digests(&mut self, now: BootNs, all: bool, alerts: &mut Vec<Alert>) {
+        let envelope = &self.envelope;
+        self.digests.retain(|_, digest| {
+            let over = all || now.saturating_sub(digest.first) >= DIGEST;
+            if over {
+                alerts.push(digest.close(envelope, ClosedBy::Quiet, None, now));
+            }
+            !over
+        });
+    }
+
+    pub(super) fn end(&mut self, place: &Place) {
+        if let Some(incident) = self.open.remove(place) {
+            self.roots.retain(|(cgroup, _), scope| (*cgroup, &*scope) != (place.0, &place.1));
+            self.restored.retain(|_, of| of != place);
+            self.ended.push(incident);
+        }
+    }
+
+    fn say_ended(&mut self, now: BootNs, alerts: &mut Vec<Alert>) {
+        let envelope = &self.envelope;
+        let mut kept = Vec::with_capacity(self.ended.len());
+        for mut incident in std::mem::take(&mut self.ended) {
+            if incident.state == crate::alert::State::Open {
+                alerts.push(incident.end(envelope, now));
+            }
+            if incident.is_quiet(now) {
+                alerts.push(incident.close(envelope, ClosedBy::Quiet, None, now));
+                self.changed.insert(incident.id.clone());
+                self.closed.push(incident);
+            } else {
+                // From identity up only people close.
+                kept.push(incident);
+            }
+        }
+        let forgotten = kept.len().saturating_sub(ENDED_MAX);
+        for incident in kept.drain(..forgotten) {
+            self.dropped += 1;
+            tracing::warn!(
+                incident = incident.id,
+                "too many incidents wait to be closed: the oldest is known to its file only"
+            );
+        }
+        self.ended = kept;
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest =
+            self.open.iter().min_by_key(|(_, incident)| incident.last).map(|(place, _)| place.clone());
+        if let Some(place) = oldest {
+            self.dropped += 1;
+            tracing::warn!(scope = place.1, "too many open incidents: the one idle longest is ended early");
+            self.end(&place);
+        }
+    }
+
+    /// Evidence is the largest part of an incident; the alerts that were sent have it, and so has its file.
+    fn make_room_for_evidence(&mut self) {
+        let with = self.open.values().filter(|incident| incident.has_evidence()).count();
+        let ended = self.ended.iter().filter(|incident| incident.has_evidence()).count();
+        if with + ended < EVIDENCE_MAX {
+            return;
+        }
+        if let Some(incident) = self.ended.iter_mut().find(|incident| incident.has_evidence()) {
+            return incident.set_evidence(None);
+        }
+        let open = self.open.values_mut().filter(|incident| incident.has_evidence());
+        if let Some(incident) = open.min_by_key(|incident| incident.last) {
+            incident.set_evidence(None);
+        }
+    }
+
+    fn note_changed(&mut self, alerts: &[Alert]) {
+        self.changed.extend(alerts.iter().filter_map(|alert| Some(alert.incident.as_ref()?.id.clone())));
+    }
+
+    /// Closes an incident on a person's word: its id, or as much of it as names no other.
+    ///
+    /// # Errors
+    /// In words: there is none, or several.
+    pub fn close(&mut self, id: &str, closure: Closure, now: BootNs) -> Result<Alert, String> {
+        let open = self.open.values().chain(&self.ended).filter(|incident| incident.id.starts_with(id));
+        let ids: Vec<String> = open.map(|incident| incident.id.clone()).collect();
+        let [id] = &ids[..] else {
+            return Err(match ids.len() {
+                0 => format!("no open or ended incident {id:?}"),
+                several => format!("{several} incidents begin with {id:?}"),
+            });
+        };
+        let place = self.open.iter().find(|(_, incident)| incident.id == *id).map(|(place, _)| place.clone());
+        if let Some(place) = place {
+            self.end(&place);
+        }
+        let at = self.ended.iter().position(|incident| incident.id == *id);
+        let Some(mut incident) = at.map(|at| self.ended.remove(at)) else {
+            return Err(format!("no open or ended incident {id:?}"));
+        };
+        let alert = incident.close(&self.envelope, ClosedBy::Operator, Some(closure), now);
+        self.changed.insert(incident.id.clone());
+        self.closed.push(incident);
+        Ok(alert)
+    }
+}
