@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod demo;
+mod engines;
 mod host;
 mod libtest;
 mod links;

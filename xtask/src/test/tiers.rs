@@ -1,15 +1,18 @@
 //! The tiers, in the order they run: what is quick and breaks most often first.
 
 use super::deadline::{Deadline, Finished};
-use super::outcome::Outcome;
+use super::outcome::{Outcome, PlacedSkip};
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
-use crate::libtest::Results;
-use crate::{host, links, setup, vm};
+use crate::libtest::{Results, Skip};
+use crate::{engines, host, links, setup, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
+
+/// The test program that needs real engines.
+const ENGINES_TEST: &str = "engines";
 
 /// All tiers. Those without tests yet are listed, so that nobody takes their silence for success.
 pub(crate) fn all() -> Vec<Tier> {
@@ -32,7 +35,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
-        tier("engines", "real workflow engines", Group::Engines, 0, no_tests),
+        tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
         tier("kubernetes", "a real cluster", Group::Kubernetes, 0, no_tests),
         tier("kafka", "a real broker", Group::Kafka, 0, no_tests),
         tier("soak", "hours of load", Group::Soak, 0, no_tests),
@@ -107,7 +110,7 @@ fn rules_tier(deadline: &Deadline) -> Result<Outcome> {
 fn live_tier(deadline: &Deadline) -> Result<Outcome> {
     let agent = build::agent(Profile::Dev)?;
     let mut outcome = Outcome::default();
-    for test in build::integration_tests()? {
+    for test in build::integration_tests()?.into_iter().filter(|test| test.name != ENGINES_TEST) {
         let mut command = as_root(&test.path);
         // One at a time: attach points and the host's cgroup tree are shared.
         command.arg("--test-threads=1").current_dir(host::repo()?);
@@ -115,6 +118,35 @@ fn live_tier(deadline: &Deadline) -> Result<Outcome> {
         let finished = deadline.run(&mut command)?;
         outcome.add(tests(&format!("live-{}", test.name), "host", &finished)?);
     }
+    Ok(outcome)
+}
+
+/// Installs each engine and runs its tests; an engine that cannot be installed is a skip with the reason, which nothing
+/// expects.
+fn engines_tier(deadline: &Deadline) -> Result<Outcome> {
+    let agent = build::agent(Profile::Dev)?;
+    let test = build::integration_tests()?
+        .into_iter()
+        .find(|test| test.name == ENGINES_TEST)
+        .context("cargo built no engine tests")?;
+    let mut command = as_root(&test.path);
+    command.arg("--test-threads=1").current_dir(host::repo()?);
+    command.env("SANDWATCH_BIN", &agent).env("SANDWATCH_RULES", host::repo()?.join("rules"));
+    let mut outcome = Outcome::default();
+    for engine in engines::ENGINES {
+        match engine.ensure() {
+            Ok(place) => {
+                command.env(engine.variable, place);
+            }
+            Err(error) => {
+                command.args(["--skip", &engine.name.replace('-', "_")]);
+                let skip = Skip { test: engine.name.to_owned(), reason: format!("{error:#}") };
+                outcome.skipped.push(PlacedSkip { place: "host".to_owned(), skip });
+            }
+        }
+    }
+    let finished = deadline.run(&mut command)?;
+    outcome.add(tests("engines", "host", &finished)?);
     Ok(outcome)
 }
 
