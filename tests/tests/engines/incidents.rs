@@ -53,11 +53,6 @@ impl Incidents {
             self.alerts.iter().filter(|alert| alert["kind"] == "incident" && alert["tier"] == "deviation");
         mine.map(|alert| line(alert)).collect()
     }
-
-    /// Gaps and health notices.
-    pub(crate) fn others(&self) -> Vec<String> {
-        self.alerts.iter().filter(|alert| alert["kind"] != "incident").map(|alert| line(alert)).collect()
-    }
 }
 
 fn line(alert: &Value) -> String {

@@ -57,8 +57,12 @@ impl Lab {
             .stderr(log)
             .spawn()
             .unwrap();
-        let lab = Self { folder, engine, cgroups, agent, started: Vec::new() };
-        lab.eventually("the agent watches", || lab.log("agent").contains("watching"));
+        let mut lab = Self { folder, engine, cgroups, agent, started: Vec::new() };
+        while !lab.log("agent").contains("watching") {
+            let ended = lab.agent.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", lab.log("agent"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
         net::isolate();
         lab
     }
@@ -77,8 +81,21 @@ impl Lab {
 
     /// Starts a command as the first process of the worker with that number; its output goes to `NAME.log`.
     pub(crate) fn start(&mut self, worker: usize, name: &str, argv: &[&str], env: &[(&str, String)]) {
+        let cgroup = self.cgroups[worker].clone();
+        self.start_in(&cgroup, name, argv, env);
+    }
+
+    /// Starts a command that belongs to no worker, in a cgroup of its own, so that it can be ended with all it started.
+    pub(crate) fn start_outside(&mut self, name: &str, argv: &[&str], env: &[(&str, String)]) {
+        let cgroup = cgroup_root().join(format!("sw-outside-{name}-{}", std::process::id()));
+        fs::create_dir(&cgroup).unwrap();
+        self.cgroups.push(cgroup.clone());
+        self.start_in(&cgroup, name, argv, env);
+    }
+
+    fn start_in(&mut self, cgroup: &Path, name: &str, argv: &[&str], env: &[(&str, String)]) {
         let log = fs::File::create(self.folder.join(format!("{name}.log"))).unwrap();
-        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.cgroups[worker].display());
+        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
         let child = Command::new("/bin/sh")
             .args(["-c", &script, name])
             .args(argv)
@@ -177,6 +194,11 @@ impl Drop for Lab {
             let _ = fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// A file of the engines' recipes.
+pub(crate) fn recipe(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("engines").join(path)
 }
 
 fn named_by(variable: &str) -> PathBuf {

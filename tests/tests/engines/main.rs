@@ -13,3 +13,5 @@ mod incidents;
 mod lab;
 mod net;
 mod node_red;
+mod prefect;
+mod temporal;
