@@ -30,6 +30,8 @@ pub enum Command {
     Workers(WorkersArgs),
     /// Check, test and explain rule files
     Rules(RulesArgs),
+    /// List, show and close the incidents this node knows
+    Incident(IncidentArgs),
     /// Say why an alert was raised and what to do about it
     Explain(ExplainArgs),
     /// A process of the demo's toy engine
@@ -186,6 +188,77 @@ pub struct ExplainArgs {
     /// File of JSON lines that an id is looked up in [default: the file sinks of the configuration]
     #[arg(long = "in", value_name = "FILE")]
     pub within: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// `incident`.
+#[derive(Clone, Debug, Args)]
+pub struct IncidentArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: IncidentCommand,
+}
+
+/// The commands about incidents.
+#[derive(Clone, Debug, Subcommand)]
+pub enum IncidentCommand {
+    /// List the incidents that are not closed (exit 1 if there is none)
+    List(ListArgs),
+    /// Tell the story of one: what happened, why it was raised, what to do
+    Show(ShowArgs),
+    /// Close one; the running agent sends that to every sink
+    Close(CloseArgs),
+}
+
+/// `incident list`.
+#[derive(Clone, Debug, Args)]
+pub struct ListArgs {
+    /// Also those that are closed, and digests of deviations
+    #[arg(long)]
+    pub all: bool,
+    /// Print the newest alert of each as a JSON line
+    #[arg(long)]
+    pub json: bool,
+    /// Where the agent keeps its state [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// `incident show`.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Its id, or as much of it as names no other
+    pub id: String,
+    /// Print its newest alert as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the agent keeps its state [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// `incident close`.
+#[derive(Clone, Debug, Args)]
+pub struct CloseArgs {
+    /// Its id, or as much of it as names no other
+    pub id: String,
+    /// Who closes it
+    #[arg(long, value_name = "NAME")]
+    pub by: String,
+    /// Why: what was found, and what was done about it
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Where the agent keeps its state [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Shared arguments.
     #[command(flatten)]
     pub files: FilesArgs,

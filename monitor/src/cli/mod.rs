@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod explain;
+mod incident;
 mod rules;
 mod rules_from;
 mod run;
@@ -18,8 +19,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{
-    Cli, Command, DemoArgs, DoctorArgs, ExplainArgs, FilesArgs, HooksArgs, RulesArgs, RulesCommand, RunArgs,
-    SchemaOf,
+    Cli, CloseArgs, Command, DemoArgs, DoctorArgs, ExplainArgs, FilesArgs, HooksArgs, IncidentArgs,
+    IncidentCommand, ListArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs,
 };
 pub use exit::{CliError, Exit};
 pub use rules_from::{RulesFrom, load_rules, shipped};
@@ -55,6 +56,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Workers(args) => workers::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Incident(args) => incident::run(&args),
         // Before: it has exit codes of its own.
         Command::DemoToy { .. } => Ok(Exit::Ok),
     }

@@ -41,7 +41,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     }
     let cgroup_root = sensor.cgroup_root().to_owned();
     let files = rule_files(from);
-    let agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
+    let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
+    agent.keep_incidents(&config.state_dir);
     tracing::info!(workers = agent.pipeline().workers.present(), "watching");
     let summary = run::run(agent)?;
     // Not through the log, whose level may leave it out.

@@ -18,20 +18,14 @@ use super::scene::Scene;
 use super::scope::{self, Anchor};
 use super::used::Used;
 use super::{Around, title};
-use crate::alert::{Alert, Attribution, ClosedBy, Closure, Evidence};
+use crate::alert::{Alert, Attribution, Evidence};
 use crate::event::{Body, BootNs, Outcome};
 use crate::profile::{Finding, RoleKind, Tier};
 
-/// How long a digest of deviations goes on, ns.
-const DIGEST: BootNs = 3_600_000_000_000;
 /// Most incidents open at once.
 const OPEN_MAX: usize = 4096;
 /// Most of one worker: what comes beyond shares one.
 const WORKER_MAX: usize = 64;
-/// Most incidents that have ended and wait for a person.
-const ENDED_MAX: usize = 512;
-/// Most incidents whose evidence is kept in memory.
-const EVIDENCE_MAX: usize = 256;
 /// Most digests at once.
 const DIGESTS_MAX: usize = 4096;
 
@@ -52,11 +46,11 @@ pub struct Detector {
     pub(super) restored: BTreeMap<(u64, Anchor), Place>,
     /// Scopes of author roots that are in an open incident, by cgroup and exec id: what is known of a process may be forgotten.
     roots: BTreeMap<(u64, u64), String>,
-    deviations: Deviations,
-    connects: Connects,
-    used: Used,
+    pub(super) deviations: Deviations,
+    pub(super) connects: Connects,
+    pub(super) used: Used,
     pub(super) changed: BTreeSet<String>,
-    dropped: u64,
+    pub(super) dropped: u64,
 }
 
 impl Detector {
@@ -150,41 +144,6 @@ impl Detector {
         let Some(waiting) = self.connects.take(sock) else { return };
         let Some(incident) = self.open.get_mut(&waiting.place) else { return };
         incident.settle(waiting.link, &waiting.contact, &connects::result(outcome, errno), time);
-    }
-
-    /// What is due by now: repeats, digests, incidents that ended, incidents that are closed.
-    pub fn tick(&mut self, now: BootNs) -> Vec<Alert> {
-        self.connects.expire(now);
-        self.deviations.expire(now);
-        self.used.expire(now);
-        let over: Vec<Place> = self
-            .open
-            .iter()
-            .filter(|(_, incident)| incident.over(now))
-            .map(|(place, _)| place.clone())
-            .collect();
-        over.iter().for_each(|place| self.end(place));
-        let mut alerts = Vec::new();
-        for incident in self.open.values_mut() {
-            if incident.due().is_some_and(|due| due <= now) {
-                alerts.push(incident.say_repeats(&self.envelope, now));
-            }
-        }
-        self.close_digests(now, false, &mut alerts);
-        self.say_ended(now, &mut alerts);
-        self.note_changed(&alerts);
-        alerts
-    }
-
-    /// What was counted but not said yet: at the agent's end.
-    pub fn flush(&mut self, now: BootNs) -> Vec<Alert> {
-        let mut alerts = Vec::new();
-        for incident in self.open.values_mut().filter(|incident| incident.due().is_some()) {
-            alerts.push(incident.say_repeats(&self.envelope, now));
-        }
-        self.close_digests(now, true, &mut alerts);
-        self.note_changed(&alerts);
-        alerts
     }
 
     /// Where a scene's findings belong.
@@ -310,7 +269,7 @@ impl Detector {
         let now = scene.event.time;
         // A visitor's session is a matter of its own.
         let scope = match scene.role_kind() {
-            RoleKind::Operator | RoleKind::Probe => format!("operator:{}", scope::top(scene)),
+            RoleKind::Operator | RoleKind::Probe => format!("{}{}", scope::OPERATOR, scope::top(scene)),
             _ => scope::DIGEST.to_owned(),
         };
         let place = (scene.cgroup(), scope);
@@ -327,19 +286,13 @@ impl Detector {
             .entry(place)
             .or_insert_with_key(|place| Incident::new(envelope, place, finding, scene));
         digest.add(finding, scene, attribution, envelope);
-        (digest.revision == 0).then(|| digest.say(envelope, now))
-    }
-
-    /// Digests whose hour is over; `all`: also the others. One that was told whole already is not told again.
-    fn close_digests(&mut self, now: BootNs, all: bool, alerts: &mut Vec<Alert>) {
-        let envelope = &self.envelope;
-        self.digests.retain(|_, digest| {
-            let over = all || now.saturating_sub(digest.first) >= DIGEST;
-            if over {
-                alerts.push(digest.close(envelope, ClosedBy::Quiet, None, now));
-            }
-            !over
-        });
+        if digest.revision == 0 {
+            return Some(digest.say(envelope, now));
+        }
+        self.changed.insert(digest.id.clone());
+        // Said when its hour is over.
+        digest.due_at(BootNs::MAX);
+        None
     }
 
     pub(super) fn end(&mut self, place: &Place) {
@@ -348,89 +301,5 @@ impl Detector {
             self.restored.retain(|_, of| of != place);
             self.ended.push(incident);
         }
-    }
-
-    fn say_ended(&mut self, now: BootNs, alerts: &mut Vec<Alert>) {
-        let envelope = &self.envelope;
-        let mut kept = Vec::with_capacity(self.ended.len());
-        for mut incident in std::mem::take(&mut self.ended) {
-            if incident.state == crate::alert::State::Open {
-                alerts.push(incident.end(envelope, now));
-            }
-            if incident.is_quiet(now) {
-                alerts.push(incident.close(envelope, ClosedBy::Quiet, None, now));
-                self.changed.insert(incident.id.clone());
-                self.closed.push(incident);
-            } else {
-                // From identity up only people close.
-                kept.push(incident);
-            }
-        }
-        let forgotten = kept.len().saturating_sub(ENDED_MAX);
-        for incident in kept.drain(..forgotten) {
-            self.dropped += 1;
-            tracing::warn!(
-                incident = incident.id,
-                "too many incidents wait to be closed: the oldest is known to its file only"
-            );
-        }
-        self.ended = kept;
-    }
-
-    fn drop_oldest(&mut self) {
-        let oldest =
-            self.open.iter().min_by_key(|(_, incident)| incident.last).map(|(place, _)| place.clone());
-        if let Some(place) = oldest {
-            self.dropped += 1;
-            tracing::warn!(scope = place.1, "too many open incidents: the one idle longest is ended early");
-            self.end(&place);
-        }
-    }
-
-    /// Evidence is the largest part of an incident; the alerts that were sent have it, and so has its file.
-    fn make_room_for_evidence(&mut self) {
-        let with = self.open.values().filter(|incident| incident.has_evidence()).count();
-        let ended = self.ended.iter().filter(|incident| incident.has_evidence()).count();
-        if with + ended < EVIDENCE_MAX {
-            return;
-        }
-        if let Some(incident) = self.ended.iter_mut().find(|incident| incident.has_evidence()) {
-            return incident.set_evidence(None);
-        }
-        let open = self.open.values_mut().filter(|incident| incident.has_evidence());
-        if let Some(incident) = open.min_by_key(|incident| incident.last) {
-            incident.set_evidence(None);
-        }
-    }
-
-    fn note_changed(&mut self, alerts: &[Alert]) {
-        self.changed.extend(alerts.iter().filter_map(|alert| Some(alert.incident.as_ref()?.id.clone())));
-    }
-
-    /// Closes an incident on a person's word: its id, or as much of it as names no other.
-    ///
-    /// # Errors
-    /// In words: there is none, or several.
-    pub fn close(&mut self, id: &str, closure: Closure, now: BootNs) -> Result<Alert, String> {
-        let open = self.open.values().chain(&self.ended).filter(|incident| incident.id.starts_with(id));
-        let ids: Vec<String> = open.map(|incident| incident.id.clone()).collect();
-        let [id] = &ids[..] else {
-            return Err(match ids.len() {
-                0 => format!("no open or ended incident {id:?}"),
-                several => format!("{several} incidents begin with {id:?}"),
-            });
-        };
-        let place = self.open.iter().find(|(_, incident)| incident.id == *id).map(|(place, _)| place.clone());
-        if let Some(place) = place {
-            self.end(&place);
-        }
-        let at = self.ended.iter().position(|incident| incident.id == *id);
-        let Some(mut incident) = at.map(|at| self.ended.remove(at)) else {
-            return Err(format!("no open or ended incident {id:?}"));
-        };
-        let alert = incident.close(&self.envelope, ClosedBy::Operator, Some(closure), now);
-        self.changed.insert(incident.id.clone());
-        self.closed.push(incident);
-        Ok(alert)
     }
 }

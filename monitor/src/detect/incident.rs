@@ -59,6 +59,10 @@ pub(super) struct Incident {
     wait: BootNs,
     pub(super) state: State,
     closure: Option<Closure>,
+    /// Its times in words, where this boot's clock cannot tell them.
+    times: Option<[String; 2]>,
+    /// It is of another boot.
+    is_past: bool,
 }
 
 impl Incident {
@@ -93,17 +97,44 @@ impl Incident {
             wait: REPEAT_FIRST,
             state: State::Open,
             closure: None,
+            times: None,
+            is_past: false,
         }
     }
 
     /// Whether a finding at this time belongs to a new epoch.
     pub(super) fn over(&self, now: BootNs) -> bool {
-        now.saturating_sub(self.last) >= IDLE || now.saturating_sub(self.first) >= EPOCH_MAX
+        self.is_past || now.saturating_sub(self.last) >= IDLE || now.saturating_sub(self.first) >= EPOCH_MAX
     }
 
     /// Whether it may be closed without a person: nothing above boundary, and long enough quiet.
     pub(super) fn is_quiet(&self, now: BootNs) -> bool {
-        self.tier <= Tier::Boundary && now.saturating_sub(self.last) >= QUIET
+        self.tier <= Tier::Boundary && (self.is_past || now.saturating_sub(self.last) >= QUIET)
+    }
+
+    pub(super) fn alert(&self) -> &Alert {
+        &self.alert
+    }
+
+    pub(super) fn set_alert(&mut self, alert: Alert) {
+        self.alert = alert;
+    }
+
+    /// Whether it tells of deviations that belong to no incident.
+    pub(super) fn is_digest(&self) -> bool {
+        self.scope == scope::DIGEST || self.scope.starts_with(scope::OPERATOR)
+    }
+
+    /// After a restart of the agent: numbers that may have been used are left out.
+    pub(super) fn skip_revisions(&mut self, count: u64) {
+        self.revision = self.revision.saturating_add(count);
+    }
+
+    /// The host was started again: its times cannot be told by this boot's clock, and nothing can be added to it.
+    pub(super) fn of_another_boot(&mut self) {
+        self.times = self.alert.incident.as_ref().map(|shown| [shown.first.clone(), shown.last.clone()]);
+        self.due = None;
+        self.is_past = true;
     }
 
     pub(super) fn due(&self) -> Option<BootNs> {
@@ -162,11 +193,19 @@ impl Incident {
         if is_new {
             self.new.insert(finding.id.to_string());
             let title = title::grown(&self.alert.title, &finding.title, self.chain.links().len());
-            let before = self.alert.attribution.take();
-            let evidence = self.alert.evidence.take();
-            self.alert = alert_of(envelope, finding, scene, attribution::merged(before, attribution));
-            self.alert.title = title;
-            self.alert.evidence = evidence;
+            let attribution = attribution::merged(self.alert.attribution.take(), attribution);
+            let newest = alert_of(envelope, finding, scene, attribution);
+            // The rest stays as it was said until it is said again.
+            self.alert = Alert {
+                title,
+                finding: newest.finding,
+                worker: newest.worker,
+                attribution: newest.attribution,
+                process: newest.process,
+                file: newest.file,
+                network: newest.network,
+                ..self.alert.clone()
+            };
         }
         is_new
     }
@@ -245,7 +284,11 @@ impl Incident {
         self.due = None;
         let alert = &mut self.alert;
         alert.state = state;
-        alert.time = envelope.clock.format(self.last);
+        let [first, last] = self
+            .times
+            .clone()
+            .unwrap_or_else(|| [envelope.clock.format(self.first), envelope.clock.format(self.last)]);
+        alert.time.clone_from(&last);
         alert.id = alert_id(&self.id, self.revision);
         alert.tier = Some(self.tier);
         alert.severity = self.severity;
@@ -267,15 +310,15 @@ impl Incident {
         .filter(|(cut, _)| *cut)
         .map(|(_, part)| part.to_owned())
         .collect();
-        if self.scope == scope::DIGEST || self.scope.starts_with("operator:") {
+        if self.scope == scope::DIGEST || self.scope.starts_with(scope::OPERATOR) {
             alert.title = title::digest(alert, self.chain.links().len());
         }
         alert.incident = Some(alert::Incident {
             id: self.id.clone(),
             revision: self.revision,
             run_key: self.scope.clone(),
-            first: envelope.clock.format(self.first),
-            last: envelope.clock.format(self.last),
+            first,
+            last,
             findings: self.findings,
             new: std::mem::take(&mut self.new).into_iter().collect(),
             chain: self.chain.links().to_vec(),
@@ -283,6 +326,39 @@ impl Incident {
             closure: self.closure.clone(),
         });
         alert.clone()
+    }
+}
+
+#[cfg(test)]
+impl Incident {
+    /// As little as there can be of an incident.
+    pub(super) fn for_tests(id: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            cgroup: 1,
+            scope: "run:1".to_owned(),
+            first: 0,
+            last: 0,
+            revision: 1,
+            findings: 1,
+            tier: Tier::Boundary,
+            severity: Severity::High,
+            chain: Chain::default(),
+            new: BTreeSet::new(),
+            radius: Radius::default(),
+            steps: Steps::default(),
+            refs: Refs::new(),
+            allow: Vec::new(),
+            anchors: BTreeSet::new(),
+            alert: alert::fixture::incident(),
+            said: 0,
+            due: None,
+            wait: REPEAT_FIRST,
+            state: State::Open,
+            closure: None,
+            times: None,
+            is_past: false,
+        }
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) const OVERFLOW: &str = "overflow";
 /// Scope of an hour's deviations of a worker.
 pub(super) const DIGEST: &str = "digest";
 
+/// Beginning of the scopes of people who entered a worker.
+pub(super) const OPERATOR: &str = "operator:";
+
 /// A process as a scan of /proc would name it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Anchor {

@@ -109,6 +109,12 @@ impl Pipeline {
         self.alerts.pop_front()
     }
 
+    /// Queues an alert on an incident that the detector was told to change.
+    pub fn raise(&mut self, alert: Alert) {
+        self.counts.alerts += 1;
+        self.alerts.push_back(alert);
+    }
+
     /// Queues an alert of the agent's own (health).
     pub fn say(&mut self, alert: Alert) {
         self.alerts.push_back(alert);

@@ -72,6 +72,7 @@ impl<P: Probes> Agent<P> {
         if self.duties.turns.is_multiple_of(RESCAN_EVERY) {
             self.rescan();
         }
+        self.keep(self.duties.turns);
         self.sinks.tick();
     }
 

@@ -7,6 +7,7 @@
 
 mod discover;
 mod duties;
+mod incidents;
 mod options;
 mod reload;
 mod signals;
@@ -74,6 +75,7 @@ pub struct Agent<P: Probes> {
     signals: Option<Signals>,
     epoll: Epoll,
     duties: duties::Duties,
+    keeper: Option<incidents::Keeper>,
     last_record: BootNs,
 }
 
@@ -127,6 +129,7 @@ impl<P: Probes> Agent<P> {
             signals: None,
             epoll,
             duties: duties::Duties::default(),
+            keeper: None,
             last_record: 0,
         };
         // The filter before the labels: the first open of a worker is already held against it.
@@ -198,6 +201,7 @@ impl<P: Probes> Agent<P> {
         self.second_now();
         self.pipeline.finish(boot_now());
         self.deliver();
+        self.keep_last();
         self.sinks.tick();
         let counters = self.probes.counters()?;
         Ok(Summary::new(&counters, self.pipeline.counts(), self.sinks.stats()))
@@ -249,7 +253,11 @@ impl<P: Probes> Agent<P> {
 
     fn deliver(&mut self) {
         while let Some(alert) = self.pipeline.next_alert() {
+            let of = alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.revision));
             self.sinks.deliver(alert);
+            if let Some((id, revision)) = of {
+                self.sent(&id, revision);
+            }
         }
     }
 }

@@ -51,10 +51,18 @@ fn may(who: &Credentials, mode: u32, uid: u32, gid: u32, bit: u32) -> bool {
     who.capabilities & READS_ALL != 0 || mode >> shift & bit != 0
 }
 
-/// The identities that a process may read in a root; `root` is a descriptor of it.
+/// The identities that a process may read in a root, and whether there may be more; `root` is a descriptor of it.
 pub(super) fn readable(root: &File, who: &Credentials, secrets: &[SecretPath]) -> (Vec<Arc<str>>, bool) {
-    let mut look =
-        Look { root, who, folders: HashMap::new(), until: Instant::now() + TIME_MAX, left: LOOKS_MAX };
+    readable_within(TIME_MAX, root, who, secrets)
+}
+
+fn readable_within(
+    time: Duration,
+    root: &File,
+    who: &Credentials,
+    secrets: &[SecretPath],
+) -> (Vec<Arc<str>>, bool) {
+    let mut look = Look { root, who, folders: HashMap::new(), until: Instant::now() + time, left: LOOKS_MAX };
     let homes = look.homes();
     let mut found: Vec<Arc<str>> = Vec::new();
     for secret in secrets {

@@ -1,0 +1,296 @@
+//! The files of incidents in the state directory.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{CloseRequest, Saved};
+use crate::alert::State;
+
+/// Larger files are none of ours.
+const FILE_MAX: u64 = 1 << 20;
+/// Most files read.
+const FILES_MAX: usize = 8192;
+/// How long the file of a closed incident is kept.
+const CLOSED_KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Most files of closed incidents.
+const CLOSED_MAX: usize = 256;
+
+/// Why incidents cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory cannot be used.
+    #[error("{}: cannot {what}: {source}", path.display())]
+    Io {
+        /// File or directory.
+        path: PathBuf,
+        /// What was attempted.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Others may write there.
+    #[error("{}: {what}, so another user could forge or close incidents; {fix}", path.display())]
+    Unsafe {
+        /// Directory.
+        path: PathBuf,
+        /// Who may write.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+    /// Another agent uses it.
+    #[error("{}: another agent keeps its incidents here; give each its own `state_dir`", path.display())]
+    InUse {
+        /// Directory.
+        path: PathBuf,
+    },
+}
+
+/// The files of the incidents, of which this is the only writer.
+pub struct Store {
+    folder: PathBuf,
+    /// Held as long as the agent runs.
+    _lock: Flock<File>,
+}
+
+impl Store {
+    /// Opens the folder for incidents below the state directory, making it if need be.
+    ///
+    /// # Errors
+    /// It cannot be made or used, others may write there, or another agent uses it.
+    pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let folder = folder(state_dir);
+        let closing = folder.join("close");
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&closing)
+            .map_err(io_error(&closing, "make it"))?;
+        for path in [state_dir, &folder, &closing] {
+            check_owner(path)?;
+        }
+        let path = folder.join("lock");
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(&path)
+            .map_err(io_error(&path, "open it"))?;
+        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self { folder, _lock: lock }),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::InUse { path: folder }),
+            Err((_, error)) => Err(io_error(&path, "lock it")(error.into())),
+        }
+    }
+
+    /// The incidents that are not closed, and what is wrong with files that are set aside.
+    pub fn load(&self) -> (Vec<Saved>, Vec<String>) {
+        let mut problems = Vec::new();
+        let mut all = Vec::new();
+        for (path, read) in read_files(&self.folder) {
+            match read {
+                Ok(saved) => all.push(saved),
+                Err(what) => {
+                    let aside = path.with_extension("aside");
+                    let moved = match fs::rename(&path, &aside) {
+                        Ok(()) => format!("it is kept as {}", aside.display()),
+                        Err(error) => format!("and it cannot be set aside: {error}"),
+                    };
+                    problems.push(format!("{}: {what}; {moved}", path.display()));
+                }
+            }
+        }
+        all.retain(|saved| saved.state() != State::Closed);
+        (all, problems)
+    }
+
+    /// Writes the file of an incident: whole under another name, then under its own.
+    ///
+    /// # Errors
+    /// It cannot be written; the one before is still there.
+    pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
+        let path = self.folder.join(format!("{}.json", saved.id()));
+        let text = saved.text().map_err(|error| io_error(&path, "write it")(error.into()))?;
+        write_whole(&self.folder, &path, &text)
+    }
+
+    /// The requests to close an incident that came since the last call, and what is wrong with those that are none.
+    pub fn requests(&self) -> (Vec<CloseRequest>, Vec<String>) {
+        let (mut requests, mut problems) = (Vec::new(), Vec::new());
+        let Ok(entries) = fs::read_dir(self.folder.join("close")) else { return (requests, problems) };
+        let mut paths: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+            .take(FILES_MAX)
+            .collect();
+        paths.sort_unstable();
+        for path in paths {
+            let request = read_text(&path)
+                .map_err(|error| error.to_string())
+                .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()))
+                .and_then(CloseRequest::check);
+            match request {
+                Ok(request) => requests.push(request),
+                Err(what) => {
+                    problems.push(format!("{}: {what}", path.display()));
+                    let _ = fs::remove_file(&path);
+                }
+            }
+        }
+        (requests, problems)
+    }
+
+    /// A request was taken.
+    pub fn done(&self, request: &CloseRequest) {
+        let path = request_path(&self.folder, &request.id);
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(path = %path.display(), %error, "request to close an incident not removed");
+        }
+    }
+
+    /// Removes the files of incidents that were closed long ago, and what a killed agent left half written.
+    pub fn prune(&self) {
+        let now = SystemTime::now();
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let mut closed: Vec<(SystemTime, PathBuf)> = Vec::new();
+        for path in entries.flatten().map(|entry| entry.path()).take(FILES_MAX) {
+            let Some(extension) = path.extension() else { continue };
+            let changed = fs::symlink_metadata(&path).and_then(|meta| meta.modified()).unwrap_or(now);
+            if extension == "tmp" {
+                let _ = fs::remove_file(&path);
+            } else if extension == "json"
+                && read_file(&path).is_ok_and(|saved| saved.state() == State::Closed)
+            {
+                closed.push((changed, path));
+            }
+        }
+        closed.sort_unstable();
+        let too_many = closed.len().saturating_sub(CLOSED_MAX);
+        for (number, (changed, path)) in closed.iter().enumerate() {
+            if number < too_many || now.duration_since(*changed).is_ok_and(|age| age > CLOSED_KEEP) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// All incidents below a state directory, closed ones too, and what is wrong with files that cannot be read.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn read_incidents(state_dir: &Path) -> Result<(Vec<Saved>, Vec<String>), StoreError> {
+    let folder = folder(state_dir);
+    match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Vec::new(), Vec::new())),
+        Err(error) => return Err(io_error(&folder, "read it")(error)),
+        Ok(_) => {}
+    }
+    let (mut all, mut problems) = (Vec::new(), Vec::new());
+    for (path, read) in read_files(&folder) {
+        match read {
+            Ok(saved) => all.push(saved),
+            Err(what) => problems.push(format!("{}: {what}", path.display())),
+        }
+    }
+    Ok((all, problems))
+}
+
+/// Leaves a request for the agent.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn leave_request(state_dir: &Path, request: &CloseRequest) -> Result<(), StoreError> {
+    let folder = folder(state_dir).join("close");
+    let path = request_path(&self::folder(state_dir), &request.id);
+    let text = serde_json::to_string(request).map_err(|error| io_error(&path, "write it")(error.into()))?;
+    write_whole(&folder, &path, &text)
+}
+
+/// Whether a request still waits for the agent.
+pub(crate) fn request_waits(state_dir: &Path, id: &str) -> bool {
+    request_path(&folder(state_dir), id).exists()
+}
+
+fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("incidents")
+}
+
+fn request_path(folder: &Path, id: &str) -> PathBuf {
+    folder.join("close").join(format!("{id}.json"))
+}
+
+fn read_files(folder: &Path) -> Vec<(PathBuf, Result<Saved, String>)> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .take(FILES_MAX)
+        .collect();
+    paths.sort_unstable();
+    paths.into_iter().map(|path| (path.clone(), read_file(&path))).collect()
+}
+
+fn read_file(path: &Path) -> Result<Saved, String> {
+    let saved = Saved::parse(&read_text(path).map_err(|error| error.to_string())?)?;
+    let name = path.file_stem().and_then(|name| name.to_str());
+    if name == Some(saved.id()) { Ok(saved) } else { Err("it is the file of another incident".to_owned()) }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > FILE_MAX {
+        return Err(io::Error::other(format!("it is no file of at most {FILE_MAX} bytes")));
+    }
+    let mut text = String::new();
+    file.take(FILE_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn write_whole(folder: &Path, path: &Path, text: &str) -> Result<(), StoreError> {
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let half = folder.join(format!(".{name}.tmp"));
+    let _ = fs::remove_file(&half);
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&half)
+        .map_err(io_error(&half, "make it"))?;
+    file.write_all(text.as_bytes()).map_err(io_error(&half, "write it"))?;
+    fs::rename(&half, path).map_err(io_error(path, "write it"))
+}
+
+fn check_owner(path: &Path) -> Result<(), StoreError> {
+    let meta = fs::symlink_metadata(path).map_err(io_error(path, "look at it"))?;
+    let us = nix::unistd::geteuid().as_raw();
+    let refuse = |what: String, fix: String| Err(StoreError::Unsafe { path: path.to_owned(), what, fix });
+    if !meta.is_dir() {
+        return refuse("is no directory".to_owned(), "move it away".to_owned());
+    }
+    if meta.uid() != 0 && meta.uid() != us {
+        return refuse(format!("is owned by uid {}", meta.uid()), format!("chown root {}", path.display()));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return refuse("may be written by others".to_owned(), format!("chmod go-w {}", path.display()));
+    }
+    Ok(())
+}
+
+fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { path, what, source }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

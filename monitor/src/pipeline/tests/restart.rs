@@ -1,0 +1,174 @@
+//! The agent is started again: its incidents go on.
+
+use super::*;
+use crate::alert::ClosedBy;
+use crate::detect::{IDLE, Saved};
+
+/// Everything the first run had, as files hold it: written and read again.
+fn files(pipeline: &Pipeline, clean: bool) -> Vec<Saved> {
+    let saved = pipeline.detector.last_saved();
+    saved
+        .into_iter()
+        .map(|last| if clean { last } else { pipeline.detector.saved(last.id(), None).unwrap() })
+        .map(|saved| Saved::parse(&saved.text().unwrap()).unwrap())
+        .collect()
+}
+
+fn scanned(pid: u32, start: u64, ppid: u32, exe: &str) -> (u32, Scanned) {
+    let program = crate::process::Program {
+        exe: crate::event::Path { view: exe.into(), ..Default::default() },
+        argv: vec![exe.into()],
+        argv_truncated: false,
+        argv_known: true,
+        ..crate::process::Program::unknown(FileId::default())
+    };
+    let key = ProcessKey { pid, start };
+    (pid, Scanned { key, ppid, ns_pid: None, uid: 0, gid: 0, program })
+}
+
+/// The second run: the engine and its runner are found in /proc.
+fn restarted(files: Vec<Saved>, now: u64) -> Pipeline {
+    let proc = FakeProc(BTreeMap::from([
+        scanned(100, 10_000_000, 1, "/opt/toy-engine"),
+        scanned(101, 20_000_000, 100, "/opt/toy-runner"),
+    ]));
+    let mut pipeline = pipeline_with(proc);
+    for saved in files {
+        pipeline.detector.resume(saved, now);
+    }
+    pipeline.worker_found(LABEL, &[100, 101], false, now);
+    pipeline
+}
+
+const ENGINE_AT: (u32, u64) = (100, 10_000_123);
+const RUNNER_AT: (u32, u64) = (101, 20_000_456);
+
+/// The first run: the engine starts, its runner takes the token.
+fn first_run() -> (Pipeline, Alert) {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    pipeline.worker_found(LABEL, &[], true, 500);
+    exec(&mut pipeline, ENGINE_AT, ENGINE_AT.1, 10_100_000, (1, 1), "/opt/toy-engine", &["toy-engine"]);
+    fork(&mut pipeline, RUNNER_AT, ENGINE_AT, 10_100_000);
+    exec(&mut pipeline, RUNNER_AT, RUNNER_AT.1, 20_100_000, ENGINE_AT, "/opt/toy-runner", &["toy-runner"]);
+    open(&mut pipeline, RUNNER_AT, 20_100_000, 30_000_000, "/var/run/secrets/cloud/token", 0);
+    let alert = alerts(&mut pipeline).remove(0);
+    (pipeline, alert)
+}
+
+fn second_finding(pipeline: &mut Pipeline) -> Alert {
+    let exec_id = crate::process::scanned_exec_id(ProcessKey { pid: 101, start: 20_000_000 });
+    open(pipeline, RUNNER_AT, exec_id, 2 * SECOND, "/etc/toy/key", 0);
+    alerts(pipeline).remove(0)
+}
+
+#[test]
+fn incident_goes_on_with_the_next_revision_after_the_agent_ended_in_order() {
+    let (pipeline, before) = first_run();
+    let mut pipeline = restarted(files(&pipeline, true), SECOND);
+    let after = second_finding(&mut pipeline);
+    let (a, b) = (before.incident.unwrap(), after.incident.unwrap());
+    assert_eq!((&a.id, a.revision + 1, &a.run_key), (&b.id, b.revision, &b.run_key));
+    assert_eq!(b.chain.len(), 2);
+    assert_eq!(after.blast_radius.unwrap().taken.len(), 2);
+    assert!(after.evidence.is_some());
+}
+
+#[test]
+fn killed_agent_uses_no_revision_twice() {
+    let (pipeline, before) = first_run();
+    let mut pipeline = restarted(files(&pipeline, false), SECOND);
+    let after = second_finding(&mut pipeline);
+    let (a, b) = (before.incident.unwrap(), after.incident.unwrap());
+    assert_eq!(a.id, b.id);
+    assert_eq!(b.revision, a.revision + 2, "one may have been sent that the file does not know");
+}
+
+#[test]
+fn alert_that_may_not_have_been_sent_is_sent() {
+    let (pipeline, before) = first_run();
+    let id = before.incident.unwrap().id;
+    let saved = pipeline.detector.saved(&id, Some(0)).unwrap();
+    let mut pipeline = restarted(vec![saved], SECOND);
+    pipeline.tick(2 * SECOND);
+    let said = alerts(&mut pipeline);
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].blast_radius.as_ref().unwrap().taken[0].identity, "cloud-token");
+}
+
+#[test]
+fn incident_of_a_process_whose_scope_cannot_be_told_any_more_goes_on() {
+    let (pipeline, before) = first_run();
+    let mut files = files(&pipeline, true);
+    let text = files.remove(0).text().unwrap().replace("author:", "run:");
+    let mut pipeline = restarted(vec![Saved::parse(&text).unwrap()], SECOND);
+    let after = second_finding(&mut pipeline).incident.unwrap();
+    assert_eq!(after.id, before.incident.unwrap().id, "known by its processes");
+    assert!(after.run_key.starts_with("run:"));
+}
+
+#[test]
+fn incident_that_was_idle_meanwhile_has_ended() {
+    let (pipeline, before) = first_run();
+    let mut pipeline = restarted(files(&pipeline, true), SECOND + IDLE);
+    pipeline.tick(SECOND + IDLE);
+    assert_eq!(alerts(&mut pipeline)[0].state, State::Ended);
+    let exec_id = crate::process::scanned_exec_id(ProcessKey { pid: 101, start: 20_000_000 });
+    open(&mut pipeline, RUNNER_AT, exec_id, 2 * SECOND + IDLE, "/etc/toy/key", 0);
+    let after = alerts(&mut pipeline).remove(0);
+    assert_ne!(after.incident.unwrap().id, before.incident.unwrap().id);
+}
+
+#[test]
+fn incident_of_another_boot_has_ended_and_keeps_its_times() {
+    let (pipeline, before) = first_run();
+    let files: Vec<Saved> = files(&pipeline, true)
+        .iter()
+        .map(|saved| saved.text().unwrap().replace("\"boot_id\":\"boot\"", "\"boot_id\":\"before\""))
+        .map(|text| Saved::parse(&text).unwrap())
+        .collect();
+    let mut pipeline = restarted(files, SECOND);
+    pipeline.detector.envelope.clock = WallClock { boot: 1_000_000_000_000 };
+    pipeline.tick(SECOND);
+    let said = alerts(&mut pipeline);
+    assert_eq!(said.iter().map(|alert| alert.state).collect::<Vec<_>>(), [State::Ended]);
+    let (a, b) = (before.incident.unwrap(), said[0].incident.clone().unwrap());
+    assert_eq!((a.first, a.last), (b.first, b.last));
+    let after = second_finding(&mut pipeline);
+    assert_ne!(after.incident.unwrap().id, a.id);
+    let closure = crate::alert::Closure { by: "ops".into(), reason: "x".into(), time: "t".into() };
+    let closed = pipeline.detector.close(&a.id, closure, SECOND).unwrap();
+    assert_eq!(closed.closed_by, Some(ClosedBy::Operator));
+}
+
+#[test]
+fn digest_goes_on_within_its_hour() {
+    let mut pipeline = started();
+    connect(&mut pipeline, ENGINE, 1_100, 3_000, 9999);
+    let before = alerts(&mut pipeline).remove(0).incident.unwrap().id;
+    let mut pipeline = {
+        let files = files(&pipeline, true);
+        let mut again = started();
+        files.into_iter().for_each(|saved| again.detector.resume(saved, SECOND));
+        again
+    };
+    connect(&mut pipeline, ENGINE, 1_100, 2 * SECOND, 9998);
+    assert_eq!(alerts(&mut pipeline), [], "the hour was told of already");
+    pipeline.finish(3 * SECOND);
+    let after = alerts(&mut pipeline).remove(0).incident.unwrap();
+    assert_eq!((after.id, after.chain.len()), (before, 2));
+}
+
+#[test]
+fn what_is_kept_holds_no_secret_of_an_argument() {
+    let mut pipeline = started();
+    let child = (103, 3_100);
+    fork(&mut pipeline, child, RUNNER, 2_100);
+    let argv = ["curl", "--header", "Authorization: Bearer hunter2hunter2", "https://me:pass4711@h/"];
+    exec(&mut pipeline, child, child.1, 3_200, RUNNER, "/usr/bin/curl", &argv);
+    open(&mut pipeline, child, 3_200, 3_300, "/var/run/secrets/cloud/token", 0);
+    for saved in pipeline.detector.last_saved() {
+        let text = saved.text().unwrap();
+        assert!(!text.contains("hunter2") && !text.contains("pass4711"), "{text}");
+        assert!(text.contains("/usr/bin/curl"));
+    }
+}
