@@ -9,7 +9,7 @@ use monitor::event::{
     AddressStage, Body, Connect, Event, ExeHome, Exec, FileId, MountRelation, Namespaces, Open, Origin,
     Outcome, Path, ProcessKey, Rung, Stdio, Subject, Text,
 };
-use monitor::profile::{Actor, Image, RuleSet, Trust};
+use monitor::profile::{Actor, Image, Pin, RuleSet, Trust};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -142,16 +142,13 @@ fn judging_what_is_allowed_allocates_nothing_with_all_shipped_rules() {
         argv_truncated: false,
         cwd: Some("/"),
         trust: Trust::Trusted,
+        pin: Pin::None,
     };
     let actor = Actor {
-        profile,
         role: Some(role("engine")),
         role_since: 9_000_000_000,
-        below_author: false,
         image: Some(image),
-        proc_target: None,
-        known_identity: None,
-        reached: None,
+        ..Actor::unknown(profile)
     };
     let cases = [
         event(exec("/bin/dash", &["sh", "-c", "python3 --version"])),

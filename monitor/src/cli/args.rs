@@ -161,6 +161,8 @@ pub enum SchemaOf {
     Identities,
     /// The endpoint catalogue
     Endpoints,
+    /// Exceptions of a site
+    Exceptions,
     /// Tests of rules
     RuleTest,
     /// A recording written by hand

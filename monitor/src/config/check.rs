@@ -33,6 +33,7 @@ pub(super) enum At {
 pub(super) fn first_wrong(config: &Config) -> Option<Wrong> {
     schema(config)
         .or_else(|| workers(config))
+        .or_else(|| facts(config))
         .or_else(|| hooks(config))
         .or_else(|| rings(config))
         .or_else(|| sinks(config))
@@ -44,6 +45,14 @@ fn schema(config: &Config) -> Option<Wrong> {
         at: At::Schema,
         what,
         fix: "write `schema: sandwatch/config/v1`",
+    })
+}
+
+fn facts(config: &Config) -> Option<Wrong> {
+    config.workers.assign.iter().enumerate().find_map(|(index, assign)| {
+        let stated = assign.facts.iter().map(|(name, values)| (name, values.iter()));
+        let error = crate::profile::Facts::new(stated).err()?;
+        Some(Wrong { at: At::Assign(index), what: format!("workers.assign: {error}"), fix: "" })
     })
 }
 

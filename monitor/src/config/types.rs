@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::size::{Bytes, Span};
 use crate::alert::{AlertKind, Tier};
 use crate::kernel::{HookChoice, KernelError};
+use crate::profile::doc::OneOrMany;
 
 /// The `schema` of a configuration file.
 pub const CONFIG_SCHEMA: &str = "sandwatch/config/v1";
@@ -71,6 +72,12 @@ pub struct Assign {
     /// Name that it gets on alerts; its cgroup's last part otherwise.
     #[serde(default)]
     pub name: Option<String>,
+    /// Facts that its profile asks for: `true`, `false`, or addresses (`10.0.0.5`, `10.0.0.0/24`, `10.0.0.5:5432`).
+    #[serde(default)]
+    pub facts: BTreeMap<String, OneOrMany<String>>,
+    /// Exact argument lists of health commands that are run in it from outside.
+    #[serde(default)]
+    pub probes: Vec<Vec<String>>,
 }
 
 /// Which rung of its ladder each signal takes.

@@ -21,6 +21,11 @@ impl WallClock {
         Self { boot: clock(libc::CLOCK_REALTIME) - clock(libc::CLOCK_BOOTTIME) }
     }
 
+    /// A time of the boot clock in seconds since the epoch; `None` if that is before it.
+    pub fn seconds(&self, time: BootNs) -> Option<u64> {
+        u64::try_from(self.boot.saturating_add(i128::from(time)) / 1_000_000_000).ok()
+    }
+
     /// A time of the boot clock, RFC 3339 in UTC with nanoseconds.
     pub fn format(&self, time: BootNs) -> String {
         let wall = self.boot.saturating_add(i128::from(time));

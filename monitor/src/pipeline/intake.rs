@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Effect, Pipeline, entry_of, outsider, profile};
+use super::{Effect, Pipeline, entry_of, placing};
 use crate::detect::GapReport;
 use crate::event::join::Release;
 use crate::event::{Body, BootNs, DecodeError, Event, Lane, decode};
-use crate::process::{Placing, Program};
+use crate::process::Program;
 
 /// What the pipeline has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -124,13 +124,7 @@ impl Pipeline {
         let label = event.subject.label;
         match &event.body {
             Body::Fork(fork) => {
-                let worker = self.workers.get(label);
-                let placing = Placing {
-                    rules: &self.rules,
-                    profile: profile(worker),
-                    outsider: outsider(worker),
-                    proc: &*self.proc,
-                };
+                let placing = placing(&self.rules, self.workers.get(label), &*self.proc);
                 let at = self.processes.forked(&event, fork, &placing);
                 let root =
                     self.processes.get(at).and_then(|process| process.image()).map(|image| image.author_root);
@@ -140,16 +134,16 @@ impl Pipeline {
                 }
             }
             Body::Exec(exec) => {
-                self.seal(&event, &Program::of_exec(exec, event.subject.uid));
+                if !self.processes.sets_up(&event, exec) {
+                    self.seal(&event, &Program::of_exec(exec, event.subject.uid));
+                }
                 let worker = self.workers.get(label);
                 let first = worker.is_some_and(|worker| !worker.sealed);
-                let placing = Placing {
-                    rules: &self.rules,
-                    profile: profile(worker),
-                    outsider: outsider(worker),
-                    proc: &*self.proc,
-                };
+                let placing = placing(&self.rules, worker, &*self.proc);
                 let executed = self.processes.executed(&event, exec, &placing);
+                if executed.set_up {
+                    return;
+                }
                 if first && let Some(worker) = self.workers.get_mut(label) {
                     worker.sealed = true;
                 }
@@ -167,6 +161,7 @@ impl Pipeline {
                     worker.sealed = false;
                     worker.entry = None;
                     worker.entry_program = None;
+                    self.processes.begin_anew(label);
                 }
             }
             _ => self.judge_all(vec![(event, Release::Known)]),

@@ -6,11 +6,11 @@ use monitor_common::filter::access;
 
 use super::attribute::of_worker;
 use super::reach::Surroundings;
-use super::{Effect, Pipeline, outsider, profile};
+use super::{Effect, Pipeline, placing, profile};
 use crate::detect::{Around, Scene};
-use crate::event::{Body, Event, Exec, FileId, Open, Outcome};
-use crate::process::{Executed, Placing, ProcessRef, Standing};
-use crate::profile::Actor;
+use crate::event::{Body, Event, Exec, FileId, MountRelation, Open, Outcome};
+use crate::process::{Executed, ProcessRef, Standing};
+use crate::profile::{Actor, Facts, Pin, WorkerNames};
 use crate::worker::FoundFile;
 
 impl Pipeline {
@@ -24,7 +24,7 @@ impl Pipeline {
         let profile = profile(self.workers.get(label));
         let (env, most) = self.environment(event, exec, profile);
         self.take_ids(event, exec, executed.at, &env, most);
-        self.judge(event, executed.at, executed.before);
+        self.judge(event, executed.at, executed.before, Some(executed));
         self.judge_ids(event, executed.at, &env);
     }
 
@@ -38,13 +38,12 @@ impl Pipeline {
         if worker.is_none() {
             self.counts.no_worker += 1;
         }
-        let placing = Placing {
-            rules: &self.rules,
-            profile: profile(worker),
-            outsider: outsider(worker),
-            proc: &*self.proc,
-        };
-        let at = self.processes.acted(event, &placing);
+        let acted = self.processes.acted(event, &placing(&self.rules, worker, &*self.proc));
+        let at = acted.at;
+        if acted.author_root {
+            let (pid, exec_id) = (event.subject.key.pid, event.subject.exec_id);
+            self.effects.push(Effect::MarkAuthor { pid, exec_id, root: exec_id });
+        }
         for (old, new) in self.processes.take_renumbered() {
             self.attributions.renumbered(old, new);
         }
@@ -55,13 +54,13 @@ impl Pipeline {
             .and_then(|process| process.image_of(event.subject.exec_id).or_else(|| process.image()))
             .map(|image| image.standing);
         if let Some(standing) = standing {
-            self.judge(event, at, standing);
+            self.judge(event, at, standing, None);
             self.judge_ids(event, at, &[]);
         }
         self.learn(event);
     }
 
-    fn judge(&mut self, event: &Event, at: ProcessRef, standing: Standing) {
+    fn judge(&mut self, event: &Event, at: ProcessRef, standing: Standing, executed: Option<&Executed>) {
         let worker = self.workers.get(event.subject.label);
         let process = self.processes.get(at);
         let image =
@@ -86,18 +85,34 @@ impl Pipeline {
         let (items, labels) = of_worker(&self.rules, worker);
         let root = image.map_or(0, |image| image.author_root);
         let attribution = || self.attributions.of(&self.processes, at, root, items, labels);
+        let (run_dir, nested_mount) = match &event.body {
+            Body::Open(open) => (
+                self.processes.run_dir(at),
+                open.mount == MountRelation::Foreign && self.processes.is_nested(at, open.file_mnt_ns),
+            ),
+            Body::Unix(_) => (self.processes.run_dir(at), false),
+            _ => (None, false),
+        };
         let actor = Actor {
-            profile: scene.profile,
             role: Some(standing.role),
             role_since: standing.since,
             below_author: standing.below_author,
             image: image.map(|image| image.program.as_image()),
             proc_target,
             known_identity,
+            run_dir,
+            nested_mount,
+            entering: executed.is_some_and(|executed| executed.entered),
+            pin: executed.map_or(Pin::None, |executed| executed.pin),
+            loader_before: executed.and_then(|executed| executed.loader_before),
+            facts: worker.map_or(Facts::NONE, |worker| &worker.assignment.facts),
+            worker: worker.map(|worker| WorkerNames { name: &worker.name, cgroup: &worker.path }),
+            wall: self.detector.envelope.clock.seconds(event.time),
             reached: self.detector.reached(&scene, attribution),
+            ..Actor::unknown(scene.profile)
         };
-        let finding = self.rules.judge(&actor, event);
-        match finding {
+        let verdict = self.rules.verdict(&actor, event);
+        match verdict.finding {
             Some(finding) => {
                 self.counts.findings += 1;
                 let (proc, roots) = (&*self.proc, &*self.roots);
@@ -108,8 +123,8 @@ impl Pipeline {
                 self.alerts.extend(alerts);
             }
             None => {
-                if let Some(identity) = used(&scene, known_identity) {
-                    self.detector.used(&identity, &scene, attribution);
+                if let Some(identity) = verdict.used {
+                    self.detector.used(&identity.id, &scene, attribution);
                 }
             }
         }
@@ -160,22 +175,6 @@ impl Pipeline {
             self.files.learn(found(open), event.subject.label, access::ANY, identity.id.clone());
         }
     }
-}
-
-/// The identity that author code read as it may.
-fn used(scene: &Scene<'_>, known: Option<&str>) -> Option<Arc<str>> {
-    if !scene.role_kind().author_side() {
-        return None;
-    }
-    let read = match &scene.event.body {
-        Body::Open(open) => open.outcome == Outcome::Ok && open.access & access::READ != 0,
-        Body::Unix(unix) => unix.outcome == Outcome::Ok,
-        _ => false,
-    };
-    if !read {
-        return None;
-    }
-    known.map(Arc::from).or_else(|| Some(scene.rules.identity_of(&scene.event.body)?.id.clone()))
 }
 
 /// The opened file.

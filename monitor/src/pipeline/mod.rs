@@ -21,7 +21,7 @@ use crate::event::BootNs;
 use crate::event::join::Join;
 use crate::kernel::KernelFilter;
 use crate::process::{Placing, ProcReader, Process, ProcessTable, Scanned};
-use crate::profile::{ProfileId, RoleId, RuleSet};
+use crate::profile::{Facts, ProfileId, RoleId, RuleSet};
 use crate::worker::{KnownFiles, RootFiles, Worker, Workers};
 
 pub use intake::Counts;
@@ -177,12 +177,7 @@ impl Pipeline {
     fn scanned(&mut self, label: u32, found: Vec<Scanned>, now: BootNs) -> Vec<(u32, ProcState)> {
         let Some(worker) = self.workers.get(label) else { return Vec::new() };
         // Whatever ran before the agent looked is taken for the worker's own: who joined later cannot be told any more.
-        let placing = Placing {
-            rules: &self.rules,
-            profile: worker.profile,
-            outsider: RoleId::ENTRY,
-            proc: &*self.proc,
-        };
+        let placing = Placing { outsider: RoleId::ENTRY, ..placing(&self.rules, Some(worker), &*self.proc) };
         let mut states = Vec::new();
         let mut ids = Vec::new();
         for process in found {
@@ -215,6 +210,7 @@ impl Pipeline {
     pub fn worker_forgotten(&mut self, label: u32) {
         self.files.forget(label);
         self.recent.forget(label);
+        self.processes.begin_anew(label);
     }
 
     /// Takes other rules: profiles are chosen again, and every process's role.
@@ -268,7 +264,7 @@ impl Pipeline {
         let (rules, workers, proc) = (&self.rules, &self.workers, &*self.proc);
         self.processes.place_again(|label| {
             let worker = workers.get(label)?;
-            Some(Placing { rules, profile: worker.profile, outsider: RoleId::ENTRY, proc })
+            Some(Placing { outsider: RoleId::ENTRY, ..placing(rules, Some(worker), proc) })
         });
     }
 
@@ -312,6 +308,18 @@ impl Pipeline {
 /// Role of a process that joins this worker from outside now.
 fn outsider(worker: Option<&Worker>) -> RoleId {
     if worker.is_some_and(|worker| worker.sealed) { RoleId::OPERATOR } else { RoleId::ENTRY }
+}
+
+/// By what the processes of a worker get their roles now.
+fn placing<'a>(rules: &'a RuleSet, worker: Option<&'a Worker>, proc: &'a dyn ProcReader) -> Placing<'a> {
+    Placing {
+        rules,
+        profile: profile(worker),
+        outsider: outsider(worker),
+        facts: worker.map_or(Facts::NONE, |worker| &worker.assignment.facts),
+        probes: worker.map_or(&[], |worker| &worker.assignment.probes),
+        proc,
+    }
 }
 
 fn profile(worker: Option<&Worker>) -> ProfileId {

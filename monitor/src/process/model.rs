@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::event::{BootNs, Exec, FileId, Path, ProcessKey};
-use crate::profile::{self, RoleId, Trust};
+use crate::profile::{self, Pin, RoleId, Trust};
 
 /// A process in the table; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +41,21 @@ pub struct Program {
     pub cwd: Path,
     /// How far the executable can be relied on.
     pub trust: Trust,
+    /// Size and change time of the executable.
+    pub stamp: Stamp,
+    /// How the executable compares with what its worker first executed from that path.
+    pub pin: Pin,
+    /// A loader variable (LD_PRELOAD, NODE_OPTIONS, …) was in its environment at exec; `None` if that is not known.
+    pub loader_env: Option<bool>,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// Size, bytes.
+    pub size: u64,
+    /// Change time, ns since the epoch; 0 if unknown.
+    pub ctime: u64,
 }
 
 impl Program {
@@ -56,6 +71,11 @@ impl Program {
             argv_known: true,
             cwd: exec.cwd.clone(),
             trust: Trust::of_exec(exec, uid),
+            stamp: Stamp { size: exec.exe_size, ctime: exec.exe_ctime },
+            pin: Pin::None,
+            // A variable that was seen is there, however far the scan got.
+            loader_env: (exec.loader_env || (exec.env_from_kernel && !exec.env_incomplete))
+                .then_some(exec.loader_env),
         }
     }
 
@@ -71,6 +91,9 @@ impl Program {
             argv_known: false,
             cwd: unread,
             trust: Trust::Scanned,
+            stamp: Stamp::default(),
+            pin: Pin::None,
+            loader_env: None,
         }
     }
 
@@ -83,6 +106,7 @@ impl Program {
             argv_truncated: self.argv_truncated,
             cwd: self.cwd.is_known().then_some(&*self.cwd.view),
             trust: self.trust,
+            pin: self.pin,
         }
     }
 }
@@ -96,6 +120,8 @@ pub struct Standing {
     pub since: BootNs,
     /// It is an author root, or below one or below a stray.
     pub below_author: bool,
+    /// It came from outside the worker and has executed nothing inside: the next exec says what it is.
+    pub entering: bool,
 }
 
 /// What a process ran from one exec (or its fork) to the next.
@@ -113,6 +139,9 @@ pub struct Image {
     pub author_root: u64,
     /// Taken over from the creator at fork: the process has not executed anything itself.
     pub forked: bool,
+    /// With `forked`: when it first did something that is no exec; from then on it has the role that its creator's role
+    /// gives to its forks.
+    pub acted: Option<BootNs>,
 }
 
 /// A process of a worker.
@@ -138,6 +167,8 @@ pub struct Process {
     pub exited: Option<BootNs>,
     /// What it ran, oldest first; never empty.
     pub images: Vec<Image>,
+    /// The mount namespace in which it was the first to execute something; 0: none.
+    pub(super) mounts: u32,
     /// Processes in the table that it created.
     pub(super) children: u32,
 }

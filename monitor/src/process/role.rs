@@ -1,13 +1,12 @@
-//! How processes enter the table and get their roles: by fork, exec, a record that nothing explained, or the scan.
+//! How processes enter the table and get their roles: by fork, exec, or the scan.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::model::{History, Image, Process, ProcessRef, Program, Standing};
 use super::scan::{ProcReader, Scanned, scanned_exec_id};
 use super::table::ProcessTable;
 use crate::event::{BootNs, Event, Exec, Fork, ProcessKey, Subject};
-use crate::profile::{ProcTarget, ProfileId, RoleContext, RoleId, RuleSet};
+use crate::profile::{Facts, Pin, ProfileId, RoleContext, RoleId, RoleKind, RuleSet};
 
 /// By what a process of one worker is given its role.
 #[derive(Clone, Copy)]
@@ -18,6 +17,10 @@ pub struct Placing<'a> {
     pub profile: ProfileId,
     /// Role of a process that joins the worker from outside: entry while the worker is being set up, operator afterwards.
     pub outsider: RoleId,
+    /// What the site states of the worker.
+    pub facts: &'a Facts,
+    /// Exact argument lists of health commands that the site names for it.
+    pub probes: &'a [Vec<String>],
     /// Where programs are read that no record told of.
     pub proc: &'a dyn ProcReader,
 }
@@ -27,12 +30,29 @@ pub struct Placing<'a> {
 pub struct Executed {
     /// The process.
     pub at: ProcessRef,
-    /// Where it stood before: what the exec is judged by.
+    /// Where it stood before: what the exec is judged by. Of one that entered by it: where it stands now.
     pub before: Standing,
+    /// It entered the sealed worker from outside by this exec.
+    pub entered: bool,
+    /// It is the container runtime on its way in: nothing to judge, and nothing executed inside yet.
+    pub set_up: bool,
+    /// The new executable against what the worker first executed from its path.
+    pub pin: Pin,
+    /// Whether a loader variable was there before; `None` if that is not known.
+    pub loader_before: Option<bool>,
     /// It is an author root from now on.
     pub author_root: bool,
     /// It was not known before, and came from outside the worker.
     pub joined: bool,
+}
+
+/// A process that did something other than execute.
+#[derive(Clone, Copy, Debug)]
+pub struct Acted {
+    /// The process.
+    pub at: ProcessRef,
+    /// It became an author root by this: a fork that its role makes one, and that executed nothing.
+    pub author_root: bool,
 }
 
 impl ProcessTable {
@@ -52,14 +72,19 @@ impl ProcessTable {
             }
             None => None,
         };
+        if let Some(at) = creator {
+            // To fork is to do something, too.
+            self.settle(at, fork.parent_exec_id, event.time, placing);
+        }
         let inherited = creator.and_then(|at| self.get(at)).and_then(|process| {
             let image = process.image_of(fork.parent_exec_id).or_else(|| process.image())?;
             Some((image.program.clone(), image.standing, image.author_root))
         });
+        // What the init process starts in a worker is the unit's own (its commands before, after and for a reload).
+        let from = if fork.parent.pid == 1 { RoleId::ENTRY } else { placing.outsider };
         let history = if inherited.is_some() { History::Seen } else { History::Joined };
-        let (program, standing, author_root) = inherited.unwrap_or_else(|| {
-            (Arc::new(Program::unknown(subject.exe)), outsider(placing.outsider, event.time), 0)
-        });
+        let (program, standing, author_root) = inherited
+            .unwrap_or_else(|| (Arc::new(Program::unknown(subject.exe)), outsider(from, event.time), 0));
         self.insert(Process {
             key: subject.key,
             coarse: false,
@@ -77,7 +102,9 @@ impl ProcessTable {
                 standing,
                 author_root,
                 forked: true,
+                acted: None,
             }],
+            mounts: 0,
             children: 0,
         })
     }
@@ -97,14 +124,41 @@ impl ProcessTable {
             )
         });
         let joined = self.get(at).is_some_and(|process| known.is_none() && process.creator.is_none());
-        let program = Arc::new(Program::of_exec(exec, subject.uid));
-        let (before, author_root) = self.run(at, subject.exec_id, event.time, program, placing);
+        let program = Program::of_exec(exec, subject.uid);
+        let was = self.get(at).and_then(Process::image);
+        let loader_before = was.and_then(|image| image.program.loader_env);
+        let set_up = known.is_some() && self.sets_up(event, exec);
+        let ran = if set_up {
+            self.pass_through(at, subject.exec_id, event.time, program)
+        } else {
+            self.run(at, subject.exec_id, event.time, program, placing)
+        };
+        self.note_mounts(at, exec.ns.mnt);
         if let Some(process) = self.get_mut(at) {
             process.ns_pid = Some(exec.ns_pid);
             process.uid = subject.uid;
             process.creator_pid.get_or_insert(exec.parent.pid);
         }
-        Executed { at, before, author_root, joined }
+        Executed {
+            at,
+            before: ran.before,
+            entered: ran.entered,
+            set_up,
+            pin: ran.pin,
+            loader_before,
+            author_root: ran.author_root,
+            joined,
+        }
+    }
+
+    /// Whether an exec is the container runtime's on its way in: from memory, by a process that came from outside and has
+    /// executed nothing inside. Nobody inside can have made that memory.
+    pub fn sets_up(&self, event: &Event, exec: &Exec) -> bool {
+        let entering = || {
+            let process = self.get(self.find(event.subject.key)?)?;
+            Some(process.image()?.standing.entering)
+        };
+        exec.home.memfd && !event.subject.unknown_history && entering().unwrap_or(false)
     }
 
     /// A process ended.
@@ -115,13 +169,14 @@ impl ProcessTable {
     }
 
     /// A process did something else: makes sure that it and its image are known, as far as they can be.
-    pub fn acted(&mut self, event: &Event, placing: &Placing<'_>) -> ProcessRef {
+    pub fn acted(&mut self, event: &Event, placing: &Placing<'_>) -> Acted {
         let subject = &event.subject;
         let at = self.find(subject.key).unwrap_or_else(|| {
             self.infer_process(subject.key, subject.exec_id, subject, None, event.time, placing)
         });
         self.refine(at, subject.key);
-        let Some(process) = self.get(at) else { return at };
+        let mut author_root = false;
+        let Some(process) = self.get(at) else { return Acted { at, author_root } };
         match process.image_of(subject.exec_id) {
             // A probe met it before anyone told the kernel of it, and gave it a number of its own: no exec was missed.
             None if subject.unknown_history
@@ -136,16 +191,11 @@ impl ProcessTable {
                     .read(subject.key.pid)
                     .filter(|read| same_start(read.key, subject.key) && read.program.exe_id == subject.exe);
                 let program = read.map_or_else(|| Program::unknown(subject.exe), |read| read.program);
-                self.run(at, subject.exec_id, event.time, Arc::new(program), placing);
+                self.run(at, subject.exec_id, event.time, program, placing);
             }
-            Some(image) if image.forked => {
-                if let Some(role) = placing.rules.role_of_fork(placing.profile, image.standing.role) {
-                    self.set_role(at, subject.exec_id, role, event.time);
-                }
-            }
-            Some(_) => {}
+            Some(_) => author_root = self.settle(at, subject.exec_id, event.time, placing),
         }
-        at
+        Acted { at, author_root }
     }
 
     /// A process found in /proc. Its creator is its parent there, if that is a worker's process too.
@@ -168,7 +218,7 @@ impl ProcessTable {
             |image| (image.standing, image.author_root),
         );
         let exec_id = scanned_exec_id(scanned.key);
-        let program = Arc::new(scanned.program);
+        let program = scanned.program;
         let at = self.insert(Process {
             key: scanned.key,
             coarse: true,
@@ -182,11 +232,13 @@ impl ProcessTable {
             images: vec![Image {
                 exec_id,
                 since: scanned.key.start,
-                program: program.clone(),
+                program: Arc::new(program.clone()),
                 standing: base.0,
                 author_root: base.1,
                 forked: true,
+                acted: None,
             }],
+            mounts: 0,
             children: 0,
         });
         // The role that this program takes below its creator, as if it had just been executed.
@@ -194,213 +246,131 @@ impl ProcessTable {
         at
     }
 
-    /// Whose /proc entry `target` is, seen from `actor` at its image `author_root` and standing.
-    pub fn proc_target(&self, actor: ProcessRef, target: u32) -> ProcTarget {
-        let Some((actor_process, at)) = self.get(actor).zip(self.find_pid(target)) else {
-            return ProcTarget::Outside;
-        };
-        if at == actor {
-            return ProcTarget::Own;
-        }
-        let Some(process) = self.get(at).filter(|process| process.label == actor_process.label) else {
-            return ProcTarget::Outside;
-        };
-        if self.lineage(at).any(|(ancestor, _)| ancestor == actor) {
-            return ProcTarget::Descendant;
-        }
-        let root = |process: &Process| process.image().map_or(0, |image| image.author_root);
-        match (root(process), root(actor_process)) {
-            (0, _) if process.image().is_none_or(|image| !image.standing.below_author) => {
-                ProcTarget::EngineSide
-            }
-            (0, _) => ProcTarget::OtherRun,
-            (target, own) if target == own => ProcTarget::SameRun,
-            _ => ProcTarget::OtherRun,
-        }
-    }
-
-    /// Gives every process its role anew: the rules or a worker's profile changed. `placing` is asked per label, and with
-    /// whether the process is one that the worker began with.
-    pub fn place_again<'a>(&mut self, mut placing: impl FnMut(u32) -> Option<Placing<'a>>) {
-        let mut order: Vec<ProcessRef> = self.iter().map(|(at, _)| at).collect();
-        order.sort_unstable();
-        let mut by_label: HashMap<u32, Option<Placing<'a>>> = HashMap::new();
-        for at in order {
-            let Some(process) = self.get(at) else { continue };
-            let Some(placing) = *by_label.entry(process.label).or_insert_with_key(|label| placing(*label))
-            else {
-                continue;
-            };
-            let creator = process.creator.and_then(|creator| self.get(creator));
-            let mut standing = match (creator, process.images.first()) {
-                (Some(creator), Some(first)) => creator
-                    .images
-                    .iter()
-                    .rev()
-                    .find(|image| image.since <= first.since)
-                    .or(creator.images.first())
-                    .map(|image| (image.standing, image.author_root)),
-                _ => None,
-            }
-            .or_else(|| {
-                // It joined from outside: the fixed role it got then is the same in every set.
-                let first = process.images.first()?;
-                let role = if first.standing.role == RoleId::OPERATOR || first.standing.role == RoleId::PROBE
-                {
-                    RoleId::OPERATOR
-                } else {
-                    RoleId::ENTRY
-                };
-                Some((outsider(role, first.since), 0))
-            });
-            let Some(process) = self.get_mut(at) else { continue };
-            for image in &mut process.images {
-                let Some((before, root)) = standing else { break };
-                if image.forked {
-                    (image.standing, image.author_root) = (before, root);
-                } else {
-                    let (after, is_root) = take(&placing, before, image.since, &image.program);
-                    image.standing = after;
-                    image.author_root = if is_root { image.exec_id } else { root };
-                }
-                standing = Some((image.standing, image.author_root));
-            }
-        }
-    }
-
-    fn run(
+    /// What a process runs from now on, and the role that gives it.
+    pub(super) fn run(
         &mut self,
         at: ProcessRef,
         exec_id: u64,
         time: BootNs,
-        program: Arc<Program>,
+        mut program: Program,
         placing: &Placing<'_>,
-    ) -> (Standing, bool) {
-        let (before, root) = self
-            .get(at)
+    ) -> Ran {
+        let process = self.get(at);
+        let label = process.map_or(0, |process| process.label);
+        let (before, root) = process
             .and_then(Process::image)
             .map_or((outsider(placing.outsider, time), 0), |image| (image.standing, image.author_root));
+        if placing.rules.pins(placing.profile, &program.as_image()) {
+            program.pin = self.pins.check(label, &program);
+        }
+        let pin = program.pin;
         let (standing, author_root) = take(placing, before, time, &program);
         let image = Image {
             exec_id,
             since: time,
-            program,
+            program: Arc::new(program),
             standing,
             author_root: if author_root { exec_id } else { root },
             forked: false,
+            acted: None,
         };
-        // A scanned process has one image: the one it was found with.
+        self.replace_image(at, image);
+        let entered = enters(before);
+        Ran { before: if entered { standing } else { before }, entered, pin, author_root }
+    }
+
+    /// A process runs something and stays what it is: it is still on its way in.
+    fn pass_through(&mut self, at: ProcessRef, exec_id: u64, time: BootNs, program: Program) -> Ran {
+        let before = self.get(at).and_then(Process::image).map(|image| image.standing);
+        let before = before.unwrap_or_else(|| outsider(RoleId::ENTRY, time));
+        let image = Image {
+            exec_id,
+            since: time,
+            program: Arc::new(program),
+            standing: before,
+            author_root: 0,
+            forked: true,
+            acted: None,
+        };
+        self.replace_image(at, image);
+        Ran { before, entered: false, pin: Pin::None, author_root: false }
+    }
+
+    /// A scanned process has one image, the one it was found with; others get a new one.
+    fn replace_image(&mut self, at: ProcessRef, image: Image) {
         if let Some(process) = self.get_mut(at)
             && let Some(last) = process.images.last_mut()
-            && last.exec_id == exec_id
+            && last.exec_id == image.exec_id
         {
             *last = image;
         } else {
             self.push_image(at, image);
         }
-        (before, author_root)
     }
 
-    /// A process that no fork told of: below its parent if that one is known in the same worker, else from outside.
-    fn infer_process(
-        &mut self,
-        key: ProcessKey,
-        exec_id: u64,
-        subject: &Subject,
-        parent_pid: Option<u32>,
-        time: BootNs,
-        placing: &Placing<'_>,
-    ) -> ProcessRef {
-        let read = placing.proc.read(key.pid).filter(|read| same_start(read.key, key));
-        let parent_pid = parent_pid.or(read.as_ref().map(|read| read.ppid));
-        let creator =
-            parent_pid.and_then(|pid| self.find_pid(pid)).filter(|at| self.is_of(*at, subject.label));
-        let root = (subject.author_root != 0).then(|| self.find_exec(subject.author_root)).flatten();
-        let inherited = root.or(creator).and_then(|at| self.get(at)).and_then(Process::image);
-        let (standing, author_root) = match inherited {
-            Some(image) => (image.standing, image.author_root),
-            // The kernel knows that it is below an author root which is not known here any more.
-            None if subject.author_root != 0 => {
-                (Standing { role: RoleId::DESCENDANT, since: time, below_author: true }, subject.author_root)
-            }
-            None => (outsider(placing.outsider, time), 0),
+    /// A process that was forked and executes nothing has done something: it takes the role that its creator's role gives
+    /// to such forks. Whether it became an author root by that.
+    fn settle(&mut self, at: ProcessRef, exec_id: u64, time: BootNs, placing: &Placing<'_>) -> bool {
+        let Some(image) = self
+            .get_mut(at)
+            .and_then(|process| process.images.iter_mut().rev().find(|image| image.exec_id == exec_id))
+            .filter(|image| image.forked && image.acted.is_none() && !image.standing.entering)
+        else {
+            return false;
         };
-        // Only the program that acted is of use: after an exec, /proc shows the new one.
-        let program = read
-            .map(|read| read.program)
-            .filter(|program| key != subject.key || program.exe_id == subject.exe)
-            .unwrap_or_else(|| {
-                Program::unknown(if key == subject.key { subject.exe } else { Default::default() })
-            });
-        self.insert(Process {
-            key,
-            coarse: false,
-            ns_pid: None,
-            creator,
-            creator_pid: parent_pid,
-            label: subject.label,
-            uid: subject.uid,
-            history: if creator.is_some() { History::Inferred } else { History::Joined },
-            exited: None,
-            images: vec![Image {
-                exec_id,
-                since: time,
-                program: Arc::new(program),
-                standing,
-                author_root,
-                forked: true,
-            }],
-            children: 0,
-        })
-    }
-
-    fn adopt(&mut self, at: ProcessRef, fork: &Fork) {
-        let creator = self.find(fork.parent).filter(|creator| *creator != at);
-        if let Some(process) = self.get_mut(at) {
-            process.ns_pid.get_or_insert(fork.ns_pid);
-            process.creator_pid = Some(fork.parent.pid);
-            if process.creator.is_none() && creator.is_some() {
-                process.creator = creator;
-                if let Some(creator) = creator.and_then(|creator| self.get_mut(creator)) {
-                    creator.children += 1;
-                }
-            }
+        image.acted = Some(time);
+        let root = take_by_fork(placing, &mut image.standing, time);
+        if root {
+            image.author_root = exec_id;
         }
+        root
     }
 
-    fn set_role(&mut self, at: ProcessRef, exec_id: u64, role: RoleId, time: BootNs) {
-        if let Some(process) = self.get_mut(at)
-            && let Some(image) = process.images.iter_mut().rev().find(|image| image.exec_id == exec_id)
-            && image.standing.role != role
-        {
-            image.standing.role = role;
-            image.standing.since = time;
-        }
-    }
-
-    fn is_of(&self, at: ProcessRef, label: u32) -> bool {
+    pub(super) fn is_of(&self, at: ProcessRef, label: u32) -> bool {
         self.get(at).is_some_and(|process| process.label == label && process.exited.is_none())
     }
 }
 
-fn same_program(program: &Program, subject: &Subject) -> bool {
+/// What came of running something.
+pub(super) struct Ran {
+    pub(super) before: Standing,
+    pub(super) entered: bool,
+    pub(super) pin: Pin,
+    pub(super) author_root: bool,
+}
+
+pub(super) fn same_program(program: &Program, subject: &Subject) -> bool {
     program.exe_id == subject.exe
 }
 
-fn outsider(role: RoleId, since: BootNs) -> Standing {
-    Standing { role, since, below_author: false }
+pub(super) fn outsider(role: RoleId, since: BootNs) -> Standing {
+    Standing { role, since, below_author: false, entering: true }
 }
 
-fn same_start(scanned: ProcessKey, key: ProcessKey) -> bool {
+pub(super) fn same_start(scanned: ProcessKey, key: ProcessKey) -> bool {
     scanned.start == key.start / super::table::TICK * super::table::TICK
 }
 
-fn take(placing: &Placing<'_>, before: Standing, time: BootNs, program: &Program) -> (Standing, bool) {
+/// Whether a process enters a sealed worker by its next exec.
+pub(super) fn enters(standing: Standing) -> bool {
+    standing.entering && standing.role == RoleId::OPERATOR
+}
+
+/// Where an exec leads to, and whether the process becomes an author root by it.
+pub(super) fn take(
+    placing: &Placing<'_>,
+    before: Standing,
+    time: BootNs,
+    program: &Program,
+) -> (Standing, bool) {
     let context = RoleContext {
         profile: placing.profile,
         role: before.role,
         role_since: before.since,
         below_author: before.below_author,
+        entering: enters(before),
+        facts: placing.facts,
+        probes: placing.probes,
         now: time,
     };
     let taken = placing.rules.role_of_exec(&context, &program.as_image());
@@ -408,8 +378,19 @@ fn take(placing: &Placing<'_>, before: Standing, time: BootNs, program: &Program
         role: taken.role,
         since: if taken.changed { time } else { before.since },
         below_author: taken.below_author,
+        entering: false,
     };
     (standing, taken.author_root)
+}
+
+/// The role of a fork that executes nothing, if its role gives it one. Whether it is an author root by that.
+pub(super) fn take_by_fork(placing: &Placing<'_>, standing: &mut Standing, time: BootNs) -> bool {
+    let Some(role) = placing.rules.role_of_fork(placing.profile, standing.role) else { return false };
+    let author = placing.rules.role(placing.profile, role).kind == RoleKind::Author;
+    let root = author && !standing.below_author;
+    *standing =
+        Standing { role, since: time, below_author: standing.below_author || author, entering: false };
+    root
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use monitor_common::record::ENV_VALUE_MAX;
 
 use super::table::TICK;
 use crate::event::{BootNs, FileId, Path, ProcessKey};
-use crate::profile::Trust;
+use crate::profile::{Pin, Trust};
 
-use super::model::Program;
+use super::model::{Program, Stamp};
 
 /// A process as /proc shows it. What cannot be read is unknown, never an error.
 #[derive(Clone, Debug)]
@@ -124,6 +124,7 @@ impl ProcReader for SystemProc {
             Err(_) => Path { unreadable: true, ..Path::default() },
         };
         let argv = process.cmdline().ok();
+        let exe = std::fs::metadata(format!("/proc/{pid}/exe")).ok();
         Some(Scanned {
             key: ProcessKey { pid, start: ticks.saturating_mul(TICK) },
             ppid: u32::try_from(stat.ppid).unwrap_or(0),
@@ -135,22 +136,28 @@ impl ProcReader for SystemProc {
             gid: status.as_ref().map_or(u32::MAX, |status| status.egid),
             program: Program {
                 exe: path(process.exe()),
-                exe_id: exe_id(pid),
+                exe_id: exe.as_ref().map(file_id).unwrap_or_default(),
                 given: None,
                 argv_truncated: argv.is_none(),
                 argv_known: argv.is_some(),
                 argv: argv.unwrap_or_default().iter().map(|arg| Arc::from(arg.as_str())).collect(),
                 cwd: path(process.cwd()),
                 trust: Trust::Scanned,
+                stamp: exe.as_ref().map(stamp).unwrap_or_default(),
+                pin: Pin::None,
+                loader_env: None,
             },
         })
     }
 }
 
-fn exe_id(pid: u32) -> FileId {
-    std::fs::metadata(format!("/proc/{pid}/exe"))
-        .map(|meta| FileId { dev: kernel_dev(meta.dev()), ino: meta.ino() })
-        .unwrap_or_default()
+fn file_id(meta: &std::fs::Metadata) -> FileId {
+    FileId { dev: kernel_dev(meta.dev()), ino: meta.ino() }
+}
+
+fn stamp(meta: &std::fs::Metadata) -> Stamp {
+    let ns = i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec());
+    Stamp { size: meta.len(), ctime: u64::try_from(ns).unwrap_or(0) }
 }
 
 /// A device number of stat(2) in the kernel's own encoding (`MKDEV`).

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::model::{Image, Process, ProcessRef};
+use super::pins::Pins;
 use crate::event::{BootNs, ProcessKey, Subject};
 
 /// How long an exited process is kept for late events, ns.
@@ -32,6 +33,10 @@ pub struct ProcessTable {
     exited: VecDeque<(BootNs, ProcessRef)>,
     /// Live processes per label.
     live: HashMap<u32, u32>,
+    /// The first process that executed something in a mount namespace.
+    mounts: HashMap<u32, ProcessRef>,
+    /// What workers first executed from paths that rules pin.
+    pub(super) pins: Pins,
     next: u64,
     /// Images that the kernel knows by another number, old and new.
     renumbered: Vec<(u64, u64)>,
@@ -49,6 +54,8 @@ impl ProcessTable {
             by_exec: HashMap::new(),
             exited: VecDeque::new(),
             live: HashMap::new(),
+            mounts: HashMap::new(),
+            pins: Pins::default(),
             next: 0,
             renumbered: Vec::new(),
             capacity: capacity.max(1),
@@ -204,6 +211,26 @@ impl ProcessTable {
         std::mem::take(&mut self.renumbered)
     }
 
+    /// A process executed something in this mount namespace; 0 if that is not known.
+    pub(super) fn note_mounts(&mut self, at: ProcessRef, mounts: u32) {
+        if mounts != 0 && !self.mounts.contains_key(&mounts) && self.processes.contains_key(&at) {
+            self.mounts.insert(mounts, at);
+            if let Some(process) = self.processes.get_mut(&at) {
+                process.mounts = mounts;
+            }
+        }
+    }
+
+    /// The process that was the first to execute something in a mount namespace.
+    pub(super) fn home_of(&self, mounts: u32) -> Option<ProcessRef> {
+        self.mounts.get(&mounts).copied()
+    }
+
+    /// Nothing runs in a worker any more: what starts in it next starts anew.
+    pub fn begin_anew(&mut self, label: u32) {
+        self.pins.forget(label);
+    }
+
     /// A process ended.
     pub fn exit(&mut self, at: ProcessRef, time: BootNs) {
         if let Some(process) = self.processes.get_mut(&at)
@@ -265,6 +292,9 @@ impl ProcessTable {
         let Some(process) = self.processes.remove(&at) else { return };
         if process.exited.is_none() {
             self.not_live(process.label);
+        }
+        if self.mounts.get(&process.mounts) == Some(&at) {
+            self.mounts.remove(&process.mounts);
         }
         if self.by_key.get(&process.key) == Some(&at) {
             self.by_key.remove(&process.key);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::facts::Facts;
 use super::finding::Tier;
 use crate::event::{BootNs, Exec};
 
@@ -31,6 +32,8 @@ impl RoleId {
     pub const PROBE: Self = Self(4);
     /// The first id of a profile's own roles.
     pub(super) const FIRST_NAMED: u16 = 5;
+    /// No role: stands among a role's parents for a process that enters the sealed worker from outside.
+    pub(super) const OUTSIDE: Self = Self(u16::MAX);
 }
 
 /// What sort of role a role is.
@@ -101,6 +104,20 @@ pub struct Image<'a> {
     pub cwd: Option<&'a str>,
     /// Trust in the executable.
     pub trust: Trust,
+    /// How it compares with what its worker first executed from that path; for items that say `trust: pinned`.
+    pub pin: Pin,
+}
+
+/// An executable against what its worker first executed from the same path (device, inode, size, change time).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Pin {
+    /// Nothing was noted: no pinned rule asks for such a program, or it has no path to be known by.
+    #[default]
+    None,
+    /// The same file, or the first seen.
+    Holds,
+    /// Another file than before.
+    Changed,
 }
 
 impl<'a> Image<'a> {
@@ -113,12 +130,13 @@ impl<'a> Image<'a> {
             argv_truncated: exec.argv_truncated,
             cwd: exec.cwd.is_known().then_some(&*exec.cwd.view),
             trust: Trust::of_exec(exec, uid),
+            pin: Pin::None,
         }
     }
 
     /// The image of a process found in /proc, with what could be read there.
     pub fn scanned(exe: Option<&'a str>, argv: &'a [Arc<str>], cwd: Option<&'a str>) -> Self {
-        Self { exe, given: None, argv, argv_truncated: false, cwd, trust: Trust::Scanned }
+        Self { exe, given: None, argv, argv_truncated: false, cwd, trust: Trust::Scanned, pin: Pin::None }
     }
 }
 
@@ -172,7 +190,7 @@ pub enum ProcTarget {
 
 /// Where a process stands when it executes something: what decides which role it may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RoleContext {
+pub struct RoleContext<'a> {
     /// Profile of its worker.
     pub profile: ProfileId,
     /// Role before the exec (its own, or inherited at fork).
@@ -181,11 +199,26 @@ pub struct RoleContext {
     pub role_since: BootNs,
     /// It is an author root, or below one or below a stray.
     pub below_author: bool,
+    /// It came from outside the sealed worker and has executed nothing inside: this exec says what it is.
+    pub entering: bool,
+    /// What the site states of the worker.
+    pub facts: &'a Facts,
+    /// Exact argument lists of health commands that the site names for the worker.
+    pub probes: &'a [Vec<String>],
     /// Time of the exec, boot-time ns.
     pub now: BootNs,
 }
 
-/// Who acts in an event. For an exec: the role before it.
+/// A worker as exceptions name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkerNames<'a> {
+    /// Its name on alerts.
+    pub name: &'a str,
+    /// Its cgroup path below the cgroup2 root.
+    pub cgroup: &'a str,
+}
+
+/// Who acts in an event. For an exec: the role before it, and for one that enters its worker by it, the role after it.
 #[derive(Clone, Copy, Debug)]
 pub struct Actor<'a> {
     /// Profile of its worker.
@@ -200,9 +233,49 @@ pub struct Actor<'a> {
     pub image: Option<Image<'a>>,
     /// For an open in procfs: whose entry; `None` if it cannot be said.
     pub proc_target: Option<ProcTarget>,
-    /// The identity that the device and inode of the opened file or socket are known as (by a literal path of the catalogue resolved in the
-    /// worker's root, or by an earlier match by path): how a secret is seen under another name.
+    /// The identity that the device and inode of the opened file or socket are known as (by a literal path of the
+    /// catalogue resolved in the worker's root, or by an earlier match by path): how a secret is seen under another name.
     pub known_identity: Option<&'a str>,
-    /// The highest tier that the open incident of its run or lineage reached before this event; `None`: there is none.
+    /// Working directory in which its run began: that of its author root's exec, on the engine's side of its own.
+    pub run_dir: Option<&'a str>,
+    /// For an open through another mount namespace: that namespace was made below the actor or in its own run.
+    pub nested_mount: bool,
+    /// For an exec: it enters its sealed worker from outside by it.
+    pub entering: bool,
+    /// For an exec: the new executable against what the worker first executed from its path.
+    pub pin: Pin,
+    /// For an exec: whether a loader variable was there in the image before; `None` if unknown.
+    pub loader_before: Option<bool>,
+    /// What the site states of the worker.
+    pub facts: &'a Facts,
+    /// The worker as exceptions name it; `None` if it is not known.
+    pub worker: Option<WorkerNames<'a>>,
+    /// Wall-clock time of the event, seconds since the epoch; `None` if unknown, and then no exception holds.
+    pub wall: Option<u64>,
+    /// The highest tier that the incident it belongs to has reached before.
     pub reached: Option<Tier>,
+}
+
+impl Actor<'_> {
+    /// A process of which nothing is known but its worker's profile.
+    pub const fn unknown(profile: ProfileId) -> Self {
+        Self {
+            profile,
+            role: None,
+            role_since: 0,
+            below_author: false,
+            image: None,
+            proc_target: None,
+            known_identity: None,
+            run_dir: None,
+            nested_mount: false,
+            entering: false,
+            pin: Pin::None,
+            loader_before: None,
+            facts: Facts::NONE,
+            worker: None,
+            wall: None,
+            reached: None,
+        }
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::actor::{ProfileId, RoleKind};
+use super::actor::{ProfileId, RoleId, RoleKind};
+use super::doc::OnlyBy;
 use super::finding::{RuleRef, Tier};
-use super::model::{Common, ON_COUNT, Profile, RoleSpec, SectionSpec};
+use super::model::{Common, ImagePattern, ON_COUNT, Profile, RoleSpec, SectionSpec};
 use super::ruleset::RuleSet;
 
 impl RuleSet {
@@ -27,10 +28,27 @@ impl RuleSet {
             let mut by = Vec::new();
             by.extend(item.cgroup.is_some().then_some("cgroup"));
             by.extend(item.unit.is_some().then_some("unit"));
+            by.extend(item.namespace.is_some().then_some("namespace"));
+            by.extend(item.owner.is_some().then_some("owner"));
+            by.extend(item.container.is_some().then_some("container name"));
             by.extend(item.image.is_some().then_some("image"));
             by.extend((!item.pod_labels.is_empty()).then_some("pod labels"));
             by.extend(item.process.is_some().then_some("entry process"));
             writeln!(out, "  It is selected by {} ({}).", by.join(" and "), place(&item.rule))?;
+        }
+        for (name, meaning) in &spec.facts {
+            let meaning = meaning.trim_end_matches('.');
+            writeln!(
+                out,
+                "  The site may state {name} ({meaning}); until it does, what asks for it matches nothing."
+            )?;
+        }
+        if spec.entered != RoleId::OPERATOR {
+            let role = &spec.role(spec.entered).name;
+            writeln!(
+                out,
+                "  Who enters its sealed container from outside is {role}, if it is no health command."
+            )?;
         }
         for role in &spec.roles {
             if worth_saying(role) {
@@ -64,11 +82,17 @@ impl RuleSet {
         };
         writeln!(out, "\nRole {} ({kind}; {})", role.name, place(&role.rule))?;
         if !role.parents.is_empty() {
-            let parents: Vec<&str> = role.parents.iter().map(|p| &*spec.role(*p).name).collect();
-            let how = if role.only_by_becomes {
-                "only by an allow item that says so".to_owned()
-            } else {
-                format!("by executing {}", role.image.words)
+            let name = |p: &RoleId| match *p {
+                RoleId::OUTSIDE => "outside",
+                id => &*spec.role(id).name,
+            };
+            let parents: Vec<&str> = role.parents.iter().map(name).collect();
+            let how = match &*role.only_by {
+                [] => format!("by executing {}{}", role.image.words, trusted(&role.image)),
+                ways => {
+                    let ways: Vec<&str> = ways.iter().map(|way| given(*way)).collect();
+                    format!("only {}", ways.join(" or "))
+                }
             };
             writeln!(out, "  Taken from {}, {how}.", parents.join(" or "))?;
         }
@@ -146,6 +170,19 @@ impl RuleSet {
             }
             writeln!(out, " ({}:{}).", section.rule.file, common.line)?;
         }
+        for (number, rule) in &section.excepted {
+            let exception = &self.inner.exceptions[usize::from(*number)];
+            let (_, common) = parts(rule);
+            writeln!(
+                out,
+                "  By exception {} of {} until {}, some workers may {verb} {} ({}).",
+                exception.id,
+                exception.owner,
+                exception.expires,
+                common.words,
+                place(&exception.rule)
+            )?;
+        }
         let Some(tier) = section.otherwise else { return Ok(()) };
         let everything = |r: &R| {
             let (any, common) = parts(r);
@@ -184,6 +221,19 @@ fn worth_saying(role: &RoleSpec) -> bool {
         || !e.exec.rules.is_empty()
         || !e.identities.rules.is_empty()
         || !e.connect.rules.is_empty()
+}
+
+/// How a role is given, other than by what the program looks like.
+fn given(way: OnlyBy) -> &'static str {
+    match way {
+        OnlyBy::Becomes => "by an allow item that says so",
+        OnlyBy::Forked => "by a fork that executes nothing",
+        OnlyBy::Entered => "by entering from outside",
+    }
+}
+
+fn trusted(image: &ImagePattern) -> &'static str {
+    if image.pinned { ", as long as it is the file that was first executed" } else { "" }
 }
 
 fn place(rule: &RuleRef) -> String {

@@ -50,6 +50,14 @@ impl fmt::Display for Tier {
     }
 }
 
+/// A helper of the engine was started with a loader variable that the engine itself did not have. Built in; an allow item
+/// may name it in `permits`.
+pub const LOADER_INJECTION: &str = "loader-injection";
+/// A program that a rule pins is another file than when the worker first executed it. Built in.
+pub const BINARY_CHANGED: &str = "engine-binary-changed";
+/// Somebody entered the worker from outside. Built in.
+pub const OPERATOR_SESSION: &str = "operator-session";
+
 /// Which kind of rule a finding comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FindingKind {

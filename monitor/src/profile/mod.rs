@@ -13,6 +13,7 @@ mod compile;
 pub mod doc;
 mod error;
 mod explain;
+mod facts;
 mod finding;
 mod judge;
 mod model;
@@ -31,11 +32,18 @@ mod tests;
 pub(crate) use compile::{parse_yaml, read_file};
 pub(crate) use error::suggest;
 
-pub use actor::{Actor, Image, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust};
+pub use actor::{
+    Actor, Image, Pin, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust, WorkerNames,
+};
 pub use error::{RuleError, RuleErrors};
-pub use finding::{Also, Certainty, Endpoint, Finding, FindingKind, Identity, Refs, Respond, RuleRef, Tier};
+pub use facts::{FactError, Facts};
+pub use finding::{
+    Also, BINARY_CHANGED, Certainty, Endpoint, Finding, FindingKind, Identity, LOADER_INJECTION,
+    OPERATOR_SESSION, Refs, Respond, RuleRef, Tier,
+};
+pub use judge::Verdict;
 pub use ruleset::{
-    DetectionInfo, EntryProcess, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank, Selection,
-    Source, WatchedKey, WorkerFacts,
+    DetectionInfo, EntryProcess, ExceptionInfo, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank,
+    Selection, Source, WatchedKey, WorkerFacts,
 };
 pub use secret_path::SecretPath;

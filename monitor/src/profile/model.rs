@@ -1,11 +1,12 @@
 //! What rules compile to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::actor::{RoleId, RoleKind};
 use super::attribution::Attribution;
-use super::doc::{AccessName, HomeName, MountName, On, ProcFile, ProcOf, Scope, StdioName};
+use super::doc::{AccessName, HomeName, MountName, On, OnlyBy, ProcFile, ProcOf, Scope, StdioName};
+use super::facts::Facts;
 use super::finding::{Endpoint, Identity, Refs, Respond, RuleRef, Tier};
 use super::pattern::{ArgvPattern, GlobIndex, Globs, Networks, Port, Programs};
 use monitor_common::filter::access;
@@ -147,6 +148,7 @@ impl RoleWords {
 /// What a detection asks of its event.
 #[derive(Debug, Default)]
 pub(super) struct Match {
+    pub(super) condition: Option<Arc<str>>,
     pub(super) program: Programs,
     pub(super) not_program: Programs,
     pub(super) argv: Option<ArgvPattern>,
@@ -164,10 +166,28 @@ pub(super) struct Match {
     pub(super) identity: Box<[IdentityIdx]>,
     pub(super) to: Box<[Port]>,
     pub(super) scope: Box<[Scope]>,
-    pub(super) address: Networks,
+    pub(super) address: Addresses,
     pub(super) endpoint: Box<[EndpointIdx]>,
     pub(super) family: Box<[Family]>,
     pub(super) to_worker: Option<bool>,
+}
+
+/// Networks, and facts of the site that name places.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    pub(super) networks: Networks,
+    pub(super) facts: Box<[Arc<str>]>,
+}
+
+impl Addresses {
+    /// Nothing was asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.networks.is_empty() && self.facts.is_empty()
+    }
+    /// Whether one of them holds the (canonical) address and port.
+    pub(super) fn contains(&self, address: std::net::IpAddr, port: u16, facts: &Facts) -> bool {
+        self.networks.contains(address) || self.facts.iter().any(|name| facts.is_at(name, address, port))
+    }
 }
 
 /// A kind of uncommon socket.
@@ -188,8 +208,16 @@ pub(super) struct Profile {
     pub(super) title: Arc<str>,
     pub(super) engine: Arc<str>,
     pub(super) select: Vec<Select>,
+    /// Facts a site may state, by name, each with what it means.
+    pub(super) facts: BTreeMap<Arc<str>, String>,
+    /// Health commands.
+    pub(super) probes: Vec<ArgvPattern>,
+    /// What enters the sealed worker from outside and is no probe.
+    pub(super) entered: RoleId,
     /// Built-in roles first, in the order of their ids.
     pub(super) roles: Vec<RoleSpec>,
+    /// Programs that `trust: pinned` items and roles name.
+    pub(super) pinned: Vec<Programs>,
     pub(super) attribution: Vec<Attribution>,
     pub(super) sources: Vec<String>,
     pub(super) cannot_see: Vec<String>,
@@ -209,6 +237,9 @@ impl Profile {
 pub(super) struct Select {
     pub(super) cgroup: Option<Globs>,
     pub(super) unit: Option<Globs>,
+    pub(super) namespace: Option<Globs>,
+    pub(super) owner: Option<Globs>,
+    pub(super) container: Option<Globs>,
     pub(super) image: Option<Globs>,
     pub(super) pod_labels: Vec<(String, Globs)>,
     pub(super) process: Option<ImagePattern>,
@@ -221,13 +252,29 @@ pub(super) struct ImagePattern {
     pub(super) program: Programs,
     pub(super) script: Globs,
     pub(super) argv: Option<ArgvPattern>,
+    /// No argument may match one of these.
+    pub(super) argv_none: Globs,
+    /// The executable may be one that the worker itself could have written, as long as it stays the same.
+    pub(super) pinned: bool,
     /// The same in words.
     pub(super) words: String,
 }
 
 impl ImagePattern {
+    /// Nothing is asked that would tell one program from another.
     pub(super) fn is_empty(&self) -> bool {
         self.program.is_empty() && self.script.is_empty() && self.argv.is_none()
+    }
+}
+
+impl RoleSpec {
+    /// Whether an exec gives it only by an allow item that says `becomes`.
+    pub(super) fn only_by_becomes(&self) -> bool {
+        self.only_by.contains(&OnlyBy::Becomes)
+    }
+    /// Whether an exec can give it by what the program looks like.
+    pub(super) fn by_looks(&self) -> bool {
+        self.only_by.is_empty()
     }
 }
 
@@ -238,7 +285,8 @@ pub(super) struct RoleSpec {
     pub(super) kind: RoleKind,
     pub(super) parents: Vec<RoleId>,
     pub(super) image: ImagePattern,
-    pub(super) only_by_becomes: bool,
+    /// The only ways it is given; none: by what the program looks like, too.
+    pub(super) only_by: Box<[OnlyBy]>,
     pub(super) below_author: bool,
     pub(super) forked: Option<RoleId>,
     pub(super) expect: Expect,
@@ -278,6 +326,8 @@ pub(super) struct Expect {
 #[derive(Debug)]
 pub(super) struct SectionSpec<R> {
     pub(super) rules: Vec<R>,
+    /// What exceptions add, with their numbers.
+    pub(super) excepted: Vec<(u16, R)>,
     /// What everything else is; `None`: nothing.
     pub(super) otherwise: Option<Tier>,
     /// Where it is said.
@@ -290,10 +340,33 @@ pub(super) struct SectionSpec<R> {
 #[derive(Debug, Default)]
 pub(super) struct Common {
     pub(super) within: Option<u64>,
+    /// A fact that has to hold.
+    pub(super) condition: Option<Arc<str>>,
     pub(super) program: Programs,
     pub(super) permits: Box<[DetectionIdx]>,
+    /// It also permits the built-in finding of a loader variable that the engine did not have itself.
+    pub(super) permits_loader: bool,
     pub(super) words: String,
     pub(super) line: u32,
+}
+
+/// An exception, without its item, which stands at the role it is about.
+#[derive(Debug)]
+pub(super) struct Exception {
+    pub(super) id: Arc<str>,
+    pub(super) worker: Globs,
+    /// `worker` is about the cgroup path.
+    pub(super) by_cgroup: bool,
+    pub(super) profile: Arc<str>,
+    pub(super) role: Arc<str>,
+    pub(super) words: String,
+    pub(super) owner: String,
+    pub(super) reason: String,
+    /// Last day, as written.
+    pub(super) expires: String,
+    /// End of that day, seconds since the epoch.
+    pub(super) until: u64,
+    pub(super) rule: RuleRef,
 }
 
 /// An allowed exec.
@@ -309,6 +382,7 @@ pub(super) struct ExecRule {
 #[derive(Debug)]
 pub(super) struct IdentityRule {
     pub(super) any: bool,
+    pub(super) own: bool,
     pub(super) script: Globs,
     pub(super) ids: Box<[IdentityIdx]>,
     pub(super) access: u32,
@@ -320,7 +394,7 @@ pub(super) struct IdentityRule {
 pub(super) struct ConnectRule {
     pub(super) to: Box<[Port]>,
     pub(super) scope: Box<[Scope]>,
-    pub(super) address: Networks,
+    pub(super) address: Addresses,
     pub(super) endpoint: Box<[EndpointIdx]>,
     pub(super) common: Common,
 }
@@ -339,6 +413,7 @@ pub(super) struct FileRule {
     pub(super) path: Globs,
     pub(super) proc: Box<[ProcFile]>,
     pub(super) of: Box<[ProcOf]>,
+    pub(super) own: bool,
     pub(super) access: u32,
     pub(super) common: Common,
 }

@@ -37,6 +37,12 @@ pub struct WorkerFacts {
     pub entry: Option<EntryProcess>,
     /// Profile that the configuration assigns.
     pub assigned: Option<String>,
+    /// Namespace of its pod.
+    pub namespace: Option<String>,
+    /// Name of what owns its pod.
+    pub owner: Option<String>,
+    /// Name of the container in the pod.
+    pub container: Option<String>,
     /// Container image.
     pub image: Option<String>,
     /// Pod labels.
@@ -63,6 +69,8 @@ pub enum SelectRank {
     Assign,
     /// Cgroup or unit.
     Cgroup,
+    /// Namespace, owner or container name of a pod: what a controller sets.
+    Workload,
     /// Image.
     Image,
     /// Pod label.
@@ -223,6 +231,26 @@ impl RuleSet {
         (0..).zip(&self.spec(profile).roles).find(|(_, r)| &*r.name == name).map(|(id, _)| RoleId(id))
     }
 
+    /// Facts that a profile lets its site state, each with what it means.
+    pub fn facts(&self, profile: ProfileId) -> impl Iterator<Item = (&str, &str)> {
+        self.spec(profile).facts.iter().map(|(name, meaning)| (&**name, meaning.as_str()))
+    }
+
+    /// The exceptions of the set.
+    pub fn exceptions(&self) -> impl Iterator<Item = ExceptionInfo<'_>> {
+        self.inner.exceptions.iter().map(|e| ExceptionInfo {
+            id: &e.id,
+            profile: &e.profile,
+            role: &e.role,
+            allows: &e.words,
+            owner: &e.owner,
+            reason: &e.reason,
+            expires: &e.expires,
+            until: e.until,
+            rule: &e.rule,
+        })
+    }
+
     /// Where a profile's attribution is taken from.
     pub fn attribution(&self, profile: ProfileId) -> &[Attribution] {
         &self.spec(profile).attribution
@@ -278,6 +306,29 @@ pub struct DetectionInfo<'a> {
     pub on: On,
     /// Tier.
     pub tier: Tier,
+    /// Where it stands.
+    pub rule: &'a RuleRef,
+}
+
+/// An exception, for listings and for saying that it has expired.
+#[derive(Clone, Copy, Debug)]
+pub struct ExceptionInfo<'a> {
+    /// Id.
+    pub id: &'a str,
+    /// Profile of the workers it is for.
+    pub profile: &'a str,
+    /// The role in it.
+    pub role: &'a str,
+    /// What the role may do by it, in words.
+    pub allows: &'a str,
+    /// Who answers for it.
+    pub owner: &'a str,
+    /// Why it is there.
+    pub reason: &'a str,
+    /// Last day it holds, as written.
+    pub expires: &'a str,
+    /// End of that day, seconds since the epoch.
+    pub until: u64,
     /// Where it stands.
     pub rule: &'a RuleRef,
 }

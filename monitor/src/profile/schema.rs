@@ -2,11 +2,11 @@
 
 use schemars::{Schema, schema_for};
 
-use super::doc::{Detections, Endpoints, Identities, ProfileDoc};
+use super::doc::{Detections, Endpoints, Exceptions, Identities, ProfileDoc};
 use super::rule_test::RuleTestDoc;
 
 /// Names of the schemas, as `sandwatch rules schema NAME` takes them.
-pub const NAMES: [&str; 5] = ["profile", "detections", "identities", "endpoints", "rule-test"];
+pub const NAMES: [&str; 6] = ["profile", "detections", "identities", "endpoints", "exceptions", "rule-test"];
 
 /// The schema of this name.
 pub fn schema(name: &str) -> Option<Schema> {
@@ -15,6 +15,7 @@ pub fn schema(name: &str) -> Option<Schema> {
         "detections" => schema_for!(Detections),
         "identities" => schema_for!(Identities),
         "endpoints" => schema_for!(Endpoints),
+        "exceptions" => schema_for!(Exceptions),
         "rule-test" => schema_for!(RuleTestDoc),
         _ => return None,
     })

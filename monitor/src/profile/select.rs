@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::actor::{Image, ProfileId, Trust};
+use super::actor::{Image, Pin, ProfileId, Trust};
 use super::judge::image_matches;
 use super::model::{Profile, Select};
 use super::ruleset::{EntryProcess, RuleSet, SelectRank, Selection, WorkerFacts};
 
 impl RuleSet {
-    /// The profile of a worker: `assign` before cgroup and unit, image, pod label, entry process; `generic` if nothing
+    /// The profile of a worker: `assign` before cgroup and unit, namespace with owner and
+    /// container, image, pod label, entry process; `generic` if nothing
     /// selects it. What an author can set (image, pod label) may not choose a profile that allows identities or
     /// anything at all, unless a stronger rank agrees.
     pub fn select(&self, worker: &WorkerFacts) -> Selection {
@@ -71,6 +72,16 @@ fn rank_of(item: &Select, worker: &WorkerFacts) -> Option<SelectRank> {
             .unit
             .as_ref()
             .is_none_or(|g| hold(worker.unit.as_ref().is_some_and(|u| g.matches(u)), SelectRank::Cgroup))
+        && [
+            (&item.namespace, &worker.namespace),
+            (&item.owner, &worker.owner),
+            (&item.container, &worker.container),
+        ]
+        .into_iter()
+        .all(|(glob, fact)| {
+            let fits = |g: &super::pattern::Globs| fact.as_ref().is_some_and(|f| g.matches(f));
+            glob.as_ref().is_none_or(|g| hold(fits(g), SelectRank::Workload))
+        })
         && item
             .image
             .as_ref()
@@ -95,6 +106,7 @@ fn entry_image(entry: &EntryProcess) -> Image<'_> {
         argv_truncated: false,
         cwd: entry.cwd.as_deref(),
         trust: Trust::Scanned,
+        pin: Pin::None,
     }
 }
 

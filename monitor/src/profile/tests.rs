@@ -34,25 +34,42 @@ fn detection(rest: &str) -> String {
     )
 }
 
+fn exception(rest: &str) -> String {
+    format!(
+        "schema: sandwatch/exceptions/v1\nexceptions:\n  - id: e\n    worker: w\n    profile: generic\n    role: entry\n{rest}"
+    )
+}
+
 #[test]
 fn every_error_says_where_what_and_what_to_do() {
     for (text, expected) in [
         (profile("rols: []\n"), "r.yaml:4:1: unknown key `rols`; did you mean `roles`?"),
         ("name: x\n".to_owned(), "r.yaml:1:1: the key `schema` is missing; begin the file with one of"),
         ("schema: sandwatch/profle/v1\n".to_owned(), "did you mean `sandwatch/profile/v1`?"),
-        ("schema: sandwatch/exceptions/v1\n".to_owned(), "exceptions are not supported yet"),
+        (exception("    what: { connect: { to: \"tcp:1\", scope: any } }\n    owner: FILL IN\n    reason: r\n    expires: 2027-01-01\n"), "r.yaml:8:12: exception `e`: `owner` is not filled in; write who answers for it"),
+        (exception("    what: { connect: { to: \"tcp:1\", scope: any } }\n    owner: o\n    reason: r\n    expires: 2027-13-01\n"), "r.yaml:10:14: `2027-13-01` is not a day"),
+        (exception("    what: { exec: { any: true } }\n    owner: o\n    reason: r\n    expires: 2027-01-01\n"), "an exception names what it allows"),
+        (exception("    what: {}\n    owner: o\n    reason: r\n    expires: 2027-01-01\n"), "`what` has to say one thing"),
+        (exception("    what: { connect: { to: \"tcp:1\", scope: any } }\n    owner: o\n    reason: r\n    expires: 2027-01-01\n").replace("generic", "n8m"), "there is no profile `n8m`"),
+        (exception("    what: { connect: { to: \"tcp:1\", scope: any } }\n    owner: o\n    reason: r\n    expires: 2027-01-01\n").replace("entry", "entri"), "there is no role `entri`; did you mean `entry`?"),
         (profile("expect:\n  entry:\n    exec: { allow: [{ progam: sh }] }\n"), "r.yaml:6:23: unknown key `progam`; did you mean `program`?"),
         (profile("expect:\n  engin: {}\nroles:\n  - { name: engine, parent: entry, program: x }\n"), "there is no role `engin` in this profile; did you mean `engine`?"),
         (profile("expect:\n  stray: {}\n"), "nothing can be expected of a stray"),
         (profile("roles:\n  - { name: a, program: x }\n"), "the key `parent` is missing"),
         (profile("roles:\n  - { name: a, parent: entry }\n"), "does not say how its process is recognised"),
-        (profile("roles:\n  - { name: a, parent: entry, only_by: becomes }\n"), "no allow item says `becomes: a`"),
+        (profile("roles:\n  - { name: a, parent: entry, only_by: becomes }\n"), "nothing says `becomes: a`"),
         (profile("expect:\n  entry:\n    exec: { allow: [{ any: true, permits: d }] }\n"), "silences no detection"),
         (profile("expect:\n  entry:\n    exec: { allow: [{ program: sh, permits: d }] }\n"), "r.yaml:6:45: there is no detection `d`"),
-        (profile("expect:\n  entry:\n    exec: { allow: [{ program: sh, trust: pinned }] }\n"), "`trust: pinned` is not supported yet"),
+        (profile("expect:\n  entry:\n    exec: { allow: [{ argv: [x], trust: pinned }] }\n"), "`trust: pinned` does not say of which program"),
         (profile("expect:\n  entry:\n    connect: { allow: [{ to: 443, scope: any }] }\n"), "`443` is not a protocol and port"),
         (profile("expect:\n  entry:\n    connect: { allow: [{ to: \"tcp:443\" }] }\n"), "does not say where to"),
-        (profile("expect:\n  entry:\n    connect: { allow: [{ to: $db, scope: any }] }\n"), "facts (`$name`) are not supported yet"),
+        (profile("expect:\n  entry:\n    connect: { allow: [{ to: $db, scope: any }] }\n"), "use it in `address`"),
+        (profile("facts: { database: where it is }\nexpect:\n  entry:\n    connect: { allow: [{ to: tcp, address: $databse }] }\n"), "the profile has no fact `databse`; did you mean `database`?"),
+        (profile("expect:\n  entry:\n    exec: { allow: [{ program: sh, if: cloud }] }\n"), "`cloud` is no fact; write `$cloud`"),
+        (profile("roles:\n  - { name: a, parent: entry, program: x, forked: b }\n  - { name: b, parent: entry, only_by: forked }\n"), "`forked: b`: `a` is not a parent of that role"),
+        (profile("roles:\n  - { name: a, parent: entry, only_by: forked }\n"), "nothing says `forked: a`"),
+        (profile("entered: author\n"), "the profile has 0 roles that are author's"),
+        (profile("probes: [[\"*\"]]\n"), "this probe is any command at all"),
         (profile("expect:\n  entry:\n    exec: { allow: [{ program: sh, within: 120 }] }\n"), "is not a time span"),
         (detection("    on: exec\n    match: { path: /x }\n"), "`path` says nothing about `on: exec`"),
         (detection("    on: open\n    match: { access: write }\n"), "matches every open event"),

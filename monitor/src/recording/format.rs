@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{BootNs, Event, FileId, Path, ProcessKey};
-use crate::process::{Program, Scanned};
-use crate::profile::Trust;
+use crate::process::{Program, Scanned, Stamp};
+use crate::profile::{self, Trust};
 use crate::worker::{Assignment, FoundFile, Worker, unit_of};
 
 /// The `schema` of this version's recordings.
@@ -121,6 +121,12 @@ pub struct WorkerFact {
     /// Its pod's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
+    /// Facts that the configuration states of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, Vec<String>>,
+    /// Health commands that the configuration names for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<Vec<String>>,
     /// Its cgroup was made while the agent watched.
     #[serde(default)]
     pub fresh: bool,
@@ -144,6 +150,8 @@ impl WorkerFact {
             profile: worker.assignment.profile.clone(),
             image: worker.image.clone(),
             pod_labels: worker.pod_labels.clone(),
+            facts: worker.assignment.facts.written(),
+            probes: worker.assignment.probes.clone(),
             fresh,
             ..Self::default()
         }
@@ -151,7 +159,13 @@ impl WorkerFact {
 
     /// The worker.
     pub fn worker(&self) -> Worker {
-        let assignment = Assignment { profile: self.profile.clone(), name: self.name.clone() };
+        let assignment = Assignment {
+            profile: self.profile.clone(),
+            name: self.name.clone(),
+            // What an edited file states wrongly is not stated.
+            facts: profile::Facts::new(&self.facts).unwrap_or_default(),
+            probes: self.probes.clone(),
+        };
         let unit = unit_of(&self.path).map(Arc::from);
         let worker = Worker::new(self.label, self.cgroup, &self.path, unit, assignment, self.time);
         Worker { image: self.image.clone(), pod_labels: self.pod_labels.clone(), ..worker }
@@ -215,6 +229,12 @@ pub struct ProgramFact {
     /// Working directory.
     #[serde(default)]
     pub cwd: Path,
+    /// Size of the executable, bytes.
+    #[serde(default)]
+    pub size: u64,
+    /// Its change time, ns since the epoch.
+    #[serde(default)]
+    pub ctime: u64,
 }
 
 impl ProgramFact {
@@ -230,6 +250,8 @@ impl ProgramFact {
             exe_id: program.exe_id,
             argv: program.argv_known.then(|| program.argv.clone()),
             cwd: program.cwd.clone(),
+            size: program.stamp.size,
+            ctime: program.stamp.ctime,
         }
     }
 
@@ -249,6 +271,7 @@ impl ProgramFact {
                 argv_known: self.argv.is_some(),
                 cwd: self.cwd.clone(),
                 trust: Trust::Scanned,
+                stamp: Stamp { size: self.size, ctime: self.ctime },
                 ..Program::unknown(self.exe_id)
             },
         }

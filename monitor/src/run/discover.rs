@@ -6,12 +6,20 @@ use super::{Agent, RunError};
 use crate::config::Config;
 use crate::detect::{GapReport, boot_now};
 use crate::kernel::Probes;
+use crate::profile::Facts;
 use crate::worker::{Assignment, CgroupPatterns, CgroupTree, Change, LabelMap};
 
 /// The patterns of the configuration.
 pub(super) fn patterns(config: &Config) -> Result<CgroupPatterns, RunError> {
     let assign = config.workers.assign.iter().map(|assign| {
-        let assignment = Assignment { profile: Some(assign.profile.clone()), name: assign.name.clone() };
+        let stated = assign.facts.iter().map(|(name, values)| (name, values.iter()));
+        let assignment = Assignment {
+            profile: Some(assign.profile.clone()),
+            name: assign.name.clone(),
+            // The configuration was refused when it was read if a fact says nothing.
+            facts: Facts::new(stated).unwrap_or_default(),
+            probes: assign.probes.clone(),
+        };
         (assign.cgroup.as_str(), assignment)
     });
     Ok(CgroupPatterns::new(config.workers.watch.iter().map(String::as_str), assign)?)

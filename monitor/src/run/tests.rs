@@ -117,8 +117,13 @@ impl Rig {
         let mut config =
             Config { sinks: vec![SinkConfig::file(dir.path().join("alerts"))], ..Config::default() };
         config.workers.watch = vec!["/lab/*".into()];
-        config.workers.assign =
-            vec![Assign { cgroup: "/lab/toy".into(), profile: "toy".into(), name: Some("my-toy".into()) }];
+        config.workers.assign = vec![Assign {
+            cgroup: "/lab/toy".into(),
+            profile: "toy".into(),
+            name: Some("my-toy".into()),
+            facts: Default::default(),
+            probes: Vec::new(),
+        }];
         make_cgroup(&dir.path().join("cgroup/lab/toy"));
         let folders = vec![rules];
         let set = RuleSet::load(&folders).unwrap();

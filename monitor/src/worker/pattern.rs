@@ -2,6 +2,8 @@
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use crate::profile::Facts;
+
 /// Why a pattern was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum PatternError {
@@ -32,6 +34,10 @@ pub struct Assignment {
     pub profile: Option<String>,
     /// Name it gets on alerts.
     pub name: Option<String>,
+    /// What the site states of it, for rules that ask.
+    pub facts: Facts,
+    /// Exact argument lists of health commands that enter it from outside.
+    pub probes: Vec<Vec<String>>,
 }
 
 struct Pattern {
@@ -161,7 +167,8 @@ mod tests {
 
     #[test]
     fn assignment_wins_over_a_watch_pattern() {
-        let named = Assignment { profile: Some("n8n".into()), name: Some("lab-n8n".into()) };
+        let named =
+            Assignment { profile: Some("n8n".into()), name: Some("lab-n8n".into()), ..Assignment::default() };
         let patterns = CgroupPatterns::new(["/lab/*"], [("/lab/n8n", named.clone())]).unwrap();
         assert_eq!(patterns.assignment("/lab/n8n"), Some(&named));
         assert_eq!(patterns.assignment("/lab/other"), Some(&Assignment::default()));

@@ -88,6 +88,7 @@ impl Worker {
             assigned: self.assignment.profile.clone(),
             image: self.image.clone(),
             pod_labels: self.pod_labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            ..WorkerFacts::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::event::{Body, decode, fixture};
 use crate::process::ProcessTable;
+use crate::profile::ProcTarget;
 use monitor_common::hook::Kind;
 use monitor_common::record::Header;
 
@@ -17,9 +18,13 @@ impl ProcReader for NoProc {
     }
 }
 
+fn placing(rules: &RuleSet, profile: ProfileId, outsider: RoleId) -> Placing<'_> {
+    Placing { rules, profile, outsider, facts: Facts::NONE, probes: &[], proc: &NoProc }
+}
+
 fn with_placing<T>(outsider: RoleId, run: impl FnOnce(&Placing<'_>) -> T) -> T {
     let rules = RuleSet::from_sources(&[]).unwrap();
-    run(&Placing { rules: &rules, profile: ProfileId::GENERIC, outsider, proc: &NoProc })
+    run(&placing(&rules, ProfileId::GENERIC, outsider))
 }
 
 fn fork(
@@ -98,7 +103,7 @@ fn fork_read_after_an_event_of_the_child_completes_it() {
     with_placing(RoleId::ENTRY, |placing| {
         let mut table = ProcessTable::new(16);
         let parent = exec(&mut table, placing, (10, 100), 100, 110, (1, 1)).at;
-        let child = table.acted(&connect((11, 120), 120, 0), placing);
+        let child = table.acted(&connect((11, 120), 120, 0), placing).at;
         assert_eq!(table.get(child).unwrap().creator, None);
         assert_eq!(fork(&mut table, placing, (11, 120), (10, 100)), child);
         assert_eq!(table.get(child).unwrap().creator, Some(parent));
@@ -109,7 +114,7 @@ fn fork_read_after_an_event_of_the_child_completes_it() {
 fn event_of_an_unknown_process_below_a_known_author_root_is_a_descendants() {
     with_placing(RoleId::ENTRY, |placing| {
         let mut table = ProcessTable::new(16);
-        let at = table.acted(&connect((11, 120), 120, 77), placing);
+        let at = table.acted(&connect((11, 120), 120, 77), placing).at;
         let image = table.get(at).unwrap().image().unwrap();
         assert_eq!((image.standing.role, image.author_root), (RoleId::DESCENDANT, 77));
         assert!(image.standing.below_author);

@@ -19,6 +19,7 @@ fn process(pid: u32, start: u64, creator: Option<ProcessRef>) -> Process {
         history: History::Seen,
         exited: None,
         images: vec![image(start)],
+        mounts: 0,
         children: 0,
     }
 }
@@ -28,9 +29,10 @@ fn image(exec_id: u64) -> Image {
         exec_id,
         since: exec_id,
         program: Arc::new(Program::unknown(FileId::default())),
-        standing: Standing { role: RoleId::ENTRY, since: 0, below_author: false },
+        standing: Standing { role: RoleId::ENTRY, since: 0, below_author: false, entering: false },
         author_root: 0,
         forked: true,
+        acted: None,
     }
 }
 

@@ -49,8 +49,8 @@ impl Compiler {
                 title: doc.title.as_str().into(),
                 on: doc.on,
                 tier: doc.tier,
-                roles: RoleWords { words: doc.roles.value.iter().map(|w| w.as_str().into()).collect() },
                 after: doc.after,
+                roles: RoleWords { words: doc.roles.value.iter().map(|w| w.as_str().into()).collect() },
                 matches,
                 refs: doc.refs.clone(),
                 respond: doc.respond.clone(),
@@ -156,13 +156,35 @@ impl Compiler {
         let class = here(if m.identity.value.is_empty() { &m.class } else { &m.identity });
         out.identity = self.identity_set(&class, &m.identity.value.0, &m.class.value.0);
         out.to = self.take(&here(&m.to), parse_ports(m.to.value.iter()));
-        out.address = self.take(&here(&m.address), parse_networks(m.address.value.iter()));
+        let (facts, networks): (Vec<&String>, Vec<&String>) =
+            m.address.value.iter().partition(|text| text.starts_with('$'));
+        out.address.networks = self.take(&here(&m.address), parse_networks(networks));
+        out.address.facts =
+            facts.into_iter().filter_map(|text| self.any_fact(&here(&m.address), text)).collect();
+        out.condition =
+            m.condition.as_ref().and_then(|c| self.any_fact(&place((c.line, c.column)), &c.value));
         out.endpoint = self.endpoint_set(&here(&m.endpoint), &m.endpoint.value.0);
         out.family = self.families(&here(&m.family), &m.family.value.0);
         if part.doc.on == On::Open {
             self.watch_detection(part, at, out.access);
         }
         out
+    }
+
+    /// A fact that some profile lets its site state, written as `$name`.
+    fn any_fact(&mut self, place: &Place, text: &str) -> Option<Arc<str>> {
+        let Some(name) = text.strip_prefix('$') else {
+            self.errors.push(place.error(format!("`{text}` is no fact"), format!("write `${text}`")));
+            return None;
+        };
+        if !self.facts.contains(name) {
+            let near = crate::profile::error::suggest(name, self.facts.iter().map(String::as_str));
+            self.warnings.push(format!(
+                "{}:{}: no loaded profile has the fact `{name}`, so this matches nothing; {near}",
+                place.file, place.line
+            ));
+        }
+        Some(name.into())
     }
 
     /// Kernel keys for a detection's paths and /proc files.

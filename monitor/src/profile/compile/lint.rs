@@ -58,7 +58,10 @@ fn unreachable_roles(profile: &Profile, out: &mut Vec<String>) {
     loop {
         let before = reached.clone();
         for (at, role) in profile.roles.iter().enumerate() {
-            let given = role.parents.iter().any(|p| before.get(usize::from(p.0)) == Some(&true));
+            let given = role
+                .parents
+                .iter()
+                .any(|p| *p == RoleId::OUTSIDE || before.get(usize::from(p.0)) == Some(&true));
             let forked = || {
                 profile
                     .roles
@@ -66,7 +69,7 @@ fn unreachable_roles(profile: &Profile, out: &mut Vec<String>) {
                     .zip(&before)
                     .any(|(r, reached)| *reached && r.forked.is_some_and(|f| usize::from(f.0) == at))
             };
-            if given || forked() {
+            if given || forked() || usize::from(profile.entered.0) == at {
                 reached[at] = true;
             }
         }
@@ -87,9 +90,9 @@ fn unreachable_roles(profile: &Profile, out: &mut Vec<String>) {
 /// Roles recognised just as an earlier one with the same parents.
 fn shadowed_roles(profile: &Profile, out: &mut Vec<String>) {
     let named = profile.roles.get(usize::from(RoleId::FIRST_NAMED)..).unwrap_or_default();
-    for (at, role) in named.iter().enumerate().filter(|(_, r)| !r.only_by_becomes) {
+    for (at, role) in named.iter().enumerate().filter(|(_, r)| r.by_looks()) {
         let earlier = named[..at].iter().find(|e| {
-            !e.only_by_becomes
+            e.by_looks()
                 && e.image == role.image
                 && (e.below_author || !role.below_author)
                 && role.parents.iter().all(|p| e.parents.contains(p))

@@ -6,10 +6,13 @@
 mod attribution;
 mod detection;
 mod endpoint;
+mod exception;
 mod filter;
 mod identity;
+mod item;
 mod lint;
 mod profile;
+mod role;
 mod section;
 mod source;
 mod words;
@@ -21,18 +24,30 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::actor::RoleId;
-use super::doc::{DetectionDoc, EndpointDoc, IdentityDoc, ProfileDoc};
+use super::doc::{DetectionDoc, EndpointDoc, ExceptionDoc, IdentityDoc, ProfileDoc};
 use super::error::{Place, RuleError, RuleErrors, suggest};
 use super::finding::RuleRef;
-use super::model::{Detection, DetectionIdx, EndpointTable, IdentityTable, Profile};
+use super::model::{Detection, DetectionIdx, EndpointTable, Exception, IdentityTable, Profile};
 use super::pattern::GlobIndex;
 use super::ruleset::{KernelFilter, Source};
 
+pub(crate) use exception::FILL_IN;
 pub(crate) use source::{parse_yaml, read_file};
 
-/// Names that are not a profile's own roles, in the order of the built-in ids, then the groups detections may name.
-pub(super) const BUILT_IN_ROLES: [&str; 9] =
-    ["entry", "descendant", "stray", "operator", "probe", "author", "author_side", "engine_side", "any"];
+/// Names that are not a profile's own roles, in the order of the built-in ids, then the groups detections may name, then
+/// what is no role but a parent.
+pub(super) const BUILT_IN_ROLES: [&str; 10] = [
+    "entry",
+    "descendant",
+    "stray",
+    "operator",
+    "probe",
+    "author",
+    "author_side",
+    "engine_side",
+    "any",
+    role::OUTSIDE,
+];
 /// Most detections in a set (a bit each while an open is judged).
 pub(super) const DETECTIONS_MAX: usize = 512;
 /// Most environment variables a profile may ask for.
@@ -48,6 +63,7 @@ pub(super) struct Compiled {
     /// Path patterns of detections on opens.
     pub(super) open_paths: GlobIndex<DetectionIdx>,
     pub(super) profiles: Vec<Profile>,
+    pub(super) exceptions: Vec<Exception>,
     pub(super) filter: KernelFilter,
     pub(super) env_names: Vec<Arc<str>>,
     pub(super) warnings: Vec<String>,
@@ -132,6 +148,7 @@ pub(super) fn sources(sources: &[Source]) -> Result<Compiled, RuleErrors> {
     let mut detections: Named<DetectionDoc> = Named::new("detection");
     let mut identities: Named<IdentityDoc> = Named::new("identity");
     let mut endpoints: Named<EndpointDoc> = Named::new("endpoint");
+    let mut exceptions: Named<ExceptionDoc> = Named::new("exception");
     for from in sources {
         let document = match source::parse(from) {
             Ok(document) => document,
@@ -165,13 +182,21 @@ pub(super) fn sources(sources: &[Source]) -> Result<Compiled, RuleErrors> {
                     endpoints.add(&name, Placed { doc: item.value, place, layer }, &mut errors);
                 }
             }
+            source::Document::Exceptions(doc) => {
+                for item in doc.exceptions {
+                    let (name, place) = (item.value.id.value.clone(), place(item.line, item.column));
+                    exceptions.add(&name, Placed { doc: item.value, place, layer }, &mut errors);
+                }
+            }
         }
     }
     let mut compiler = Compiler::new(errors);
+    compiler.facts = profiles.all.iter().flat_map(|p| p.doc.facts.keys().cloned()).collect();
     compiler.compile_identities(&identities.all);
     compiler.compile_endpoints(&endpoints.all);
     compiler.compile_detections(&detections.all);
     compiler.compile_profiles(&profiles.all);
+    compiler.compile_exceptions(&exceptions.all, &profiles.all);
     compiler.finish(digest(sources))
 }
 
@@ -198,6 +223,9 @@ struct Compiler {
     detection_ids: HashMap<Arc<str>, DetectionIdx>,
     open_paths: GlobIndex<DetectionIdx>,
     profiles: Vec<Profile>,
+    exceptions: Vec<Exception>,
+    /// Every fact that some profile lets its site state.
+    facts: BTreeSet<String>,
     watched: filter::Watched,
     env_names: BTreeSet<Arc<str>>,
 }
@@ -213,6 +241,8 @@ impl Compiler {
             detection_ids: HashMap::new(),
             open_paths: GlobIndex::default(),
             profiles: Vec::new(),
+            exceptions: Vec::new(),
+            facts: BTreeSet::new(),
             watched: filter::Watched::default(),
             env_names: BTreeSet::new(),
         }
@@ -266,6 +296,7 @@ impl Compiler {
             detections: self.detections,
             open_paths: self.open_paths,
             profiles: self.profiles,
+            exceptions: self.exceptions,
             filter,
             env_names: self.env_names.into_iter().collect(),
             warnings: self.warnings,

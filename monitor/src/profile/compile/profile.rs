@@ -1,19 +1,19 @@
 //! Profiles: selection, roles, expectations.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::item::Looks;
 use super::section::RoleAt;
-use super::{BUILT_IN_ROLES, Compiler, Placed, is_name};
-use crate::profile::actor::{RoleId, RoleKind};
-use crate::profile::doc::{At, OnlyBy, ProfileDoc, RoleDoc, SelectDoc};
+use super::{Compiler, Placed, is_name};
+use crate::profile::actor::RoleKind;
+use crate::profile::doc::{At, ProfileDoc, SelectDoc};
 use crate::profile::error::{Place, suggest};
 use crate::profile::finding::RuleRef;
 use crate::profile::model::{ImagePattern, Profile, RoleSpec, Select};
-use crate::profile::pattern::Globs;
+use crate::profile::pattern::{ArgvPattern, Globs, Programs};
 
 /// The roles every profile has, in the order of their ids.
-const BUILT_IN: [(&str, RoleKind); 5] = [
+pub(super) const BUILT_IN: [(&str, RoleKind); 5] = [
     ("entry", RoleKind::Entry),
     ("descendant", RoleKind::Descendant),
     ("stray", RoleKind::Stray),
@@ -56,14 +56,21 @@ impl Compiler {
             let expect = doc.expect.get(name);
             let rule =
                 RuleRef { file: part.place.file.clone(), line: expect.map_or(part.place.line, |e| e.line) };
-            let at = RoleAt { profile: &doc.name.value, name, kind, names: &names, rule: rule.clone() };
+            let at = RoleAt {
+                profile: &doc.name.value,
+                name,
+                kind,
+                names: &names,
+                facts: &doc.facts,
+                rule: rule.clone(),
+            };
             let expect = self.compile_expect(part, &at, expect.map(|e| &e.value));
             roles.push(RoleSpec {
                 name: name.into(),
                 kind,
                 parents: Vec::new(),
                 image: ImagePattern::default(),
-                only_by_becomes: false,
+                only_by: Box::default(),
                 below_author: false,
                 forked: None,
                 expect,
@@ -90,7 +97,19 @@ impl Compiler {
                 ));
             }
         }
-        self.check_becomes(part, &roles);
+        for (name, meaning) in &doc.facts {
+            if !is_name(name) {
+                self.errors.push(part.at(meaning.line, meaning.column).error(
+                    format!("`{name}` is not a name for a fact"),
+                    "use lower-case letters, digits, `_` and `-`, beginning with a letter",
+                ));
+            }
+        }
+        let entered = self.entered(part, &names);
+        self.check_givers(part, &roles, entered);
+        let probes =
+            doc.probes.iter().map(|argv| self.probe(&part.at(argv.line, argv.column), &argv.value)).collect();
+        let pinned = pinned(&roles);
         let attribution =
             doc.attribution.iter().filter_map(|a| self.compile_attribution(part, a, &names)).collect();
         self.profiles.push(Profile {
@@ -98,7 +117,11 @@ impl Compiler {
             title: doc.title.as_str().into(),
             engine: doc.engine.as_deref().unwrap_or(&doc.name.value).into(),
             select,
+            facts: doc.facts.iter().map(|(k, v)| (Arc::from(k.as_str()), v.value.clone())).collect(),
+            probes,
+            entered,
             roles,
+            pinned,
             attribution,
             sources: doc.sources.clone(),
             cannot_see: doc.cannot_see.clone(),
@@ -107,127 +130,15 @@ impl Compiler {
         });
     }
 
-    fn role_names(&mut self, part: &Placed<ProfileDoc>) -> HashMap<Arc<str>, RoleId> {
-        let mut names: HashMap<Arc<str>, RoleId> =
-            (0..).zip(BUILT_IN).map(|(id, (name, _))| (Arc::from(name), RoleId(id))).collect();
-        for (id, role) in (RoleId::FIRST_NAMED..).zip(&part.doc.roles) {
-            let name = &role.value.name;
-            let place = part.at(name.line, name.column);
-            if !is_name(&name.value) {
-                self.errors.push(place.error(
-                    format!("`{}` is not a name for a role", name.value),
-                    "use lower-case letters, digits and `-`, beginning with a letter",
-                ));
-            } else if BUILT_IN_ROLES.contains(&name.value.as_str()) {
-                self.errors.push(
-                    place.error(format!("the role name `{}` is taken", name.value), "give it another name"),
-                );
-            } else if names.insert(name.value.as_str().into(), RoleId(id)).is_some() {
-                self.errors.push(
-                    place.error(format!("the role `{}` is there twice", name.value), "rename one of them"),
-                );
-            }
+    fn probe(&mut self, place: &Place, argv: &[String]) -> ArgvPattern {
+        // The arguments are all there is to know a probe by.
+        if argv.iter().all(|element| matches!(element.as_str(), "*" | "**")) {
+            self.errors.push(place.error("this probe is any command at all", "write its arguments"));
         }
-        names
-    }
-
-    fn compile_role(
-        &mut self,
-        part: &Placed<ProfileDoc>,
-        role: &At<RoleDoc>,
-        names: &HashMap<Arc<str>, RoleId>,
-    ) -> RoleSpec {
-        let doc = &role.value;
-        let place = part.at(role.line, role.column);
-        let rule = RuleRef { file: part.place.file.clone(), line: role.line };
-        let parents =
-            self.resolve(&part.at(doc.parent.line, doc.parent.column), "role", &doc.parent.value.0, names);
-        if doc.parent.value.is_empty() {
-            self.errors.push(
-                place.error(format!("role `{}` has no parent", doc.name.value), "say which role starts it"),
-            );
-        }
-        let image = self.image_pattern(
-            &place,
-            &doc.program.value,
-            &doc.script.value,
-            doc.argv.as_ref().map(|a| &*a.value),
-        );
-        let only_by_becomes = doc.only_by == Some(OnlyBy::Becomes);
-        if image.is_empty() && !only_by_becomes {
-            self.errors.push(place.error(
-                format!("role `{}` does not say how its process is recognised", doc.name.value),
-                "add `program`, `script` or `argv`, or `only_by: becomes`",
-            ));
-        }
-        let forked = doc.forked.as_ref().and_then(|name| {
-            let place = part.at(name.line, name.column);
-            self.resolve(&place, "role", std::slice::from_ref(&name.value), names).first().copied()
-        });
-        if let Some(entered) = &doc.entered {
-            self.errors.push(
-                part.at(entered.line, entered.column).error("`entered` is not supported yet", "leave it out"),
-            );
-        }
-        let kind = if doc.author { RoleKind::Author } else { RoleKind::Named };
-        let at =
-            RoleAt { profile: &part.doc.name.value, name: &doc.name.value, kind, names, rule: rule.clone() };
-        let expect = part.doc.expect.get(&doc.name.value).map(|e| &e.value);
-        let expect = self.compile_expect(part, &at, expect);
-        RoleSpec {
-            name: doc.name.value.as_str().into(),
-            kind,
-            parents: parents.into(),
-            image,
-            only_by_becomes,
-            below_author: doc.below_author,
-            forked,
-            expect,
-            detections: Default::default(),
-            rule,
-            why: doc.why.clone(),
-        }
-    }
-
-    /// A role that is only given by `becomes` must be given by someone, and only by its parents.
-    fn check_becomes(&mut self, part: &Placed<ProfileDoc>, roles: &[RoleSpec]) {
-        let mut errors = Vec::new();
-        for (id, role) in (0..).map(RoleId).zip(roles) {
-            let givers: Vec<(RoleId, u32)> = (0..)
-                .map(RoleId)
-                .zip(roles)
-                .flat_map(|(giver, r)| {
-                    r.expect
-                        .exec
-                        .rules
-                        .iter()
-                        .filter(|i| i.becomes == Some(id))
-                        .map(move |i| (giver, i.common.line))
-                })
-                .collect();
-            if role.only_by_becomes && givers.is_empty() {
-                errors.push(part.at(role.rule.line, 0).error(
-                    format!(
-                        "role `{}` is only given by `becomes`, but no allow item says `becomes: {0}`",
-                        role.name
-                    ),
-                    "add one to the expectations of its parent",
-                ));
-            }
-            for (giver, line) in givers {
-                if !role.parents.contains(&giver) {
-                    errors.push(part.at(line, 0).error(
-                        format!(
-                            "`becomes: {}`: `{}` is not a parent of that role",
-                            role.name,
-                            roles[usize::from(giver.0)].name
-                        ),
-                        "add it to the role's `parent`",
-                    ));
-                }
-            }
-        }
-        self.errors.extend(errors);
+        ArgvPattern::new(argv).unwrap_or_else(|e| {
+            self.errors.push(place.error(e.to_string(), ""));
+            ArgvPattern::default()
+        })
     }
 
     fn compile_select(&mut self, part: &Placed<ProfileDoc>, item: &At<SelectDoc>) -> Option<Select> {
@@ -235,6 +146,9 @@ impl Compiler {
         let doc = &item.value;
         let empty = doc.cgroup.is_none()
             && doc.unit.is_none()
+            && doc.namespace.is_none()
+            && doc.owner.is_none()
+            && doc.container.is_none()
             && doc.image.is_none()
             && doc.pod_labels.is_empty()
             && doc.process.is_none();
@@ -247,17 +161,33 @@ impl Compiler {
         }
         let mut paths = |text: &Option<String>| text.as_ref().map(|t| self.take(&place, Globs::paths([t])));
         let (cgroup, image) = (paths(&doc.cgroup), paths(&doc.image));
-        let unit = doc.unit.as_ref().map(|t| self.take(&place, Globs::flat([t])));
+        let mut flat = |text: &Option<String>| text.as_ref().map(|t| self.take(&place, Globs::flat([t])));
+        let unit = flat(&doc.unit);
+        let (namespace, owner, container) = (flat(&doc.namespace), flat(&doc.owner), flat(&doc.container));
         let pod_labels =
             doc.pod_labels.iter().map(|(k, v)| (k.clone(), self.take(&place, Globs::flat([v])))).collect();
         let process = doc.process.as_ref().map(|p| {
-            let image = self.image_pattern(&place, &p.program, &p.script, p.argv.as_deref());
+            let looks = Looks {
+                program: &p.program,
+                script: &p.script,
+                argv: p.argv.as_deref(),
+                argv_none: &p.argv_none,
+                trust: None,
+            };
+            let image = self.image_pattern(&place, &looks);
             if image.is_empty() {
                 self.errors.push(place.error("`process` says nothing", "give `program`, `script` or `argv`"));
             }
             image
         });
         let rule = RuleRef { file: part.place.file.clone(), line: item.line };
-        Some(Select { cgroup, unit, image, pod_labels, process, rule })
+        Some(Select { cgroup, unit, namespace, owner, container, image, pod_labels, process, rule })
     }
+}
+
+/// The programs of what says `trust: pinned`.
+fn pinned(roles: &[RoleSpec]) -> Vec<Programs> {
+    let items = roles.iter().flat_map(|r| &r.expect.exec.rules).map(|r| &r.image);
+    let all = roles.iter().map(|r| &r.image).chain(items);
+    all.filter(|image| image.pinned).map(|image| image.program.clone()).collect()
 }

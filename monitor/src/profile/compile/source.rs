@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::profile::doc::{Detections, Endpoints, Identities, ProfileDoc, schema_name};
+use crate::profile::doc::{Detections, Endpoints, Exceptions, Identities, ProfileDoc, schema_name};
 use crate::profile::error::{RuleError, suggest};
 use crate::profile::ruleset::Source;
 
@@ -28,6 +28,8 @@ pub(super) enum Document {
     Identities(Identities),
     /// Endpoints.
     Endpoints(Endpoints),
+    /// Exceptions.
+    Exceptions(Exceptions),
 }
 
 /// Every rule file below the folders.
@@ -124,10 +126,7 @@ pub(super) fn parse(source: &Source) -> Result<Document, RuleError> {
         schema_name::DETECTIONS => parse_yaml(&source.file, &source.text).map(Document::Detections),
         schema_name::IDENTITIES => parse_yaml(&source.file, &source.text).map(Document::Identities),
         schema_name::ENDPOINTS => parse_yaml(&source.file, &source.text).map(Document::Endpoints),
-        "sandwatch/exceptions/v1" => Err(at(
-            "exceptions are not supported yet".into(),
-            "add an allow item to a profile of your own of the same name instead".into(),
-        )),
+        schema_name::EXCEPTIONS => parse_yaml(&source.file, &source.text).map(Document::Exceptions),
         schema_name::RULE_TEST => {
             Err(at("rule tests belong below `tests/`".into(), "move the file there".into()))
         }

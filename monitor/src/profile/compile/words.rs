@@ -1,7 +1,8 @@
 //! Allow items in words, for findings and `rules explain`.
 
 use crate::profile::doc::{
-    AccessName, ConnectAllow, ExecAllow, FileAllow, IdentityAllow, OneOrMany, SocketAllow, Span, UnixAllow,
+    AccessName, At, ConnectAllow, ExecAllow, FileAllow, IdentityAllow, OneOrMany, SocketAllow, Span,
+    TrustName, UnixAllow,
 };
 
 /// `a`, `a or b`, `a, b or c`.
@@ -26,6 +27,11 @@ pub(super) fn shell(argv: &[String]) -> String {
         }
     };
     argv.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// `where ambient_cloud is stated`
+fn stated(condition: &Option<At<String>>) -> Option<String> {
+    condition.as_ref().map(|c| format!("where {} is stated", c.value.trim_start_matches('$')))
 }
 
 fn span(within: Option<Span>) -> Option<String> {
@@ -70,8 +76,11 @@ pub(super) fn exec(item: &ExecAllow) -> String {
     join([
         item.any.then(|| "anything".to_owned()),
         Some(image(&item.program, &item.script, item.argv.as_deref())),
+        (!item.argv_none.is_empty()).then(|| format!("without {}", either(&item.argv_none.0))),
         item.becomes.as_ref().map(|role| format!("becoming {}", role.value)),
+        (item.trust == Some(TrustName::Pinned)).then(|| "as first executed".to_owned()),
         span(item.within),
+        stated(&item.condition),
     ])
 }
 
@@ -83,9 +92,11 @@ pub(super) fn identity(item: &IdentityAllow) -> String {
         Some(either(&item.id.value.0)),
         (!item.class.value.is_empty()).then(|| format!("class {}", either(&item.class.value.0))),
         access,
+        item.own.then(|| "of its own run".to_owned()),
         by(&item.program),
         (!item.script.is_empty()).then(|| format!("running {}", either(&item.script.0))),
         span(item.within),
+        stated(&item.condition),
     ])
 }
 
@@ -98,6 +109,7 @@ pub(super) fn connect(item: &ConnectAllow) -> String {
         (!item.endpoint.value.is_empty()).then(|| format!("endpoint {}", either(&item.endpoint.value.0))),
         by(&item.program),
         span(item.within),
+        stated(&item.condition),
     ])
 }
 
@@ -108,6 +120,7 @@ pub(super) fn unix(item: &UnixAllow) -> String {
         Some(either(&item.path.value.0)),
         by(&item.program),
         span(item.within),
+        stated(&item.condition),
     ])
 }
 
@@ -119,12 +132,14 @@ pub(super) fn file(item: &FileAllow) -> String {
         (!item.proc.is_empty()).then(|| format!("/proc {}", words(&item.proc, |p| p.word()))),
         (!item.of.is_empty()).then(|| format!("of {}", words(&item.of, |o| o.word()))),
         access,
+        item.own.then(|| "of its own run".to_owned()),
         by(&item.program),
         span(item.within),
+        stated(&item.condition),
     ])
 }
 
 /// `packet`
 pub(super) fn socket(item: &SocketAllow) -> String {
-    join([Some(either(&item.family.value.0)), by(&item.program), span(item.within)])
+    join([Some(either(&item.family.value.0)), by(&item.program), span(item.within), stated(&item.condition)])
 }

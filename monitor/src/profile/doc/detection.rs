@@ -87,6 +87,9 @@ pub struct DetectionDoc {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MatchDoc {
+    /// Only where the site states this fact (`$name`), and not as false.
+    #[serde(default, rename = "if")]
+    pub condition: Option<At<String>>,
     /// exec: a name of the program (resolved, as given, argv[0] or script): a file name glob, or a path glob with `/`.
     #[serde(default)]
     pub program: At<OneOrMany<String>>,
@@ -141,7 +144,7 @@ pub struct MatchDoc {
     /// connect: part of the address space.
     #[serde(default)]
     pub scope: At<OneOrMany<Scope>>,
-    /// connect: addresses or networks.
+    /// connect: addresses or networks, or a fact of the site as `$name`.
     #[serde(default)]
     pub address: At<OneOrMany<String>>,
     /// connect: endpoints by id.

@@ -3,19 +3,20 @@
 //! These types say what may be written, nothing of what it means; `compile` gives them meaning. Their JSON Schema (by
 //! schemars) is what `sandwatch rules schema` prints.
 
+mod allow;
 mod detection;
 mod endpoint;
+mod exception;
 mod identity;
 mod profile;
 mod value;
 
+pub use allow::{ConnectAllow, ExecAllow, FileAllow, IdentityAllow, Section, SocketAllow, UnixAllow};
 pub use detection::{DetectionDoc, Detections, MatchDoc, On};
 pub use endpoint::{EndpointDoc, Endpoints};
+pub use exception::{ExceptionDoc, Exceptions, WhatDoc};
 pub use identity::{Identities, IdentityDoc};
-pub use profile::{
-    AttributionDoc, ConnectAllow, ExecAllow, ExpectDoc, FileAllow, IdentityAllow, OnlyBy, ProfileDoc,
-    RoleDoc, Section, SelectDoc, SocketAllow, UnixAllow,
-};
+pub use profile::{AttributionDoc, ExpectDoc, OnlyBy, ProfileDoc, RoleDoc, SelectDoc, SelectProcess};
 pub use value::{
     AccessName, At, HomeName, MountName, OneOrMany, ProcFile, ProcOf, Scope, Span, StdioName, TrustName,
 };
@@ -30,8 +31,10 @@ pub mod schema_name {
     pub const IDENTITIES: &str = "sandwatch/identities/v1";
     /// The endpoint catalogue, or a part of it.
     pub const ENDPOINTS: &str = "sandwatch/endpoints/v1";
+    /// Exceptions of a site.
+    pub const EXCEPTIONS: &str = "sandwatch/exceptions/v1";
     /// Tests of a rule file.
     pub const RULE_TEST: &str = "sandwatch/rule-test/v1";
     /// Every schema of a rule document that this version reads.
-    pub const ALL: [&str; 4] = [PROFILE, DETECTIONS, IDENTITIES, ENDPOINTS];
+    pub const ALL: [&str; 5] = [PROFILE, DETECTIONS, IDENTITIES, ENDPOINTS, EXCEPTIONS];
 }

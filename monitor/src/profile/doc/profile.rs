@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::value::{AccessName, At, OneOrMany, ProcFile, ProcOf, Scope, Span, TrustName};
-use crate::profile::finding::Tier;
+use super::allow::{ConnectAllow, ExecAllow, FileAllow, IdentityAllow, Section, SocketAllow, UnixAllow};
+use super::value::{At, OneOrMany, TrustName};
 
 /// A profile.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -24,6 +24,16 @@ pub struct ProfileDoc {
     /// Which workers have it: items are alternatives, the keys of one item must all hold.
     #[serde(default)]
     pub select: Vec<At<SelectDoc>>,
+    /// Facts that a site states in the configuration's `assign`, by name, each with what it means. Used as `$name`.
+    #[serde(default)]
+    pub facts: BTreeMap<String, At<String>>,
+    /// Argument lists of health commands that enter the sealed worker from outside (patterns, as in roles).
+    #[serde(default)]
+    pub probes: Vec<At<Vec<String>>>,
+    /// What a process is that enters the sealed worker from outside and is no probe: `operator` if not given, `author`
+    /// (the profile's only role that is one), or a role's name.
+    #[serde(default)]
+    pub entered: Option<At<String>>,
     /// Roles, in order, the first match wins.
     #[serde(default)]
     pub roles: Vec<At<RoleDoc>>,
@@ -57,6 +67,15 @@ pub struct SelectDoc {
     /// Systemd unit name, a glob.
     #[serde(default)]
     pub unit: Option<String>,
+    /// Namespace of the pod, a glob.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// Name of what owns the pod, a glob.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Name of the container in its pod, a glob.
+    #[serde(default)]
+    pub container: Option<String>,
     /// Container image, a glob.
     #[serde(default)]
     pub image: Option<String>,
@@ -81,6 +100,9 @@ pub struct SelectProcess {
     /// Its arguments.
     #[serde(default)]
     pub argv: Option<Vec<String>>,
+    /// No argument (argv[0] not counted) may match one of these globs.
+    #[serde(default)]
+    pub argv_none: OneOrMany<String>,
 }
 
 /// A role.
@@ -89,7 +111,8 @@ pub struct SelectProcess {
 pub struct RoleDoc {
     /// Its name: lower case, digits and `-`.
     pub name: At<String>,
-    /// The role the process has before the exec that gives it this one.
+    /// The roles a process may have before the exec that gives it this one; `outside` is one that enters the sealed
+    /// worker from outside.
     pub parent: At<OneOrMany<String>>,
     /// A name of the program: resolved or as given, never argv[0] alone.
     #[serde(default)]
@@ -103,18 +126,21 @@ pub struct RoleDoc {
     /// It runs author-controlled code: its first process is an author root.
     #[serde(default)]
     pub author: bool,
-    /// It is only given by an allow item that says `becomes`.
+    /// No argument (argv[0] not counted) may match one of these globs (`*` also crosses `/` here).
     #[serde(default)]
-    pub only_by: Option<OnlyBy>,
+    pub argv_none: At<OneOrMany<String>>,
+    /// It is only given in these ways, never by what the program looks like alone.
+    #[serde(default)]
+    pub only_by: OneOrMany<OnlyBy>,
+    /// How the executable is trusted; `image` if not given.
+    #[serde(default)]
+    pub trust: Option<TrustName>,
     /// It may be taken below an author or a stray process.
     #[serde(default)]
     pub below_author: bool,
-    /// The role of forks of this role that do not exec.
+    /// The role of forks of this role that do not exec, from their first event that is not an exec.
     #[serde(default)]
     pub forked: Option<At<String>>,
-    /// The role of processes that enter from outside (not supported yet).
-    #[serde(default)]
-    pub entered: Option<At<String>>,
     /// Anything a reader should know.
     #[serde(default)]
     pub why: Option<String>,
@@ -124,8 +150,12 @@ pub struct RoleDoc {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnlyBy {
-    /// Only by an allow item that says `becomes`.
+    /// By an allow item that says `becomes`.
     Becomes,
+    /// By another role's `forked`.
+    Forked,
+    /// By the profile's `entered`.
+    Entered,
 }
 
 /// What a role may do.
@@ -151,192 +181,6 @@ pub struct ExpectDoc {
     /// Uncommon sockets. Else: nothing, unless `else` is given.
     #[serde(default)]
     pub socket: Option<At<Section<SocketAllow>>>,
-}
-
-/// What is allowed for one signal, and what everything else is.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, bound(deserialize = "A: Deserialize<'de>"))]
-pub struct Section<A> {
-    /// Alternatives.
-    #[serde(default)]
-    pub allow: Vec<At<A>>,
-    /// What everything else is.
-    #[serde(default, rename = "else")]
-    pub otherwise: Option<Tier>,
-}
-
-/// An exec that is allowed: all keys must hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ExecAllow {
-    /// Whatever it is. Stands alone and silences nothing.
-    #[serde(default)]
-    pub any: bool,
-    /// The role the process takes by it.
-    #[serde(default)]
-    pub becomes: Option<At<String>>,
-    /// A name of the program: resolved or as given, never argv[0] alone.
-    #[serde(default)]
-    pub program: OneOrMany<String>,
-    /// The script.
-    #[serde(default)]
-    pub script: OneOrMany<String>,
-    /// The arguments.
-    #[serde(default)]
-    pub argv: Option<Vec<String>>,
-    /// Only this long after the role was taken.
-    #[serde(default)]
-    pub within: Option<Span>,
-    /// How the executable is trusted; `image` if not given.
-    #[serde(default)]
-    pub trust: Option<TrustName>,
-    /// Detections that this item silences.
-    #[serde(default)]
-    pub permits: At<OneOrMany<String>>,
-    /// Why.
-    #[serde(default)]
-    pub why: Option<String>,
-}
-
-/// An identity that is allowed: all keys must hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct IdentityAllow {
-    /// Whichever it is. Silences nothing.
-    #[serde(default)]
-    pub any: bool,
-    /// By id.
-    #[serde(default)]
-    pub id: At<OneOrMany<String>>,
-    /// By class.
-    #[serde(default)]
-    pub class: At<OneOrMany<String>>,
-    /// What for; `read` if not given.
-    #[serde(default)]
-    pub access: Option<AccessName>,
-    /// Only this long after the role was taken.
-    #[serde(default)]
-    pub within: Option<Span>,
-    /// Only its own (not supported yet).
-    #[serde(default)]
-    pub own: Option<bool>,
-    /// Only by this program: resolved or as given, never argv[0] alone.
-    #[serde(default)]
-    pub program: OneOrMany<String>,
-    /// Only when the program runs this script: the first argument of a known interpreter that is not an option; a path
-    /// glob.
-    #[serde(default)]
-    pub script: OneOrMany<String>,
-    /// Detections that this item silences.
-    #[serde(default)]
-    pub permits: At<OneOrMany<String>>,
-    /// Why.
-    #[serde(default)]
-    pub why: Option<String>,
-}
-
-/// A connect that is allowed: all keys must hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ConnectAllow {
-    /// Protocol and port: `tcp:443`, `udp:53`, `any:53`, `tcp:8000-8100`. None means any.
-    #[serde(default)]
-    pub to: At<OneOrMany<String>>,
-    /// Part of the address space; never holds an endpoint's address.
-    #[serde(default)]
-    pub scope: OneOrMany<Scope>,
-    /// Addresses or networks; never holds an endpoint's address.
-    #[serde(default)]
-    pub address: At<OneOrMany<String>>,
-    /// Endpoints by id.
-    #[serde(default)]
-    pub endpoint: At<OneOrMany<String>>,
-    /// Only this long after the role was taken.
-    #[serde(default)]
-    pub within: Option<Span>,
-    /// Only by this program: resolved or as given, never argv[0] alone.
-    #[serde(default)]
-    pub program: OneOrMany<String>,
-    /// Detections that this item silences.
-    #[serde(default)]
-    pub permits: At<OneOrMany<String>>,
-    /// Why.
-    #[serde(default)]
-    pub why: Option<String>,
-}
-
-/// A unix socket that is allowed: all keys must hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UnixAllow {
-    /// Whichever it is. Silences nothing.
-    #[serde(default)]
-    pub any: bool,
-    /// Path globs, or abstract names with a leading `@`.
-    #[serde(default)]
-    pub path: At<OneOrMany<String>>,
-    /// Only this long after the role was taken.
-    #[serde(default)]
-    pub within: Option<Span>,
-    /// Only by this program: resolved or as given, never argv[0] alone.
-    #[serde(default)]
-    pub program: OneOrMany<String>,
-    /// Detections that this item silences.
-    #[serde(default)]
-    pub permits: At<OneOrMany<String>>,
-    /// Why.
-    #[serde(default)]
-    pub why: Option<String>,
-}
-
-/// A watched file that is allowed: all keys must hold.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FileAllow {
-    /// Path globs.
-    #[serde(default)]
-    pub path: At<OneOrMany<String>>,
-    /// A file of /proc/PID.
-    #[serde(default)]
-    pub proc: OneOrMany<ProcFile>,
-    /// Whose /proc entry.
-    #[serde(default)]
-    pub of: OneOrMany<ProcOf>,
-    /// What for; `read` if not given.
-    #[serde(default)]
-    pub access: Option<AccessName>,
-    /// Only this long after the role was taken.
-    #[serde(default)]
-    pub within: Option<Span>,
-    /// Only by this program: resolved or as given, never argv[0] alone.
-    #[serde(default)]
-    pub program: OneOrMany<String>,
-    /// Detections that this item silences.
-    #[serde(default)]
-    pub permits: At<OneOrMany<String>>,
-    /// Why.
-    #[serde(default)]
-    pub why: Option<String>,
-}
-
-/// An uncommon socket that is allowed.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SocketAllow {
-    /// Address family, as in detections.
-    pub family: At<OneOrMany<String>>,
-    /// Only this long after the role was taken.
-    #[serde(default)]
-    pub within: Option<Span>,
-    /// Only by this program.
-    #[serde(default)]
-    pub program: OneOrMany<String>,
-    /// Detections that this item silences.
-    #[serde(default)]
-    pub permits: At<OneOrMany<String>>,
-    /// Why.
-    #[serde(default)]
-    pub why: Option<String>,
 }
 
 /// Where one field of the attribution is to be found.

@@ -251,6 +251,8 @@ words! {
         Own = "own",
         /// Own mount namespace, outside the root directory (after a chroot).
         OutsideRoot = "outside_root",
+        /// A mount namespace made below the opener or in its own run: a sandbox or container inside the worker.
+        Nested = "nested",
         /// Another mount namespace: reached from outside the sandbox.
         Foreign = "foreign",
     }
@@ -301,7 +303,7 @@ words! {
     TrustName {
         /// Not memfd, deleted, tmpfs, overlay upper layer, nor writable by the acting user.
         Image = "image",
-        /// Whatever it is at first sight (not supported yet).
+        /// Whatever it is when the worker first executes that path: device, inode, size and change time must stay.
         Pinned = "pinned",
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::held::Held;
 use crate::event::{Connect, Socket};
 use crate::profile::doc::Scope;
+use crate::profile::facts::Facts;
 use crate::profile::model::{AddressMeaning, ConnectRule, Family, Match};
 use crate::profile::pattern::scope_of;
 
@@ -23,24 +24,25 @@ impl Place {
 }
 
 /// Everything an allow item asks of an address.
-pub(super) fn allowed(rule: &ConnectRule, place: &Place, connect: &Connect) -> bool {
+pub(super) fn allowed(rule: &ConnectRule, place: &Place, connect: &Connect, facts: &Facts) -> bool {
     if !rule.to.is_empty() && !rule.to.iter().any(|p| p.matches(connect.protocol, connect.port)) {
         return false;
     }
     if !rule.endpoint.is_empty() && !place.meaning.endpoint.is_some_and(|e| rule.endpoint.contains(&e)) {
         return false;
     }
-    if !rule.address.is_empty() && (place.meaning.listed || !rule.address.contains(place.address)) {
+    let here = || rule.address.contains(place.address, connect.port, facts);
+    if !rule.address.is_empty() && (place.meaning.listed || !here()) {
         return false;
     }
     rule.scope.is_empty() || !rule.endpoint.is_empty() || place.within(&rule.scope)
 }
 
 /// What a detection asks of a connect.
-pub(super) fn connect_held(m: &Match, place: &Place, connect: &Connect, held: &mut Held) {
+pub(super) fn connect_held(m: &Match, place: &Place, connect: &Connect, facts: &Facts, held: &mut Held) {
     let _ = (m.to.is_empty() || held.and(m.to.iter().any(|p| p.matches(connect.protocol, connect.port))))
         && (m.scope.is_empty() || held.and(place.within(&m.scope)))
-        && (m.address.is_empty() || held.and(m.address.contains(place.address)))
+        && (m.address.is_empty() || held.and(m.address.contains(place.address, connect.port, facts)))
         && (m.endpoint.is_empty()
             || held.and(place.meaning.endpoint.is_some_and(|e| m.endpoint.contains(&e))));
 }

@@ -1,9 +1,11 @@
 //! Images and execs against patterns.
 
+use super::Scene;
 use super::held::{Held, Tri};
 use crate::event::{Exec, Stdio, Subject};
-use crate::profile::actor::{Image, Trust};
+use crate::profile::actor::{Image, Pin, Trust};
 use crate::profile::doc::{HomeName, StdioName};
+use crate::profile::facts::Facts;
 use crate::profile::model::{Common, ExecRule, ImagePattern, Match};
 use crate::profile::pattern::{Globs, Programs, Script, absolute, base, script_of, volatile_folder};
 
@@ -25,13 +27,17 @@ fn image_held(pattern: &ImagePattern, image: &Image<'_>, held: &mut Held) -> boo
     if !pattern.script.is_empty() && !held.and(script_held(&pattern.script, image)) {
         return false;
     }
-    match &pattern.argv {
-        None => true,
-        Some(argv) if argv.matches(image.argv) => {
-            held.and(if image.argv_truncated { Tri::Unknown("argv") } else { Tri::Yes })
-        }
-        Some(_) => held.and(if image.argv_truncated { Tri::Unknown("argv") } else { Tri::No }),
+    let whole = |field: bool| if image.argv_truncated { Tri::Unknown("argv") } else { field.into() };
+    if let Some(argv) = &pattern.argv
+        && !held.and(whole(argv.matches(image.argv)))
+    {
+        return false;
     }
+    if pattern.argv_none.is_empty() {
+        return true;
+    }
+    let refused = image.argv.iter().skip(1).any(|arg| pattern.argv_none.matches(arg));
+    held.and(if refused { Tri::No } else { whole(true) })
 }
 
 /// The script of an image against patterns; a script with other code loaded before it is none of them.
@@ -54,8 +60,20 @@ pub(crate) fn image_matches(pattern: &ImagePattern, image: &Image<'_>) -> bool {
     image_held(pattern, image, &mut held) && held.holds()
 }
 
-/// Trust of an executable, as a field of an allow item.
-fn trusted(trust: Trust) -> Tri {
+/// Trust of an executable, as a field of an allow item or a role. One that is pinned may be the worker's own, as long as
+/// it is the file that was first executed.
+pub(crate) fn trusted(pattern: &ImagePattern, image: &Image<'_>) -> Tri {
+    if pattern.pinned {
+        match image.pin {
+            Pin::Holds => return Tri::Yes,
+            Pin::Changed => return Tri::No,
+            Pin::None => {}
+        }
+    }
+    by_trust(image.trust)
+}
+
+fn by_trust(trust: Trust) -> Tri {
     match trust {
         Trust::Trusted => Tri::Yes,
         Trust::Untrusted(_) => Tri::No,
@@ -65,38 +83,39 @@ fn trusted(trust: Trust) -> Tri {
 }
 
 /// An allow item for execs, without the role it leads to.
-pub(crate) fn exec_rule_holds(rule: &ExecRule, image: &Image<'_>, since: u64) -> Held {
+pub(crate) fn exec_rule_holds(rule: &ExecRule, image: &Image<'_>, since: u64, facts: &Facts) -> Held {
     let mut held = Held::default();
-    if rule.any {
-        held.and(Tri::Yes);
-        return held;
-    }
-    if rule.common.within.is_some_and(|w| since > w) {
+    if !timely(&rule.common, since, facts) {
         held.and(Tri::No);
-        return held;
-    }
-    if image_held(&rule.image, image, &mut held) {
-        held.and(trusted(image.trust));
+    } else if rule.any {
+        held.and(Tri::Yes);
+    } else if image_held(&rule.image, image, &mut held) {
+        held.and(trusted(&rule.image, image));
     }
     held
 }
 
-/// `within` and `program` of an allow item that is not about execs.
-pub(super) fn common_held(common: &Common, image: Option<&Image<'_>>, since: u64, held: &mut Held) -> bool {
-    if common.within.is_some_and(|w| since > w) {
+/// `within` and `if`.
+fn timely(common: &Common, since: u64, facts: &Facts) -> bool {
+    common.within.is_none_or(|w| since <= w) && common.condition.as_ref().is_none_or(|c| facts.holds(c))
+}
+
+/// `within`, `if` and `program` of an allow item that is not about execs.
+pub(super) fn common_held(common: &Common, scene: &Scene<'_>, held: &mut Held) -> bool {
+    if !timely(common, scene.since, scene.actor.facts) {
         return held.and(Tri::No);
     }
     if common.program.is_empty() {
         return true;
     }
-    match image {
+    match &scene.image {
         None => held.and(Tri::Unknown("exe")),
         Some(image) => {
             held.and(program_of_image(&common.program, image))
                 && match image.trust {
                     // What was running before the agent is taken by its name.
                     Trust::Scanned => true,
-                    trust => held.and(trusted(trust)),
+                    trust => held.and(by_trust(trust)),
                 }
         }
     }

@@ -4,31 +4,43 @@
 //! finding that the highest tier leads. An allow item makes an expectation hold; a detection it silences only if it
 //! names it in `permits`. Nothing is allocated unless there is a finding.
 
+mod allow;
 mod connect;
+mod expect;
 mod held;
 mod image;
+mod offer;
 mod open;
 mod report;
 
-use crate::event::{Body, Connect, Event, Open, Outcome, Socket, Unix};
-use crate::profile::actor::{Actor, Image, RoleContext, RoleId};
+use std::sync::Arc;
+
+use crate::event::{Body, Event, Outcome};
+use crate::profile::actor::{Actor, Image, RoleContext, RoleId, RoleKind};
 use crate::profile::doc::On;
-use crate::profile::finding::{Finding, Tier};
-use crate::profile::model::{
-    Common, DetectionIdx, ExecRule, FileRule, IdentityIdx, IdentityRule, Profile, RoleSpec, SocketRule,
-    UnixRule, on_index,
-};
+use crate::profile::finding::{Finding, Identity, Tier};
+use crate::profile::model::{DetectionIdx, IdentityIdx, Profile, RoleSpec, on_index};
 use crate::profile::pattern::canonical;
 use crate::profile::ruleset::RuleSet;
 use monitor_common::filter::access;
 
 pub(super) use held::Held;
-pub(super) use image::{exec_rule_holds, image_matches};
+pub(super) use image::{exec_rule_holds, image_matches, trusted};
 pub(super) use open::{identity_of_path, identity_of_socket};
 
 use held::Tri;
 use open::PathHits;
 use report::{Broken, Report};
+
+/// What came of an event.
+#[derive(Debug, Default)]
+pub struct Verdict<'a> {
+    /// What it broke.
+    pub finding: Option<Finding>,
+    /// The identity that author code, or code below it, used as it may: nothing is wrong, but whoever controls that code
+    /// holds the identity.
+    pub used: Option<&'a Arc<Identity>>,
+}
 
 /// One event with everything that is looked up once for all rules.
 struct Scene<'a> {
@@ -52,22 +64,29 @@ struct Scene<'a> {
 impl RuleSet {
     /// What an event breaks, if anything. An exec is judged with the role before it.
     pub fn judge(&self, actor: &Actor<'_>, event: &Event) -> Option<Finding> {
+        self.verdict(actor, event).finding
+    }
+
+    /// What an event breaks, and what it uses without breaking anything.
+    pub fn verdict(&self, actor: &Actor<'_>, event: &Event) -> Verdict<'_> {
+        let Some(outcome) = outcome_of(&event.body).filter(|outcome| *outcome != Outcome::Absent) else {
+            return Verdict::default();
+        };
         let scene = self.scene(actor, event);
-        let outcome = outcome_of(&event.body)?;
-        if outcome == Outcome::Absent {
-            return None;
-        }
         let mut report = Report::new(&scene, outcome);
         detections(&scene, &mut report);
         match &event.body {
-            Body::Exec(_) => expect_exec(&scene, &mut report),
-            Body::Open(open) => expect_open(&scene, open, &mut report),
-            Body::Connect(connect) => expect_connect(&scene, connect, &mut report),
-            Body::Unix(unix) => expect_unix(&scene, unix, &mut report),
-            Body::Socket(socket) => expect_socket(&scene, socket, &mut report),
+            Body::Exec(exec) => expect::expect_exec(&scene, exec, &mut report),
+            Body::Open(open) => expect::expect_open(&scene, open, &mut report),
+            Body::Connect(_) => expect::expect_connect(&scene, &mut report),
+            Body::Unix(unix) => expect::expect_unix(&scene, unix, &mut report),
+            Body::Socket(socket) => expect::expect_socket(&scene, socket, &mut report),
             _ => {}
         }
-        report.finish()
+        let used = scene.used(outcome).map(|at| self.inner.identities.get(at));
+        let finding = report.finish();
+        let used = used.filter(|_| finding.is_none());
+        Verdict { finding, used }
     }
 
     fn scene<'a>(&'a self, actor: &'a Actor<'a>, event: &'a Event) -> Scene<'a> {
@@ -89,7 +108,7 @@ impl RuleSet {
         let known = || actor.known_identity.and_then(|id| identities.by_id.get(id).copied());
         match &event.body {
             Body::Exec(exec) => {
-                let image = Image::of_exec(exec, event.subject.uid);
+                let image = Image { pin: actor.pin, ..Image::of_exec(exec, event.subject.uid) };
                 scene.image = Some(image);
                 scene.becomes = actor.role.map(|role| {
                     let at = RoleContext {
@@ -97,9 +116,12 @@ impl RuleSet {
                         role,
                         role_since: actor.role_since,
                         below_author: actor.below_author,
+                        entering: actor.entering,
+                        facts: actor.facts,
+                        probes: &[],
                         now: event.time,
                     };
-                    self.role_of_exec(&at, &image).role
+                    if actor.entering { role } else { self.role_of_exec(&at, &image).role }
                 });
             }
             Body::Open(open) => {
@@ -115,6 +137,29 @@ impl RuleSet {
             _ => {}
         }
         scene
+    }
+}
+
+impl Scene<'_> {
+    /// The identity that was read or connected to by author code or below it.
+    fn used(&self, outcome: Outcome) -> Option<IdentityIdx> {
+        let author = self.role.is_some_and(|r| matches!(r.kind, RoleKind::Author | RoleKind::Descendant));
+        let read = match &self.event.body {
+            Body::Open(open) => open.access & access::READ != 0,
+            Body::Unix(_) => true,
+            _ => false,
+        };
+        self.identity.filter(|_| author && read && outcome == Outcome::Ok)
+    }
+
+    /// Whether an allow item gives the role that the exec leads to.
+    fn becomes_by_item(&self) -> bool {
+        let (Some(role), Some(becomes)) = (self.role, self.becomes) else { return false };
+        role.expect
+            .exec
+            .rules
+            .iter()
+            .any(|rule| rule.becomes == Some(becomes) && allow::exec_allowed(self, rule).holds())
     }
 }
 
@@ -174,6 +219,11 @@ fn detection(
     if role_unknown {
         held.and(Tri::Unknown("role"));
     }
+    if let Some(fact) = &m.condition
+        && !scene.actor.facts.holds(fact)
+    {
+        return;
+    }
     match &scene.event.body {
         Body::Exec(exec) => {
             if let Some(image) = &scene.image {
@@ -184,7 +234,7 @@ fn detection(
         Body::Unix(unix) => open::unix_held(m, scene, unix, &mut held),
         Body::Connect(connect) => {
             if let Some(place) = &scene.place {
-                connect::connect_held(m, place, connect, &mut held);
+                connect::connect_held(m, place, connect, scene.actor.facts, &mut held);
             }
         }
         Body::Socket(socket) => {
@@ -195,198 +245,8 @@ fn detection(
         }
         Body::Fork(_) | Body::Exit { .. } | Body::ConnectResult { .. } => return,
     }
-    if held.may_hold() && !silenced(scene, at) {
+    if held.may_hold() && !allow::silenced(scene, at) {
         report.add(Broken::Detection(at), tier, held);
-    }
-}
-
-/// Whether an allow item that matches the event names this detection.
-fn silenced(scene: &Scene<'_>, at: DetectionIdx) -> bool {
-    let Some(role) = scene.role else { return false };
-    let names = |common: &Common| common.permits.contains(&at);
-    let expect = &role.expect;
-    match &scene.event.body {
-        Body::Exec(_) => expect.exec.rules.iter().any(|r| names(&r.common) && exec_allowed(scene, r).holds()),
-        Body::Open(open) => {
-            expect.files.rules.iter().any(|r| names(&r.common) && file_allowed(scene, r, open).holds())
-                || expect
-                    .identities
-                    .rules
-                    .iter()
-                    .any(|r| names(&r.common) && identity_allowed(scene, r, open.access).holds())
-        }
-        Body::Unix(unix) => {
-            expect.unix.rules.iter().any(|r| names(&r.common) && unix_allowed(scene, r, unix).holds())
-                || expect
-                    .identities
-                    .rules
-                    .iter()
-                    .any(|r| names(&r.common) && identity_allowed(scene, r, access::READ).holds())
-        }
-        Body::Connect(connect) => expect.connect.rules.iter().any(|r| {
-            names(&r.common)
-                && scene.place.as_ref().is_some_and(|p| connect::allowed(r, p, connect))
-                && common_allowed(scene, &r.common).holds()
-        }),
-        Body::Socket(socket) => {
-            expect.socket.rules.iter().any(|r| names(&r.common) && socket_allowed(scene, r, socket).holds())
-        }
-        _ => false,
-    }
-}
-
-fn common_allowed(scene: &Scene<'_>, common: &Common) -> Held {
-    let mut held = Held::default();
-    image::common_held(common, scene.image.as_ref(), scene.since, &mut held);
-    held
-}
-
-fn exec_allowed(scene: &Scene<'_>, rule: &ExecRule) -> Held {
-    let Some(image) = &scene.image else { return Held::default() };
-    let mut held = exec_rule_holds(rule, image, scene.since);
-    if rule.becomes.is_some() {
-        held.and(rule.becomes == scene.becomes);
-    }
-    held
-}
-
-fn identity_allowed(scene: &Scene<'_>, rule: &IdentityRule, bits: u32) -> Held {
-    let mut held = Held::default();
-    let listed = rule.any || scene.identity.is_some_and(|i| rule.ids.contains(&i));
-    if held.and(listed)
-        && held.and(bits & !rule.access == 0)
-        && image::common_held(&rule.common, scene.image.as_ref(), scene.since, &mut held)
-        && !rule.script.is_empty()
-    {
-        held.and(match scene.image.as_ref() {
-            Some(image) => image::script_held(&rule.script, image),
-            None => Tri::Unknown("argv"),
-        });
-    }
-    held
-}
-
-fn file_allowed(scene: &Scene<'_>, rule: &FileRule, open: &Open) -> Held {
-    let mut held = Held::default();
-    let path = rule.path.is_empty() || held.and(open::path_held(&rule.path, &open.path));
-    if path
-        && open::proc_held(&rule.proc, &rule.of, scene, open, &mut held)
-        && held.and(open.access & !rule.access == 0)
-    {
-        image::common_held(&rule.common, scene.image.as_ref(), scene.since, &mut held);
-    }
-    held
-}
-
-fn unix_allowed(scene: &Scene<'_>, rule: &UnixRule, unix: &Unix) -> Held {
-    let mut held = Held::default();
-    if rule.any || held.and(open::path_held(&rule.path, &unix.path)) {
-        image::common_held(&rule.common, scene.image.as_ref(), scene.since, &mut held);
-    }
-    held
-}
-
-fn socket_allowed(scene: &Scene<'_>, rule: &SocketRule, socket: &Socket) -> Held {
-    let mut held = Held::default();
-    if held.and(connect::family(&rule.family, socket)) {
-        image::common_held(&rule.common, scene.image.as_ref(), scene.since, &mut held);
-    }
-    held
-}
-
-/// Whether one of the items holds; else the first that only unknown fields kept from holding.
-fn one_of(items: impl Iterator<Item = Held>) -> Result<(), Held> {
-    let mut open = Held::default();
-    for held in items {
-        if held.holds() {
-            return Ok(());
-        }
-        if held.is_open() && !open.is_open() {
-            open = held;
-        }
-    }
-    Err(open)
-}
-
-/// A process whose role is not known: nothing can be said of its expectations but that.
-fn role_unknown() -> Held {
-    let mut held = Held::default();
-    held.and(Tri::Unknown("role"));
-    held
-}
-
-fn expect_exec(scene: &Scene<'_>, report: &mut Report<'_, '_>) {
-    let Some(role) = scene.role else { return report.add(Broken::Exec, Tier::Deviation, role_unknown()) };
-    let section = &role.expect.exec;
-    if let (Some(tier), Err(held)) =
-        (section.otherwise, one_of(section.rules.iter().map(|r| exec_allowed(scene, r))))
-    {
-        report.add(Broken::Exec, tier, held);
-    }
-}
-
-fn expect_open(scene: &Scene<'_>, open: &Open, report: &mut Report<'_, '_>) {
-    // An O_PATH handle reads nothing; what is done with it later is an open of its own.
-    if scene.identity.is_some() && open.access != access::PATH {
-        return expect_identity(scene, open.access, report);
-    }
-    let unresolved = !open.path.none && !open.path.is_known();
-    if unresolved && report.is_empty() {
-        let mut held = Held::default();
-        held.and(Tri::Unknown("path"));
-        report.add(Broken::Unresolved, Tier::Boundary, held);
-    }
-}
-
-fn expect_identity(scene: &Scene<'_>, bits: u32, report: &mut Report<'_, '_>) {
-    let Some(role) = scene.role else { return report.add(Broken::Identity, Tier::Identity, role_unknown()) };
-    let section = &role.expect.identities;
-    let Some(tier) = section.otherwise else { return };
-    if let Err(held) = one_of(section.rules.iter().map(|r| identity_allowed(scene, r, bits))) {
-        // Nothing is taken by writing alone.
-        let tier = if bits == access::WRITE { tier.lower() } else { tier };
-        report.add(Broken::Identity, tier, held);
-    }
-}
-
-fn expect_connect(scene: &Scene<'_>, connect: &Connect, report: &mut Report<'_, '_>) {
-    let Some(place) = &scene.place else { return };
-    let endpoints = &scene.rules.inner.endpoints;
-    if place.meaning.endpoint.is_some_and(|e| endpoints.get(e).benign) {
-        return;
-    }
-    let Some(role) = scene.role else { return report.add(Broken::Connect, Tier::Deviation, role_unknown()) };
-    let section = &role.expect.connect;
-    let items = section
-        .rules
-        .iter()
-        .filter(|r| connect::allowed(r, place, connect))
-        .map(|r| common_allowed(scene, &r.common));
-    if let (Some(tier), Err(held)) = (section.otherwise, one_of(items)) {
-        report.add(Broken::Connect, tier, held);
-    }
-}
-
-fn expect_unix(scene: &Scene<'_>, unix: &Unix, report: &mut Report<'_, '_>) {
-    if scene.identity.is_some() {
-        return expect_identity(scene, access::READ, report);
-    }
-    let Some(role) = scene.role else { return };
-    let section = &role.expect.unix;
-    if let (Some(tier), Err(held)) =
-        (section.otherwise, one_of(section.rules.iter().map(|r| unix_allowed(scene, r, unix))))
-    {
-        report.add(Broken::Unix, tier, held);
-    }
-}
-
-fn expect_socket(scene: &Scene<'_>, socket: &Socket, report: &mut Report<'_, '_>) {
-    let Some(role) = scene.role else { return };
-    let section = &role.expect.socket;
-    if let (Some(tier), Err(held)) =
-        (section.otherwise, one_of(section.rules.iter().map(|r| socket_allowed(scene, r, socket))))
-    {
-        report.add(Broken::Socket, tier, held);
     }
 }
 

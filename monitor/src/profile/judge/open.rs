@@ -149,6 +149,24 @@ pub(super) fn path_held(globs: &Globs, path: &Path) -> Tri {
     }
 }
 
+/// Folders that are too many people's to be a run's own.
+const SHARED_FOLDERS: [&str; 12] =
+    ["/home", "/tmp", "/var", "/usr", "/etc", "/opt", "/srv", "/run", "/mnt", "/root", "/proc", "/dev"];
+
+/// Whether a path belongs to a run that began in `folder`: below it, or below a folder beside it of the same name with
+/// `@tmp` (Jenkins) or `.tmp` (GitLab) added. A folder at the top of the tree, or right below one that many share, is
+/// nobody's.
+pub(super) fn belongs_to(folder: &str, path: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    let Some((parent, _)) = folder.rsplit_once('/').filter(|(parent, _)| !parent.is_empty()) else {
+        return false;
+    };
+    let home = SHARED_FOLDERS.contains(&parent);
+    let Some(rest) = path.strip_prefix(folder).filter(|_| !home) else { return false };
+    let rest = rest.strip_prefix("@tmp").or_else(|| rest.strip_prefix(".tmp")).unwrap_or(rest);
+    rest.starts_with('/') && !rest.split('/').any(|part| part == "..")
+}
+
 /// What a detection asks of an open.
 pub(super) fn open_held(m: &Match, at: DetectionIdx, scene: &Scene<'_>, open: &Open, held: &mut Held) {
     if let Some(bits) = m.access {
@@ -175,7 +193,7 @@ pub(super) fn open_held(m: &Match, at: DetectionIdx, scene: &Scene<'_>, open: &O
     if !m.not_path.is_empty() && path_held(&m.not_path, &open.path) == Tri::Yes && !held.and(Tri::No) {
         return;
     }
-    if !m.mount.is_empty() && !held.and(mount(&m.mount, open.mount)) {
+    if !m.mount.is_empty() && !held.and(mount(&m.mount, open.mount, scene.actor.nested_mount)) {
         return;
     }
     if !proc_held(&m.proc, &m.of, scene, open, held) {
@@ -207,12 +225,13 @@ fn identity(wanted: &[IdentityIdx], have: Option<IdentityIdx>, path_known: bool)
     }
 }
 
-fn mount(wanted: &[MountName], have: MountRelation) -> Tri {
+fn mount(wanted: &[MountName], have: MountRelation, nested: bool) -> Tri {
     let name = match have {
         MountRelation::Unknown => return Tri::Unknown("mount"),
         MountRelation::None => return Tri::No,
         MountRelation::Own => MountName::Own,
         MountRelation::OwnOutsideRoot => MountName::OutsideRoot,
+        MountRelation::Foreign if nested => MountName::Nested,
         MountRelation::Foreign => MountName::Foreign,
     };
     wanted.contains(&name).into()
@@ -234,6 +253,28 @@ mod tests {
             ("/srv/12/environ", None),
         ] {
             assert_eq!(proc_file(&open_of(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_run_is_below_its_folder_or_beside_it() {
+        let job = "/var/jenkins/workspace/app";
+        for own in
+            ["/var/jenkins/workspace/app/.git/config", "/var/jenkins/workspace/app@tmp/secretFiles/1/k"]
+        {
+            assert!(belongs_to(job, own), "{own}");
+        }
+        assert!(belongs_to("/builds/team/app", "/builds/team/app.tmp/DEPLOY_KEY"));
+        for other in [
+            "/var/jenkins/workspace/app2/.git/config",
+            "/var/jenkins/workspace/other@tmp/secretFiles/1/k",
+            "/var/jenkins/workspace/app@tmp",
+            "/var/jenkins/workspace/app/../other/k",
+        ] {
+            assert!(!belongs_to(job, other), "{other}");
+        }
+        for (folder, path) in [("/", "/etc/shadow"), ("/home/u", "/home/u/.ssh/id_rsa"), ("/tmp", "/tmp/x")] {
+            assert!(!belongs_to(folder, path), "{folder}");
         }
     }
 

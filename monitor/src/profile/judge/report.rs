@@ -5,10 +5,12 @@ use std::sync::Arc;
 use super::Scene;
 use super::held::Held;
 use super::image::shown_name;
+use super::offer::allow_with;
 use crate::event::{Body, Outcome, Signal};
 use crate::profile::actor::RoleKind;
 use crate::profile::finding::{
-    Also, Certainty, Endpoint, Finding, FindingKind, Identity, Refs, Respond, RuleRef, Tier,
+    Also, BINARY_CHANGED, Certainty, Endpoint, Finding, FindingKind, Identity, LOADER_INJECTION,
+    OPERATOR_SESSION, Refs, Respond, RuleRef, Tier,
 };
 use crate::profile::model::{Detection, DetectionIdx, SectionSpec};
 use monitor_common::filter::access;
@@ -30,12 +32,18 @@ pub(super) enum Broken {
     Unix,
     /// An uncommon socket that is not expected.
     Socket,
+    /// Somebody entered from outside.
+    OperatorSession,
+    /// A pinned program is another file than before.
+    BinaryChanged,
+    /// A helper was given a loader variable.
+    LoaderInjection,
 }
 
 impl Broken {
     const fn kind(self) -> FindingKind {
         match self {
-            Self::Detection(_) => FindingKind::Detection,
+            Self::Detection(_) | Self::BinaryChanged | Self::LoaderInjection => FindingKind::Detection,
             _ => FindingKind::Expectation,
         }
     }
@@ -49,6 +57,9 @@ impl Broken {
             Self::Connect => "unexpected-connect",
             Self::Unix => "unexpected-unix",
             Self::Socket => "unexpected-socket",
+            Self::OperatorSession => OPERATOR_SESSION,
+            Self::BinaryChanged => BINARY_CHANGED,
+            Self::LoaderInjection => LOADER_INJECTION,
         }
     }
 }
@@ -146,12 +157,12 @@ impl<'s, 'a> Report<'s, 'a> {
         let Some(role) = self.scene.role else { return self.scene.profile.rule.clone() };
         let expect = &role.expect;
         match what {
-            Broken::Exec => expect.exec.rule.clone(),
+            Broken::Exec | Broken::BinaryChanged | Broken::LoaderInjection => expect.exec.rule.clone(),
             Broken::Identity => expect.identities.rule.clone(),
             Broken::Connect => expect.connect.rule.clone(),
             Broken::Unix => expect.unix.rule.clone(),
             Broken::Socket => expect.socket.rule.clone(),
-            Broken::Unresolved | Broken::Detection(_) => role.rule.clone(),
+            Broken::Unresolved | Broken::OperatorSession | Broken::Detection(_) => role.rule.clone(),
         }
     }
 
@@ -247,10 +258,19 @@ fn title(
         Some(role) => format!("Role {} of {profile}", role.name),
         None => format!("A process of {profile} whose role is not known"),
     };
+    let name = || scene.image.as_ref().map_or("a program", shown_name);
     let thing = match (&scene.event.body, what) {
+        (_, Broken::OperatorSession) => {
+            return format!("Somebody entered the worker from outside and started {}", name());
+        }
+        (_, Broken::BinaryChanged) => {
+            return format!("{} is another file than when this worker first executed it", name());
+        }
+        (_, Broken::LoaderInjection) => {
+            format!("started {} with a loader variable that it does not have itself", name())
+        }
         (Body::Exec(_), _) => {
-            let name = scene.image.as_ref().map_or("a program", shown_name);
-            format!("executed {name}, which is not expected of it")
+            format!("executed {}, which is not expected of it", name())
         }
         (Body::Open(_) | Body::Unix(_), Broken::Identity) => {
             let verb = if matches!(scene.event.body, Body::Unix(_)) { "used" } else { "opened" };
@@ -273,49 +293,4 @@ fn title(
         _ => "did something that is not expected of it".to_owned(),
     };
     format!("{who} {thing}")
-}
-
-/// The allow item that would make it expected.
-fn allow_with(scene: &Scene<'_>, what: Broken) -> Option<String> {
-    let role = scene.role?;
-    let quote = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    let (section, item) = match (&scene.event.body, what) {
-        (Body::Exec(_), Broken::Exec) => {
-            let image = scene.image.as_ref()?;
-            let argv: Vec<String> = image.argv.iter().skip(1).map(|a| quote(&escape_glob(a))).collect();
-            let all = ["\"*\"".to_owned()].into_iter().chain(argv).collect::<Vec<_>>().join(", ");
-            ("exec", format!("program: {}, argv: [{all}]", quote(&escape_glob(image.exe?))))
-        }
-        (Body::Connect(connect), Broken::Connect) => {
-            let protocol = if matches!(connect.protocol, 17 | 136) { "udp" } else { "tcp" };
-            let to = format!("to: \"{protocol}:{}\"", connect.port);
-            let place = scene.place?;
-            match place.meaning.endpoint {
-                Some(at) => {
-                    ("connect", format!("{to}, endpoint: {}", scene.rules.inner.endpoints.get(at).id))
-                }
-                None => ("connect", format!("{to}, address: \"{}\"", place.address)),
-            }
-        }
-        (Body::Unix(unix), Broken::Unix) => {
-            ("unix", format!("path: {}", quote(&escape_glob(&unix.path.view))))
-        }
-        _ => return None,
-    };
-    Some(format!(
-        "# profile {}\nexpect:\n  {}:\n    {section}:\n      allow:\n        - {{ {item}, why: \"FILL IN: owner, reason, expiry\" }}\n",
-        scene.profile.name, role.name
-    ))
-}
-
-/// Text as a glob that matches only itself.
-fn escape_glob(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if matches!(c, '*' | '?' | '[' | '{' | '}' | '\\') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out
 }

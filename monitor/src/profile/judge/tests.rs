@@ -1,7 +1,7 @@
 //! Judging with a small set of rules; the shipped rules have tests of their own beside them.
 
 use super::*;
-use crate::event::{FileId, MountRelation, Path};
+use crate::event::{FileId, MountRelation, Open, Path};
 
 /// An open with only a path.
 pub(crate) fn open_of(path: &str) -> Open {

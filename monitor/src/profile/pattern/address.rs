@@ -38,7 +38,9 @@ fn parse_port(text: &str) -> Result<Port, String> {
         )
     };
     if text.starts_with('$') {
-        return Err(format!("`{text}`: facts (`$name`) are not supported yet: write the protocol and port"));
+        return Err(format!(
+            "`{text}`: a fact names an address, with its port if it has one: use it in `address`"
+        ));
     }
     let (protocol, ports) = text.split_once(':').map_or((text, None), |(p, r)| (p, Some(r)));
     let protocols = match protocol {

@@ -16,7 +16,7 @@ enum Element {
 }
 
 /// A pattern for a whole argument list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ArgvPattern(Box<[Element]>);
 
 impl ArgvPattern {

@@ -236,6 +236,7 @@ mod tests {
             argv_truncated: false,
             cwd: None,
             trust: Trust::Trusted,
+            pin: crate::profile::actor::Pin::None,
         };
         match script_of(&image) {
             Script::None => None,

@@ -39,6 +39,18 @@ pub struct TestDoc {
     /// Effective uid of all processes; 1000 if not given.
     #[serde(default)]
     pub uid: Option<u32>,
+    /// What the site states of the worker.
+    #[serde(default)]
+    pub facts: BTreeMap<String, OneOrMany<String>>,
+    /// Exact argument lists of health commands that the site names for the worker.
+    #[serde(default)]
+    pub probes: Vec<Vec<String>>,
+    /// Name of the worker, for exceptions; `test` if not given.
+    #[serde(default)]
+    pub worker: Option<String>,
+    /// The day it is, for exceptions; 2026-01-01 if not given.
+    #[serde(default)]
+    pub date: Option<At<String>>,
     /// The steps.
     pub steps: Vec<At<Step>>,
 }
@@ -59,6 +71,9 @@ pub struct Step {
     /// With `role`: the program it runs.
     #[serde(default)]
     pub program: Option<String>,
+    /// With an exec: the process, which must be new, enters the sealed worker from outside by it.
+    #[serde(default)]
+    pub enters: bool,
     /// Time that passes before the event; a second if not given.
     #[serde(default)]
     pub after: Option<Span>,
@@ -109,6 +124,9 @@ pub struct Step {
     /// The endpoint contacted.
     #[serde(default)]
     pub endpoint: Option<String>,
+    /// The identity that author code used as it may, without a finding.
+    #[serde(default)]
+    pub uses: Option<String>,
     /// For an exec: the role the process has after it.
     #[serde(default)]
     pub becomes: Option<String>,
@@ -158,6 +176,9 @@ pub struct ExecStep {
     /// A loader variable is present.
     #[serde(default)]
     pub loader_env: bool,
+    /// State of the executable's file: another number is another size and change time.
+    #[serde(default)]
+    pub stamp: Option<u64>,
     /// Environment variables, of those that rules ask for.
     #[serde(default)]
     pub env: BTreeMap<String, String>,

@@ -116,8 +116,8 @@ pub(crate) fn exec_of(step: &ExecStep, uid: u32) -> Exec {
         exe_uid: if has(HomeName::Writable) { uid } else { 0 },
         exe_nlink: u32::from(!has(HomeName::Deleted)),
         exe_magic: 0,
-        exe_size: 0,
-        exe_ctime: 0,
+        exe_size: step.stamp.unwrap_or(1),
+        exe_ctime: step.stamp.unwrap_or(1),
         home: ExeHome {
             memfd: has(HomeName::Memfd),
             tmpfs: has(HomeName::Tmpfs),
@@ -165,7 +165,8 @@ pub(crate) fn open_of(step: &OpenStep) -> Open {
         mount: match step.mount {
             None | Some(MountName::Own) => MountRelation::Own,
             Some(MountName::OutsideRoot) => MountRelation::OwnOutsideRoot,
-            Some(MountName::Foreign) => MountRelation::Foreign,
+            // Whose namespace it is, the process table knows.
+            Some(MountName::Nested | MountName::Foreign) => MountRelation::Foreign,
         },
         proc_pid: None,
         matched: 0,

@@ -4,6 +4,7 @@
 //! no finding at all, so a test of normal behaviour is a list of steps and nothing more. Lists of opened paths in
 //! `tests/opens/*.txt` hold the kernel filter to its promise: no key may pass more than 1 % of them.
 
+mod check;
 mod doc;
 mod event;
 mod noise;

@@ -3,18 +3,24 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::check::check;
 use super::doc::{RuleTestDoc, Step, TestDoc};
 use super::event::{event_of, target_of};
-use crate::event::{Body, Event};
-use crate::profile::actor::{Actor, Image, ProfileId, RoleContext, RoleId, RoleKind, Trust};
-use crate::profile::doc::{At, Span};
+use crate::event::{Body, Event, Exec};
+use crate::profile::Verdict;
+use crate::profile::actor::{
+    Actor, Image, Pin, ProfileId, RoleContext, RoleId, RoleKind, Trust, WorkerNames,
+};
+use crate::profile::doc::{At, MountName, Span};
 use crate::profile::error::{RuleError, suggest};
-use crate::profile::finding::{Certainty, Finding, Tier};
+use crate::profile::facts::Facts;
 use crate::profile::ruleset::RuleSet;
 
 const SECOND: u64 = 1_000_000_000;
 /// Boot time at which a test begins.
 const BEGIN: u64 = 86_400 * SECOND;
+/// The day it is if a test does not say.
+const DAY: &str = "2026-01-01";
 
 #[derive(Clone)]
 struct Process {
@@ -22,10 +28,28 @@ struct Process {
     role: Option<RoleId>,
     since: u64,
     below_author: bool,
+    /// It was forked and has done nothing yet.
+    fresh: bool,
     exe: Option<String>,
     given: Option<String>,
     argv: Vec<Arc<str>>,
+    cwd: Option<String>,
     trust: Trust,
+    loader_env: Option<bool>,
+    /// Where its run began.
+    run_dir: Option<String>,
+}
+
+/// What a test says of its worker.
+struct World<'a> {
+    rules: &'a RuleSet,
+    profile: ProfileId,
+    facts: Facts,
+    probes: &'a [Vec<String>],
+    worker: &'a str,
+    wall: u64,
+    /// By path: the state of the file when it was first executed.
+    pins: HashMap<String, u64>,
 }
 
 /// Runs a test; what is not as it must be comes back in words.
@@ -37,220 +61,268 @@ pub(super) fn run(
 ) -> Result<Vec<String>, RuleError> {
     let at =
         |line, column, what: String, fix: String| RuleError { file: file.clone(), line, column, what, fix };
-    let profile = match test.value.profile.as_ref().or(doc.profile.as_ref()) {
-        None => ProfileId::GENERIC,
-        Some(name) => rules.profile(&name.value).ok_or_else(|| {
-            let known = rules.profiles().map(|p| rules.profile_name(p));
-            at(
-                name.line,
-                name.column,
-                format!("there is no profile `{}`", name.value),
-                suggest(&name.value, known),
-            )
-        })?,
-    };
+    let mut world = world(rules, doc, test).map_err(|bad| at(bad.0, bad.1, bad.2, bad.3))?;
     let uid = test.value.uid.unwrap_or(1000);
     let mut now = BEGIN;
     let mut processes: HashMap<String, Process> = HashMap::new();
     let mut failures = Vec::new();
     for step in &test.value.steps {
-        let Step { process, role, since, program, after, .. } = &step.value;
-        let name = process.as_deref().unwrap_or("main");
-        now += after.map_or(SECOND, nanos);
-        if !processes.contains_key(name) {
-            if !processes.is_empty() && role.is_none() {
-                let known = processes.keys().map(String::as_str);
-                return Err(at(
-                    step.line,
-                    step.column,
-                    format!("there is no process `{name}` yet"),
-                    format!("fork it first, or give its `role`; {}", suggest(name, known)),
-                ));
-            }
-            let pid = 100 + u32::try_from(processes.len()).unwrap_or_default();
-            processes.insert(
-                name.to_owned(),
-                Process {
-                    pid,
-                    role: Some(RoleId::ENTRY),
-                    since: now,
-                    below_author: false,
-                    exe: None,
-                    given: None,
-                    argv: Vec::new(),
-                    trust: Trust::Trusted,
-                },
-            );
-        }
+        let here = |what: String, fix: String| at(step.line, step.column, what, fix);
+        let name = step.value.process.as_deref().unwrap_or("main");
+        now += step.value.after.map_or(SECOND, nanos);
+        enter(&mut processes, name, &step.value, now).map_err(|(what, fix)| here(what, fix))?;
+        let pid = 100 + u32::try_from(processes.len()).unwrap_or_default();
         let Some(actor) = processes.get_mut(name) else { continue };
-        if let Some(role) = role {
-            set_role(rules, profile, actor, &role.value)
+        if let Some(role) = &step.value.role {
+            set_role(&world, actor, &role.value)
                 .map_err(|(what, fix)| at(role.line, role.column, what, fix))?;
-            actor.since = now.saturating_sub(since.map_or(3600 * SECOND, nanos));
+            actor.since = now.saturating_sub(step.value.since.map_or(3600 * SECOND, nanos));
         }
-        if let Some(program) = program {
+        if let Some(program) = &step.value.program {
             actor.exe = Some(program.clone());
             actor.given = Some(program.clone());
         }
-        let event = event_of(&step.value, now, actor.pid, uid)
-            .map_err(|bad| at(step.line, step.column, bad.0, bad.1.to_owned()))?;
+        let event =
+            event_of(&step.value, now, actor.pid, uid).map_err(|bad| here(bad.0, bad.1.to_owned()))?;
         let Some(event) = event else {
+            settle(&world, actor, now);
             if let Some(fork) = &step.value.fork {
-                let mut child = actor.clone();
-                child.pid = 100 + u32::try_from(processes.len()).unwrap_or_default();
-                if let Some(role) = child.role.and_then(|r| rules.role_of_fork(profile, r)) {
-                    child.role = Some(role);
-                    child.since = now;
-                    child.below_author |= rules.role(profile, role).kind == RoleKind::Author;
-                }
+                let child = Process { pid, fresh: true, ..actor.clone() };
                 processes.insert(fork.child.clone(), child);
             }
             continue;
         };
-        let finding = judge(rules, profile, actor, &event, &step.value);
-        check(step, finding.as_ref(), &mut failures);
         if let Body::Exec(exec) = &event.body {
-            let image = Image::of_exec(exec, event.subject.uid);
-            take_role(rules, profile, actor, &image, now);
-            actor.exe = image.exe.map(ToOwned::to_owned);
-            actor.given = image.given.map(ToOwned::to_owned);
-            actor.argv = image.argv.to_vec();
-            actor.trust = image.trust;
+            let verdict = executed(&mut world, actor, &event, exec, &step.value);
+            check(step, &verdict, &mut failures);
             if let Some(wanted) = &step.value.becomes {
-                let got = actor.role.map_or_else(|| "unknown".into(), |r| rules.role(profile, r).name);
+                let got = actor.role.map_or_else(|| "unknown".into(), |r| rules.role(world.profile, r).name);
                 if *wanted != *got {
                     failures.push(format!("line {}: becomes `{got}`, must become `{wanted}`", step.line));
                 }
             }
+        } else {
+            settle(&world, actor, now);
+            let verdict = judge(&world, actor, &event, &step.value, None);
+            check(step, &verdict, &mut failures);
         }
     }
     Ok(failures)
+}
+
+type Bad = (u32, u32, String, String);
+
+fn world<'a>(rules: &'a RuleSet, doc: &RuleTestDoc, test: &'a At<TestDoc>) -> Result<World<'a>, Bad> {
+    let profile = match test.value.profile.as_ref().or(doc.profile.as_ref()) {
+        None => ProfileId::GENERIC,
+        Some(name) => rules.profile(&name.value).ok_or_else(|| {
+            let known = rules.profiles().map(|p| rules.profile_name(p));
+            let fix = suggest(&name.value, known);
+            (name.line, name.column, format!("there is no profile `{}`", name.value), fix)
+        })?,
+    };
+    let stated = test.value.facts.iter().map(|(name, values)| (name, values.iter()));
+    let facts = Facts::new(stated).map_err(|e| (test.line, test.column, e.to_string(), String::new()))?;
+    let (day, place) = match &test.value.date {
+        Some(day) => (day.value.as_str(), (day.line, day.column)),
+        None => (DAY, (test.line, test.column)),
+    };
+    let wall = day
+        .parse::<jiff::civil::Date>()
+        .and_then(|date| date.to_zoned_datetime(jiff::tz::TimeZone::UTC))
+        .ok()
+        .and_then(|begin| u64::try_from(begin.timestamp().as_second()).ok())
+        .ok_or_else(|| {
+            let fix = "write it as in 2027-03-31".to_owned();
+            (place.0, place.1, format!("`{day}` is not a day"), fix)
+        })?;
+    Ok(World {
+        rules,
+        profile,
+        facts,
+        probes: &test.value.probes,
+        worker: test.value.worker.as_deref().unwrap_or("test"),
+        wall,
+        pins: HashMap::new(),
+    })
+}
+
+/// Makes the step's process, if it is the first, comes from outside, or is put into a role.
+fn enter(
+    processes: &mut HashMap<String, Process>,
+    name: &str,
+    step: &Step,
+    now: u64,
+) -> Result<(), (String, String)> {
+    if processes.contains_key(name) {
+        if step.enters {
+            return Err((
+                format!("process `{name}` is inside already"),
+                "give the one that enters another name".into(),
+            ));
+        }
+        return Ok(());
+    }
+    if !processes.is_empty() && step.role.is_none() && !step.enters {
+        let known = processes.keys().map(String::as_str);
+        return Err((
+            format!("there is no process `{name}` yet"),
+            format!("fork it first, let it enter, or give its `role`; {}", suggest(name, known)),
+        ));
+    }
+    if step.enters && step.exec.is_none() {
+        return Err(("what enters executes something".into(), "add `exec`".into()));
+    }
+    let pid = 100 + u32::try_from(processes.len()).unwrap_or_default();
+    processes.insert(
+        name.to_owned(),
+        Process {
+            pid,
+            role: Some(if step.enters { RoleId::OPERATOR } else { RoleId::ENTRY }),
+            since: now,
+            below_author: false,
+            fresh: false,
+            exe: None,
+            given: None,
+            argv: Vec::new(),
+            cwd: None,
+            trust: Trust::Trusted,
+            loader_env: Some(false),
+            run_dir: None,
+        },
+    );
+    Ok(())
 }
 
 fn nanos(span: Span) -> u64 {
     u64::try_from(span.0.as_nanos()).unwrap_or(u64::MAX / 2)
 }
 
-fn set_role(
-    rules: &RuleSet,
-    profile: ProfileId,
-    process: &mut Process,
-    name: &str,
-) -> Result<(), (String, String)> {
+fn set_role(world: &World<'_>, process: &mut Process, name: &str) -> Result<(), (String, String)> {
+    process.fresh = false;
     if name == "unknown" {
         process.role = None;
         return Ok(());
     }
-    let Some(role) = rules.role_by_name(profile, name) else {
+    let rules = world.rules;
+    let Some(role) = rules.role_by_name(world.profile, name) else {
         return Err((
-            format!("profile `{}` has no role `{name}`", rules.profile_name(profile)),
-            suggest(name, rules.spec(profile).roles.iter().map(|r| &*r.name)),
+            format!("profile `{}` has no role `{name}`", rules.profile_name(world.profile)),
+            suggest(name, rules.spec(world.profile).roles.iter().map(|r| &*r.name)),
         ));
     };
-    let kind = rules.role(profile, role).kind;
+    let kind = rules.role(world.profile, role).kind;
     process.role = Some(role);
     process.below_author = matches!(kind, RoleKind::Author | RoleKind::Descendant | RoleKind::Stray);
     Ok(())
 }
 
-fn take_role(rules: &RuleSet, profile: ProfileId, process: &mut Process, image: &Image<'_>, now: u64) {
+/// A process that was forked and executes nothing takes the role that its creator's role gives to such forks.
+fn settle(world: &World<'_>, process: &mut Process, now: u64) {
+    if !std::mem::take(&mut process.fresh) {
+        return;
+    }
+    let taken = process.role.and_then(|role| world.rules.role_of_fork(world.profile, role));
+    if let Some(role) = taken {
+        process.role = Some(role);
+        process.since = now;
+        if world.rules.role(world.profile, role).kind == RoleKind::Author && !process.below_author {
+            process.below_author = true;
+            process.run_dir = process.cwd.clone();
+        }
+    }
+}
+
+/// Judges an exec, and puts the process where it leads to.
+fn executed<'a>(
+    world: &mut World<'a>,
+    process: &mut Process,
+    event: &Event,
+    exec: &Exec,
+    step: &Step,
+) -> Verdict<'a> {
+    process.fresh = false;
+    let mut image = Image::of_exec(exec, event.subject.uid);
+    if world.rules.pins(world.profile, &image)
+        && let Some(exe) = image.exe
+    {
+        let first = *world.pins.entry(exe.to_owned()).or_insert(exec.exe_size);
+        image.pin = if first == exec.exe_size { Pin::Holds } else { Pin::Changed };
+    }
+    let verdict;
+    if step.enters {
+        take_role(world, process, &image, event.time, true);
+        verdict = judge(world, process, event, step, Some(image.pin));
+    } else {
+        verdict = judge(world, process, event, step, Some(image.pin));
+        take_role(world, process, &image, event.time, false);
+    }
+    process.exe = image.exe.map(ToOwned::to_owned);
+    process.given = image.given.map(ToOwned::to_owned);
+    process.argv = image.argv.to_vec();
+    process.trust = image.trust;
+    process.loader_env = Some(exec.loader_env);
+    verdict
+}
+
+fn take_role(world: &World<'_>, process: &mut Process, image: &Image<'_>, now: u64, entering: bool) {
     let Some(role) = process.role else { return };
-    let context =
-        RoleContext { profile, role, role_since: process.since, below_author: process.below_author, now };
-    let taken = rules.role_of_exec(&context, image);
+    process.cwd = image.cwd.map(ToOwned::to_owned);
+    let context = RoleContext {
+        profile: world.profile,
+        role,
+        role_since: process.since,
+        below_author: process.below_author,
+        entering,
+        facts: &world.facts,
+        probes: world.probes,
+        now,
+    };
+    let taken = world.rules.role_of_exec(&context, image);
     if taken.changed {
         process.since = now;
     }
     process.role = Some(taken.role);
     process.below_author = taken.below_author;
+    if taken.author_root || !taken.below_author {
+        process.run_dir = process.cwd.clone();
+    }
 }
 
-fn judge(
-    rules: &RuleSet,
-    profile: ProfileId,
+fn judge<'a>(
+    world: &World<'a>,
     process: &Process,
     event: &Event,
     step: &Step,
-) -> Option<Finding> {
+    executed: Option<Pin>,
+) -> Verdict<'a> {
     let image = Image {
         exe: process.exe.as_deref(),
         given: process.given.as_deref(),
         argv: &process.argv,
         argv_truncated: false,
-        cwd: None,
+        cwd: process.cwd.as_deref(),
         trust: process.trust,
+        pin: Pin::None,
     };
+    let open = step.open.as_ref();
     let actor = Actor {
-        profile,
         role: process.role,
         role_since: process.since,
         below_author: process.below_author,
         image: process.exe.is_some().then_some(image),
-        proc_target: step.open.as_ref().and_then(target_of),
-        known_identity: step.open.as_ref().and_then(|o| o.known_as.as_deref()),
+        proc_target: open.and_then(target_of),
+        known_identity: open.and_then(|o| o.known_as.as_deref()),
+        run_dir: process.run_dir.as_deref(),
+        nested_mount: open.is_some_and(|o| o.mount == Some(MountName::Nested)),
+        entering: step.enters,
+        pin: executed.unwrap_or_default(),
+        loader_before: process.loader_env,
+        facts: &world.facts,
+        worker: Some(WorkerNames { name: world.worker, cgroup: "/test" }),
+        wall: Some(world.wall),
         reached: step.reached,
+        ..Actor::unknown(world.profile)
     };
-    rules.judge(&actor, event)
-}
-
-/// One step's finding against what it must be.
-fn check(step: &At<Step>, finding: Option<&Finding>, failures: &mut Vec<String>) {
-    let want = &step.value;
-    let mut fail = |what: String| failures.push(format!("line {}: {what}", step.line));
-    let ids: Vec<&str> =
-        finding.into_iter().flat_map(|f| [&*f.id].into_iter().chain(f.also.iter().map(|a| &*a.id))).collect();
-    let got = || match finding {
-        None => "no finding".to_owned(),
-        Some(f) => format!("{} ({}, {}: {})", ids.join(", "), f.tier, f.certainty, f.title),
-    };
-    for id in want.finds.iter().filter(|id| !ids.contains(&id.as_str())) {
-        fail(format!("must find `{id}`, got {}", got()));
-    }
-    for id in want.not.iter().filter(|id| ids.contains(&id.as_str())) {
-        fail(format!("must not find `{id}`, got {}", got()));
-    }
-    let asks =
-        !want.finds.is_empty() || want.tier.is_some() || want.identity.is_some() || want.taken == Some(true);
-    if !asks && want.below.is_none() && want.not.is_empty() && finding.is_some() {
-        fail(format!("must give no finding, got {}", got()));
-    }
-    let tier: Option<Tier> = finding.map(|f| f.tier);
-    if let Some(limit) = want.below
-        && tier.is_some_and(|t| t >= limit)
-    {
-        fail(format!("must be below {limit}, got {}", got()));
-    }
-    if let Some(wanted) = want.tier
-        && tier != Some(wanted)
-    {
-        fail(format!("must be of tier {wanted}, got {}", got()));
-    }
-    let identity = finding.and_then(|f| f.identity.as_ref()).map(|i| &*i.id);
-    if want.identity.is_some() && want.identity.as_deref() != identity {
-        fail(format!(
-            "must touch identity `{}`, got {identity:?}",
-            want.identity.as_deref().unwrap_or_default()
-        ));
-    }
-    let endpoint = finding.and_then(|f| f.endpoint.as_ref()).map(|e| &*e.id);
-    if want.endpoint.is_some() && want.endpoint.as_deref() != endpoint {
-        fail(format!(
-            "must contact endpoint `{}`, got {endpoint:?}",
-            want.endpoint.as_deref().unwrap_or_default()
-        ));
-    }
-    if let Some(taken) = want.taken
-        && finding.is_some_and(|f| f.taken) != taken
-    {
-        fail(format!("must {}be taken, got {}", if taken { "" } else { "not " }, got()));
-    }
-    if let Some(field) = &want.unknown {
-        let named = finding.is_some_and(|f| match &f.certainty {
-            Certainty::Known => false,
-            Certainty::Unknown(fields) => fields.contains(&field.as_str()),
-        });
-        if !named {
-            fail(format!("the certainty must name `{field}`, got {}", got()));
-        }
-    }
+    world.rules.verdict(&actor, event)
 }

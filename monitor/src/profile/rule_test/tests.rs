@@ -72,14 +72,14 @@ fn noise_check_names_the_key_that_passes_too_much() {
 /// What the text offers is taken at its word: with it in the profile the same event is expected.
 #[test]
 fn what_allow_with_offers_makes_the_event_expected() {
-    use crate::profile::actor::{Actor, RoleId};
-    let head = "schema: sandwatch/profile/v1\nname: p\ntitle: t\n";
-    let rules = |rest: &str| {
-        let text = format!("{head}{rest}");
-        let source = Source { file: "p.yaml".into(), text, layer: 0 };
-        RuleSet::from_sources(&[source]).unwrap_or_else(|e| panic!("{e}\n{rest}"))
+    use crate::profile::actor::{Actor, RoleId, WorkerNames};
+    let profile =
+        "schema: sandwatch/profile/v1\nname: p\ntitle: t\nexpect: { entry: { unix: { else: deviation } } }\n";
+    let rules = |exception: Option<&str>| {
+        let source = |file: &str, text: &str| Source { file: file.into(), text: text.into(), layer: 0 };
+        let sources = [Some(source("p.yaml", profile)), exception.map(|text| source("e.yaml", text))];
+        RuleSet::from_sources(&sources.into_iter().flatten().collect::<Vec<_>>())
     };
-    let before = "expect: { entry: { unix: { else: deviation } } }\n";
     for step in [
         "{ exec: { exe: /opt/a*b, argv: [x, \"--q=[1]\", \"it's\", \"/a/b\"] } }",
         "{ connect: { to: \"tcp:93.184.216.34:8443\" } }",
@@ -90,21 +90,25 @@ fn what_allow_with_offers_makes_the_event_expected() {
         let event = event::event_of(&step, 1, 7, 1000).ok().flatten().unwrap();
         let judge = |rules: &RuleSet| {
             let actor = Actor {
-                profile: rules.profile("p").unwrap(),
                 role: Some(RoleId::ENTRY),
-                role_since: 0,
-                below_author: false,
-                image: None,
-                proc_target: None,
-                known_identity: None,
-                reached: None,
+                worker: Some(WorkerNames { name: "w{1}", cgroup: "/w" }),
+                wall: Some(1_700_000_000),
+                ..Actor::unknown(rules.profile("p").unwrap())
             };
             rules.judge(&actor, &event)
         };
-        let finding = judge(&rules(before)).unwrap();
+        let finding = judge(&rules(None).unwrap()).unwrap();
         assert_eq!(finding.tier.name(), "deviation");
         let offered = finding.allow_with.unwrap();
-        assert_eq!(judge(&rules(&offered)), None, "{offered}");
+        let unfilled = rules(Some(&offered)).unwrap_err().to_string();
+        for key in ["owner", "reason", "expires"] {
+            assert!(unfilled.contains(&format!("`{key}` is not filled in")), "{unfilled}");
+        }
+        let filled = offered
+            .replace("owner: FILL IN", "owner: a team")
+            .replace("reason: FILL IN", "reason: it is so")
+            .replace("expires: FILL IN", "expires: 2027-03-31");
+        assert_eq!(judge(&rules(Some(&filled)).unwrap()), None, "{filled}");
     }
 }
 
@@ -120,14 +124,8 @@ fn allow_with_is_not_offered_above_a_deviation_or_beside_a_detection() {
     let event = event::event_of(&step, 1, 7, 1000).ok().flatten().unwrap();
     let profile = rules.profile("toy").unwrap();
     let actor = crate::profile::actor::Actor {
-        profile,
         role: rules.role_by_name(profile, "engine"),
-        role_since: 0,
-        below_author: false,
-        image: None,
-        proc_target: None,
-        known_identity: None,
-        reached: None,
+        ..crate::profile::actor::Actor::unknown(profile)
     };
     assert_eq!(rules.judge(&actor, &event).unwrap().allow_with, None);
 }

@@ -113,6 +113,8 @@ fn worker(doc: &ScenarioWorker) -> Result<WorkerFact, (At<String>, String, Strin
         profile: doc.profile.clone(),
         image: doc.image.clone(),
         pod_labels: doc.pod_labels.clone(),
+        facts: doc.facts.iter().map(|(name, values)| (name.clone(), values.0.clone())).collect(),
+        probes: doc.probes.clone(),
         fresh: true,
         processes: Vec::new(),
         files: doc

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::profile::doc::{At, Span};
+use crate::profile::doc::{At, OneOrMany, Span};
 use crate::profile::rule_test::{ConnectStep, ExecStep, ForkStep, MoveStep, OpenStep, SocketStep, UnixStep};
 use crate::recording::expect::ExpectationDoc;
 
@@ -54,6 +54,12 @@ pub struct ScenarioWorker {
     /// Pod labels.
     #[serde(default)]
     pub pod_labels: BTreeMap<String, String>,
+    /// Facts that the configuration states of it.
+    #[serde(default)]
+    pub facts: BTreeMap<String, OneOrMany<String>>,
+    /// Health commands that the configuration names for it.
+    #[serde(default)]
+    pub probes: Vec<Vec<String>>,
     /// Files that lie in its root: known by their inode, and reachable.
     #[serde(default)]
     pub files: Vec<String>,
