@@ -50,7 +50,7 @@ fn main() -> Result<()> {
 
     if env::var_os("SANDWATCH_SKIP_BPF").is_some_and(|value| value == "1") {
         for variant in &VARIANTS {
-            let to = object(&out, variant);
+            let to = object_file(&out, variant);
             fs::write(&to, []).with_context(|| format!("cannot write {}", to.display()))?;
         }
         println!(
@@ -69,7 +69,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn object(out: &Path, variant: &Variant) -> PathBuf {
+fn object_file(out: &Path, variant: &Variant) -> PathBuf {
     out.join(format!("probes-{}.o", variant.name))
 }
 
@@ -192,7 +192,27 @@ fn build(
         );
     }
     let from = target.join(triple).join("release/sandwatch-probes");
-    let to = object(out, variant);
-    fs::copy(&from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-    Ok(())
+    let to = object_file(out, variant);
+    let bytes = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+    let bytes = without_dwarf(&bytes).with_context(|| format!("cannot strip {}", from.display()))?;
+    fs::write(&to, bytes).with_context(|| format!("cannot write {}", to.display()))
+}
+
+/// The object without its DWARF sections, which the linker has made BTF from and nobody reads at run time: they are nine tenths of it.
+fn without_dwarf(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut object = object::build::elf::Builder::read(bytes)?;
+    for section in &mut object.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    object.delete_orphans();
+    // LLVM keeps the names of sections among those of symbols, which this writer does not.
+    let names = object.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = object::elf::SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = object::build::elf::SectionData::SectionString;
+    let mut stripped = Vec::new();
+    object.write(&mut stripped)?;
+    Ok(stripped)
 }
