@@ -10,6 +10,7 @@ use monitor_common::map::{ErrorKey, Tally};
 
 use crate::maps::{ERRORS, LABEL_TALLY, PROGRAM_TALLY};
 use crate::read;
+use crate::subject::Subject;
 
 /// Adds to a counter and returns its value before.
 ///
@@ -92,26 +93,35 @@ pub fn outside(program: u32) {
 /// Counts the end of a worker's run. Call it exactly once per run that passed the worker check: `hits` and the fate's
 /// own counter, of the program and of the label.
 #[inline(always)]
-pub fn ended(program: u32, label: u32, signal: Signal, fate: Fate) {
+pub fn ended(subject: &Subject, fate: Fate) {
     let word = read::forget(word(fate));
-    if let Some(tally) = PROGRAM_TALLY.get_ptr_mut(program) {
-        one(field(tally, word));
-    }
-    if let Some(tally) = LABEL_TALLY.get_ptr_mut(label * SIGNALS as u32 + signal as u32) {
-        one(field(tally, word));
-    }
+    one(field(subject.tallies.program, word));
+    one(field(subject.tallies.label, word));
+}
+
+/// Where a run is counted: looked up once, at its start.
+#[derive(Clone, Copy)]
+pub struct Tallies {
+    program: *mut Tally,
+    label: *mut Tally,
+}
+
+/// Finds the counters of a program, and of a label and signal. `None`: the agent gave a label that it made no room for.
+#[inline(always)]
+pub fn tallies(program: u32, label: u32, signal: Signal) -> Option<Tallies> {
+    Some(Tallies {
+        program: PROGRAM_TALLY.get_ptr_mut(program)?,
+        label: LABEL_TALLY.get_ptr_mut(label * SIGNALS as u32 + signal as u32)?,
+    })
 }
 
 /// Counts the start of a worker's run.
 #[inline(always)]
-pub fn hit(program: u32, label: u32, signal: Signal) {
-    if let Some(tally) = PROGRAM_TALLY.get_ptr_mut(program) {
-        // SAFETY: a map value; only the address is taken.
-        one(unsafe { &raw mut (*tally).hits });
-    }
-    if let Some(tally) = LABEL_TALLY.get_ptr_mut(label * SIGNALS as u32 + signal as u32) {
-        // SAFETY: as above.
-        one(unsafe { &raw mut (*tally).hits });
+pub fn hit(tallies: Tallies) {
+    // SAFETY: map values; only addresses are taken.
+    unsafe {
+        one(&raw mut (*tallies.program).hits);
+        one(&raw mut (*tallies.label).hits);
     }
 }
 

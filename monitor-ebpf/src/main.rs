@@ -23,6 +23,7 @@
 #![cfg_attr(feature = "atomics", feature(core_intrinsics))]
 #![allow(internal_features, reason = "atomic_xadd is the only fetch-and-add there is for this target")]
 
+mod block;
 mod cgroup;
 mod count;
 mod cred;
@@ -39,6 +40,7 @@ mod probes;
 mod procs;
 mod read;
 mod record;
+mod registers;
 mod repeat;
 mod scratch;
 mod stdio;

@@ -9,8 +9,9 @@ use aya_ebpf::maps::PerCpuArray;
 use monitor_common::filter::{Spans, Tail};
 use monitor_common::record::{PATH_MAX, Slice, slice_flags};
 
+use crate::block::Block;
 use crate::offsets::*;
-use crate::read::{self, field};
+use crate::read::{self, field, or_zero};
 use crate::record::Record;
 use crate::repeat::{self, Rounds};
 use crate::scratch::{self, Pool};
@@ -24,6 +25,8 @@ pub const MARKS: usize = 4;
 /// Room behind the text: the margin of the last copy, and of a name that was not walked to ([`Path::behind`]). An LPM key
 /// that starts at the end of the text lies within it too.
 const BEHIND_MAX: usize = 512;
+/// Most words of a [`Path::block`].
+const BLOCK: usize = 8;
 /// [`Path::view`] of a walk that never passed the task's root.
 const NEVER: u64 = u64::MAX;
 
@@ -33,20 +36,24 @@ pub struct Walk {
     owner: u64,
     /// Where the text starts.
     pos: u64,
+    /// `struct dentry` the walk began at.
+    first: u64,
     /// Current `struct dentry`.
     dentry: u64,
     /// Current `struct mount`.
     mount: u64,
-    /// `mnt_root` of the current mount, so that it is read once per mount.
+    /// `mnt_root`, `mnt_parent` and `mnt_mountpoint` of the current mount: one read per mount.
     mnt_root: u64,
+    mnt_parent: u64,
+    mnt_point: u64,
     root_dentry: u64,
     root_mount: u64,
+    /// `struct mnt_namespace` of the last mount, 0 if it has none.
+    ns: u64,
     /// Position when the task's root was passed, or [`NEVER`].
     view: u64,
     /// `slice_flags`.
     flags: u32,
-    /// Inode number of the mount namespace of the last mount, 0 if it has none.
-    ns: u32,
     /// Components so far.
     parts: u32,
     /// 1 once the walk came to an end.
@@ -58,6 +65,8 @@ pub struct Walk {
     /// Position of the `/` before each of the last components: file name, folder, folder above, … (the second half: the
     /// others', of no use).
     marks: [u32; 2 * MARKS],
+    /// See [`Path::block`].
+    block: [u64; BLOCK],
     /// The look at the name behind the text, and its components.
     tail: Tail,
     spans: Spans,
@@ -123,6 +132,12 @@ impl Path {
         scratch::owned(unsafe { &raw mut (*self.slot).owner })
     }
 
+    /// Reads some words of a structure into the slot, until the next call or walk.
+    #[inline(always)]
+    pub fn block<const WORDS: usize>(&self, base: u64, first: u32) -> Block<WORDS> {
+        block(self.slot, base, first)
+    }
+
     /// Walks up from a `struct file`.
     #[inline(always)]
     pub fn walk_file(&self, task: u64, file: u64) {
@@ -140,6 +155,12 @@ impl Path {
     /// Walks up from a `struct vfsmount` and a `struct dentry`, seen by `task`.
     #[inline(always)]
     pub fn walk(&self, task: u64, vfsmount: u64, dentry: u64) {
+        self.walk_from(or_zero(task, &OFF_TASK_FS), vfsmount, dentry);
+    }
+
+    /// The same, seen by a task with this `struct fs_struct`.
+    #[inline(always)]
+    pub fn walk_from(&self, fs: u64, vfsmount: u64, dentry: u64) {
         let slot = self.slot;
         set!(slot, pos, PATH_MAX as u64);
         set!(slot, dentry, dentry);
@@ -149,11 +170,10 @@ impl Path {
         set!(slot, parts, 0);
         set!(slot, done, 0);
         set!(slot, behind, 0);
+        set!(slot, first, 0);
         set!(slot, root_dentry, 0);
         set!(slot, root_mount, 0);
-        if let Ok(fs) = field::<u64>(task, &OFF_TASK_FS)
-            && fs != 0
-        {
+        if fs != 0 {
             let root = at(fs, &OFF_FS_ROOT);
             let (mnt, dentry) = ends(root);
             set!(slot, root_dentry, dentry);
@@ -165,9 +185,7 @@ impl Path {
             return;
         }
         enter(slot, mount_of(vfsmount));
-        if deleted(dentry) {
-            set!(slot, flags, slice_flags::DELETED);
-        }
+        set!(slot, first, dentry);
         climb(slot);
         finish(slot);
     }
@@ -192,10 +210,16 @@ impl Path {
         if view == NEVER { 0 } else { view.wrapping_sub(get!(self.slot, pos)) as u32 }
     }
 
-    /// Inode number of the mount namespace of the topmost mount; 0 if it has none (internal or detached mount).
+    /// `struct mnt_namespace` of the topmost mount; 0 if it has none (internal or detached mount).
+    #[inline(always)]
+    pub fn namespace(&self) -> u64 {
+        get!(self.slot, ns)
+    }
+
+    /// Its inode number.
     #[inline(always)]
     pub fn mount_namespace(&self) -> u32 {
-        get!(self.slot, ns)
+        or_zero(self.namespace(), &OFF_MNT_NS_INUM)
     }
 
     /// Number of components.
@@ -223,7 +247,9 @@ impl Path {
         if !self.owned() {
             return Slice { off: 0, len: 0, flags: slice_flags::UNREADABLE };
         }
-        record.kernel(self.text(), self.len(), self.flags() | self.view() << slice_flags::VIEW_SHIFT)
+        let deleted = if deleted(get!(self.slot, first)) { slice_flags::DELETED } else { 0 };
+        let flags = self.flags() | deleted | self.view() << slice_flags::VIEW_SHIFT;
+        record.kernel(self.text(), self.len(), flags)
     }
 }
 
@@ -246,16 +272,26 @@ fn ends(path: u64) -> (u64, u64) {
 /// Whether a dentry is unhashed without being the root of something: its file was removed.
 #[inline(always)]
 fn deleted(dentry: u64) -> bool {
-    let parent = read::or_zero::<u64>(dentry, &OFF_DENTRY_PARENT);
+    let parent = or_zero::<u64>(dentry, &OFF_DENTRY_PARENT);
     parent != dentry && field::<u64>(dentry, &OFF_DENTRY_HASH) == Ok(0)
+}
+
+/// Reads some words of a structure into the slot: the stack has no room for them. What was read before is gone.
+#[inline(always)]
+fn block<const WORDS: usize>(slot: *mut Walk, base: u64, first: u32) -> Block<WORDS> {
+    const { assert!(WORDS <= BLOCK) };
+    // SAFETY: address arithmetic within a map value.
+    Block::read(unsafe { (&raw mut (*slot).block).cast() }, base, first)
 }
 
 /// Makes a mount the current one.
 #[inline(always)]
 fn enter(slot: *mut Walk, mount: u64) {
     set!(slot, mount, mount);
-    let vfsmount = at(mount, &OFF_MOUNT_VFSMOUNT);
-    set!(slot, mnt_root, read::or_zero::<u64>(vfsmount, &OFF_VFSMOUNT_ROOT));
+    let block = block::<3>(slot, mount, OFF_MOUNT_PARENT.load());
+    set!(slot, mnt_root, block.at::<u64>(OFF_MOUNT_VFSMOUNT.load().wrapping_add(OFF_VFSMOUNT_ROOT.load())));
+    set!(slot, mnt_parent, block.get::<u64>(&OFF_MOUNT_PARENT));
+    set!(slot, mnt_point, block.get::<u64>(&OFF_MOUNT_MOUNTPOINT));
 }
 
 #[inline(always)]
@@ -298,11 +334,11 @@ fn step(slot: *mut Walk) -> bool {
         set!(slot, view, get!(slot, pos));
     }
     if dentry == get!(slot, mnt_root) {
-        let parent = read::or_zero::<u64>(mount, &OFF_MOUNT_PARENT);
+        let parent = get!(slot, mnt_parent);
         if parent == mount {
             return false;
         }
-        set!(slot, dentry, read::or_zero::<u64>(mount, &OFF_MOUNT_MOUNTPOINT));
+        set!(slot, dentry, get!(slot, mnt_point));
         enter(slot, parent);
         return true;
     }
@@ -413,10 +449,10 @@ fn is_error(address: u64) -> bool {
     address >= u64::MAX - 4094
 }
 
-/// Inode number of the mount namespace a `struct mount` belongs to; 0 if none: null (detached) or an error value
+/// The mount namespace a `struct mount` belongs to; 0 if none: null (detached) or an error value
 /// (`MNT_NS_INTERNAL`: pipes, sockets, memfd; fs/mount.h).
 #[inline(always)]
-fn namespace_of_mount(mount: u64) -> u32 {
-    let ns = read::or_zero::<u64>(mount, &OFF_MOUNT_NS);
-    if ns == 0 || is_error(ns) { 0 } else { read::or_zero(ns, &OFF_MNT_NS_INUM) }
+fn namespace_of_mount(mount: u64) -> u64 {
+    let ns = or_zero::<u64>(mount, &OFF_MOUNT_NS);
+    if is_error(ns) { 0 } else { ns }
 }

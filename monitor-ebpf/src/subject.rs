@@ -9,7 +9,7 @@ use monitor_common::hook::{Kind, Lane, Rung, Signal};
 use monitor_common::map::{ProcState, label_state, proc_flags};
 use monitor_common::record::{Header, header_flags};
 
-use crate::count;
+use crate::count::{self, Tallies};
 use crate::cred;
 use crate::maps::{LABELS, SETTINGS};
 use crate::offsets::{OFF_TASK_GROUP_LEADER, OFF_TASK_REAL_PARENT, OFF_TASK_START_BOOTTIME, OFF_TASK_TGID};
@@ -37,6 +37,8 @@ pub struct Subject {
     pub cgroup: u64,
     /// The `task_struct`.
     pub task: u64,
+    /// Where the run is counted.
+    pub tallies: Tallies,
 }
 
 /// The current task's cgroup id in the v2 hierarchy.
@@ -75,7 +77,7 @@ pub fn start_of(task: u64) -> u64 {
 pub fn worker(program: u32, signal: Signal, rung: Rung) -> Option<Subject> {
     let subject = current(program, signal, rung);
     match &subject {
-        Some(subject) => count::hit(program, subject.label, signal),
+        Some(subject) => count::hit(subject.tallies),
         None => count::outside(program),
     }
     subject
@@ -100,7 +102,8 @@ pub fn current(program: u32, signal: Signal, rung: Rung) -> Option<Subject> {
         label_state::CANARY if pid == agent || parent_pid(task) == agent => (id, 0),
         _ => return None,
     };
-    Some(Subject { program, label, flags, pid, tid, signal, rung, cgroup, task })
+    let tallies = count::tallies(program, label, signal)?;
+    Some(Subject { program, label, flags, pid, tid, signal, rung, cgroup, task, tallies })
 }
 
 /// Label a process has kept in a cgroup that has none.

@@ -9,6 +9,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod budget;
 pub mod filter;
 pub mod hook;
 pub mod map;

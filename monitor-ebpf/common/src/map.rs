@@ -1,5 +1,6 @@
 //! Keys and values of the maps that both sides read or write.
 
+use crate::hook::LANES;
 use crate::wire;
 
 wire! {
@@ -125,7 +126,9 @@ wire! {
         pub lost: u64,
         /// Bytes written.
         pub bytes: u64,
-    } size 32
+        /// Boot-time ns of the last record that was allowed to wake the reader.
+        pub woken: u64,
+    } size 40
 }
 
 wire! {
@@ -185,7 +188,9 @@ wire! {
         pub agent_pid: u32,
         /// Index of the filter generation in force (0 or 1).
         pub generation: u32,
-    } size 32
+        /// Binary logarithm of the size of each lane's ring buffer, bytes.
+        pub ring_bits: [u32; LANES],
+    } size 40
 }
 
 /// Places where a helper can fail ([`ErrorKey::place`]).

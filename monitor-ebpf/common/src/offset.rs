@@ -176,12 +176,12 @@ macro_rules! for_each_offset {
             OFF_PROC_INODE_PID, Offset("proc_inode", "pid"), Open, false;
             OFF_PID_NUMBERS, Offset("pid", "numbers"), Open, false;
             OFF_UPID_NR, Offset("upid", "nr"), Open, false;
-            ENUM_FUNC_TASK_PT_REGS, Enum("bpf_func_id", "BPF_FUNC_task_pt_regs"), Open, true;
-            OFF_REGS_DI, Offset("pt_regs", "di"), Open, true;
-            OFF_REGS_SI, Offset("pt_regs", "si"), Open, true;
-            OFF_REGS_DX, Offset("pt_regs", "dx"), Open, true;
-            OFF_REGS_ORIG_X0, Offset("pt_regs", "orig_x0"), Open, true;
-            OFF_REGS_REGS, Offset("pt_regs", "regs"), Open, true;
+            ENUM_FUNC_TASK_PT_REGS, Enum("bpf_func_id", "BPF_FUNC_task_pt_regs"), Core, true;
+            OFF_REGS_DI, Offset("pt_regs", "di"), Core, true;
+            OFF_REGS_SI, Offset("pt_regs", "si"), Core, true;
+            OFF_REGS_DX, Offset("pt_regs", "dx"), Core, true;
+            OFF_REGS_ORIG_X0, Offset("pt_regs", "orig_x0"), Core, true;
+            OFF_REGS_REGS, Offset("pt_regs", "regs"), Core, true;
             OFF_KIOCB_FILE, Offset("io_kiocb", "file"), Uring, false;
             OFF_KIOCB_OPCODE, Offset("io_kiocb", "opcode"), Uring, false;
             OFF_IO_OPEN_DFD, Offset("io_open", "dfd"), Uring, false;

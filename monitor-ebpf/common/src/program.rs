@@ -160,7 +160,14 @@ programs! {
     TP_ENTER_CONNECT_UNIX = 49, "tp_ent_conn_ux", Tracepoint("syscalls", "sys_enter_connect"), Some(Signal::Unix), Tracepoint, Unix, false;
     /// Inode of the script before an exec: only here is the first file of a `#!` chain still at hand.
     LSM_BPRM_CHECK = 50, "lsm_bprm_check", Lsm("bprm_check_security"), Some(Signal::Exec), Lsm, Bprm, true;
+    /// Creation of uncommon sockets (kernels that give a system call's arguments when it ends).
+    TP_EXIT_SOCKET = 51, "tp_exit_socket", Tracepoint("syscalls", "sys_exit_socket"), Some(Signal::Socket), Tracepoint, Net, false;
 }
+
+/// Programs of the tracepoint rung that only kernels need that do not give a system call's arguments when it ends.
+pub const ENTRY_ONLY: &[u32] = &[TP_ENTER_SOCKET, TP_ENTER_CONNECT, TP_ENTER_CONNECT_UNIX];
+/// Programs that stand in for them elsewhere.
+pub const EXIT_ONLY: &[u32] = &[TP_EXIT_SOCKET];
 
 #[cfg(test)]
 mod tests {

@@ -113,7 +113,10 @@ fn attach(cgroup: u64, task: u64) -> Result<(), i32> {
 /// A process nobody knew enters a worker's cgroup: from now on it keeps the label.
 #[inline(always)]
 fn enrol(own: Label, pid: u32, task: u64, start: u64) -> Result<(), i32> {
-    if own.state == label_state::WORKER || own.state == label_state::PENDING {
+    let tallies = count::tallies(program::CGROUP_ATTACH, own.id, Signal::Fork);
+    if let Some(tallies) = tallies
+        && (own.state == label_state::WORKER || own.state == label_state::PENDING)
+    {
         let subject = Subject {
             program: program::CGROUP_ATTACH,
             label: own.id,
@@ -124,6 +127,7 @@ fn enrol(own: Label, pid: u32, task: u64, start: u64) -> Result<(), i32> {
             rung: Rung::RawTp,
             cgroup: 0,
             task,
+            tallies,
         };
         procs::late(&subject, start);
     }
@@ -137,6 +141,7 @@ fn report(label: u32, to: u64, target: u32, to_label: u32, state: *mut ProcState
     let (pid, tid) = ((ids >> 32) as u32, ids as u32);
     let task = subject::task();
     let start = subject::start_of(task);
+    let Some(tallies) = count::tallies(program::CGROUP_ATTACH, label, Signal::Fork) else { return };
     let mover = if pid == target { Some(state) } else { procs::of(pid, start) };
     let subject = Subject {
         program: program::CGROUP_ATTACH,
@@ -149,8 +154,9 @@ fn report(label: u32, to: u64, target: u32, to_label: u32, state: *mut ProcState
         rung: Rung::RawTp,
         cgroup: 0,
         task,
+        tallies,
     };
-    count::hit(program::CGROUP_ATTACH, label, Signal::Fork);
+    count::hit(tallies);
     let fill = |moved: *mut CgroupMove| {
         // SAFETY: a claimed slot or reserved ring memory.
         let moved = unsafe { &mut *moved };

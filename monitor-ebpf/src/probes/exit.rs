@@ -41,7 +41,7 @@ fn exit(program: u32, rung: Rung) -> i32 {
     // with the last one. Its newer `group_dead` argument says the same, but its place differs by kernel.
     let signal = or_zero::<u64>(subject.task, &OFF_TASK_SIGNAL);
     if or_zero::<i32>(signal, &OFF_SIGNAL_LIVE) > 0 {
-        count::ended(program, subject.label, Signal::Exit, Fate::Filtered);
+        count::ended(&subject, Fate::Filtered);
         return 0;
     }
     // What wait() reports (kernel/exit.c, wait_task_zombie): a group exit's code goes before the leader's own.
@@ -53,13 +53,13 @@ fn exit(program: u32, rung: Rung) -> i32 {
     // Two threads that end together both see `live` at zero: the exit is told by whoever takes the entry out.
     let start = subject::start_of(subject.task);
     let Some(state) = procs::of(subject.pid, start) else {
-        count::ended(program, subject.label, Signal::Exit, Fate::Folded);
+        count::ended(&subject, Fate::Folded);
         return 0;
     };
     // SAFETY: a map value; the copy outlives the entry.
     let mut state = unsafe { *state };
     if PROCS.remove(&subject.pid).is_err() {
-        count::ended(program, subject.label, Signal::Exit, Fate::Folded);
+        count::ended(&subject, Fate::Folded);
         return 0;
     }
     match Record::<Small, Exit>::claim() {

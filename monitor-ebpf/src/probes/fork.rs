@@ -42,9 +42,9 @@ fn fork(program: u32, rung: Rung, parent: u64, child: u64) -> i32 {
         forget(child);
         return 0;
     };
-    count::hit(program, subject.label, Signal::Fork);
+    count::hit(subject.tallies);
     if subject.pid != subject.tid {
-        count::ended(program, subject.label, Signal::Fork, Fate::Filtered);
+        count::ended(&subject, Fate::Filtered);
         return 0;
     }
     let start = read::or_zero(child, &OFF_TASK_START_BOOTTIME);
@@ -124,7 +124,19 @@ fn child_subject(
     }
     let pid = read::or_zero(child, &OFF_TASK_TGID);
     let tid = read::or_zero(child, &OFF_TASK_PID);
-    Some(Subject { program, label, flags, pid, tid, signal: Signal::Fork, rung, cgroup, task: child })
+    let tallies = count::tallies(program, label, Signal::Fork)?;
+    Some(Subject {
+        program,
+        label,
+        flags,
+        pid,
+        tid,
+        signal: Signal::Fork,
+        rung,
+        cgroup,
+        task: child,
+        tallies,
+    })
 }
 
 /// Makes probes in an unlabelled cgroup look at the process map.

@@ -7,7 +7,7 @@ use monitor_common::record::{Open, header_flags, mount_rel, slice_flags};
 
 use crate::count::{self, Fate};
 use crate::emit;
-use crate::namespace;
+use crate::fd::Holdings;
 use crate::offsets::*;
 use crate::path::{self, Path};
 use crate::read::{field, or_zero};
@@ -30,6 +30,8 @@ const SB_KERNMOUNT: u64 = 1 << 22;
 pub struct Seen {
     /// The `struct file`.
     pub file: u64,
+    /// What the task has.
+    pub task: Holdings,
     /// Return value of the system call, 0 where the rung has none.
     pub ret: i32,
     /// Number of the system call, 0 if unknown.
@@ -42,12 +44,12 @@ pub fn hooked(subject: &Subject, file: u64) {
     let flags: u32 = or_zero(file, &OFF_FILE_FLAGS);
     if flags & EXEC_FLAG != 0 {
         // What is executed is told by the exec signal, on every rung.
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+        return count::ended(subject, Fate::Filtered);
     }
     if backing(file) {
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Folded);
+        return count::ended(subject, Fate::Folded);
     }
-    opened(subject, &Seen { file, ret: 0, opcode: 0 });
+    opened(subject, &Seen { file, task: Holdings::of(subject.task), ret: 0, opcode: 0 });
 }
 
 /// Whether this is the file behind an overlay file whose own open was seen already. Told by state alone, so that nothing
@@ -78,75 +80,92 @@ fn backing(file: u64) -> bool {
 /// What the record says of the file, besides its path.
 #[derive(Clone, Copy)]
 struct Facts {
-    seen: Seen,
     inode: u64,
     sb: u64,
     ino: u64,
     dev: u32,
     flags: u32,
     access: u32,
-    task_ns: u32,
-    file_ns: u32,
+    /// `struct mnt_namespace` of the task.
+    own_ns: u64,
     relation: u32,
     matched: u32,
 }
 
 /// A successful open: sends it if it is of interest. Ends the run.
-#[inline(never)]
+#[inline(always)]
 pub fn opened(subject: &Subject, seen: &Seen) {
-    let flags: u32 = or_zero(seen.file, &OFF_FILE_FLAGS);
-    let access = access_of_flags(flags);
-    // Zero if unreadable, and all that follows with it: then the walk fails too, and the record says so.
-    let inode: u64 = or_zero(seen.file, &OFF_FILE_INODE);
-    let sb: u64 = or_zero(inode, &OFF_INODE_SB);
-    let ino: u64 = or_zero(inode, &OFF_INODE_INO);
-    let dev: u32 = or_zero(sb, &OFF_SB_DEV);
+    if !whole(subject, seen) {
+        bare(subject, seen);
+    }
+}
+
+/// With its path. `false`: there was no scratch for it, and nothing was done.
+///
+/// A function of its own, as [`bare`] is: the stack of a program and of what it calls is 512 bytes, and the two are not
+/// called one from the other.
+#[inline(never)]
+fn whole(subject: &Subject, seen: &Seen) -> bool {
+    let Some(path) = Path::claim() else { return false };
+    // Zeros if unreadable, and all that follows with them: then the walk fails too, and the record says so.
+    let file = path.block::<8>(seen.file, first_of_file());
+    let flags: u32 = file.get(&OFF_FILE_FLAGS);
+    let inode: u64 = file.get(&OFF_FILE_INODE);
+    let (mnt, dentry) = (file.get(&OFF_FILE_PATH_MNT), file.get(&OFF_FILE_PATH_DENTRY));
+    let node = path.block::<4>(inode, OFF_INODE_SB.load());
+    let (sb, ino) = (node.get(&OFF_INODE_SB), node.get(&OFF_INODE_INO));
     let mut facts = Facts {
-        seen: *seen,
         inode,
         sb,
         ino,
-        dev,
+        dev: or_zero(sb, &OFF_SB_DEV),
         flags,
-        access,
-        task_ns: 0,
-        file_ns: 0,
+        access: access_of_flags(flags),
+        own_ns: or_zero(seen.task.nsproxy, &OFF_NSPROXY_MNT),
         relation: mount_rel::UNKNOWN,
         matched: 0,
     };
-    if watch::inode(inode, ino, dev, access) {
+    if watch::inode(inode, ino, facts.dev, facts.access) {
         facts.matched = matched::INODE;
     }
-    let Some(path) = Path::claim() else {
-        return bare(subject, &facts);
+    path.walk_from(seen.task.fs, mnt, dentry);
+    let outside_root = path.flags() & slice_flags::OUTSIDE_ROOT != 0;
+    facts.relation = if facts.own_ns == path.namespace() && facts.own_ns != 0 {
+        // The same namespace, whatever its number is.
+        mount_relation(1, 1, outside_root)
+    } else {
+        mount_relation(or_zero(facts.own_ns, &OFF_MNT_NS_INUM), path.mount_namespace(), outside_root)
     };
-    path.walk_file(subject.task, seen.file);
-    facts.task_ns = namespace::of_task(subject.task, &OFF_NSPROXY_MNT, &OFF_MNT_NS_INUM);
-    facts.file_ns = path.mount_namespace();
-    let walk = path.flags();
-    facts.relation = mount_relation(facts.task_ns, facts.file_ns, walk & slice_flags::OUTSIDE_ROOT != 0);
     if facts.relation == mount_rel::FOREIGN {
         facts.matched |= matched::FOREIGN;
     }
     if facts.matched == 0 {
-        facts.matched = watch::path(&path, access);
+        facts.matched = watch::path(&path, facts.access);
     }
     if !path.owned() {
         // Another task's run took the slot while we were preempted: what the filters saw may not be ours.
-        return bare(subject, &facts);
+        return false;
     }
     if facts.matched == 0 {
         path.release();
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+        count::ended(subject, Fate::Filtered);
+        return true;
     }
-    send(subject, &facts, path);
+    send(subject, seen, &facts, path)
+}
+
+/// The first of the fields of a `struct file` that are of interest: their order is not the same on all kernels.
+#[inline(always)]
+fn first_of_file() -> u32 {
+    let (path, inode) = (OFF_FILE_PATH_MNT.load(), OFF_FILE_INODE.load());
+    if path < inode { path } else { inode }
 }
 
 #[inline(always)]
-fn send(subject: &Subject, facts: &Facts, path: Path) {
+fn send(subject: &Subject, seen: &Seen, facts: &Facts, path: Path) -> bool {
     let Some(mut record) = Record::<Small, Open>::claim() else {
         path.release();
-        return bare(subject, facts);
+        return false;
     };
     let text = path.append(&mut record);
     let open = record.fixed();
@@ -155,46 +174,49 @@ fn send(subject: &Subject, facts: &Facts, path: Path) {
     unsafe {
         (*open).path = text;
         (*open).view = path.view();
+        (*open).file_mnt_ns = path.mount_namespace();
+        (*open).ret = seen.ret;
+        (*open).opcode = seen.opcode;
     }
     path.release();
     record.send(subject, Kind::Open, Lane::Priority);
+    true
 }
 
-/// All scratch is taken: the record carries what needs no more reads, and no path.
-#[inline(always)]
-fn bare(subject: &Subject, facts: &Facts) {
+/// All scratch is taken: the record carries what a few reads give, and no path.
+#[inline(never)]
+fn bare(subject: &Subject, seen: &Seen) {
+    let inode: u64 = or_zero(seen.file, &OFF_FILE_INODE);
+    let flags: u32 = or_zero(seen.file, &OFF_FILE_FLAGS);
+    let ino: u64 = or_zero(inode, &OFF_INODE_INO);
+    let dev: u32 = or_zero(or_zero(inode, &OFF_INODE_SB), &OFF_SB_DEV);
     emit::bare::<Open>(subject, Kind::Open, Lane::Priority, |open| {
-        basics(open, facts);
         // SAFETY: reserved ring memory.
-        unsafe {
-            (*open).matched |= matched::UNRESOLVED;
-            (*open).path.flags = slice_flags::UNREADABLE | slice_flags::CUT;
-        }
+        let open = unsafe { &mut *open };
+        open.ino = ino;
+        open.dev = dev;
+        open.open_flags = flags;
+        open.access = access_of_flags(flags);
+        open.mount_rel = mount_rel::UNKNOWN;
+        open.ret = seen.ret;
+        open.opcode = seen.opcode;
+        open.matched = matched::UNRESOLVED;
+        open.path.flags = slice_flags::UNREADABLE | slice_flags::CUT;
     });
 }
 
 #[inline(always)]
-fn basics(open: *mut Open, facts: &Facts) {
-    // SAFETY: the callers pass the fixed part of a claimed slot, or reserved ring memory.
+fn fill(open: *mut Open, facts: &Facts) {
+    let magic = or_zero(facts.sb, &OFF_SB_MAGIC);
+    // SAFETY: the fixed part of a claimed slot.
     let open = unsafe { &mut *open };
     open.ino = facts.ino;
     open.dev = facts.dev;
     open.open_flags = facts.flags;
     open.access = facts.access;
-    open.task_mnt_ns = facts.task_ns;
-    open.file_mnt_ns = facts.file_ns;
+    open.task_mnt_ns = or_zero(facts.own_ns, &OFF_MNT_NS_INUM);
     open.mount_rel = facts.relation;
     open.matched = facts.matched;
-    open.ret = facts.seen.ret;
-    open.opcode = facts.seen.opcode;
-}
-
-#[inline(always)]
-fn fill(open: *mut Open, facts: &Facts) {
-    basics(open, facts);
-    let magic = or_zero(facts.sb, &OFF_SB_MAGIC);
-    // SAFETY: the fixed part of a claimed slot.
-    let open = unsafe { &mut *open };
     open.magic = magic;
     open.generation = or_zero(facts.inode, &OFF_INODE_GENERATION);
     open.mode = or_zero::<u16>(facts.inode, &OFF_INODE_MODE) as u32;

@@ -10,7 +10,7 @@ use monitor_common::record::{Open, PATH_MAX, Slice, slice_flags};
 
 use crate::count::{self, Fate};
 use crate::emit;
-use crate::fd;
+use crate::fd::{self, Holdings};
 use crate::offsets::*;
 use crate::path::Path;
 use crate::read::{kernel_or_zero, or_zero};
@@ -58,7 +58,7 @@ pub fn named(subject: &Subject, named: &Named) {
     }
     if found == 0 {
         path.release();
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+        return count::ended(subject, Fate::Filtered);
     }
     send(subject, named, found, path);
 }
@@ -117,14 +117,15 @@ unsafe fn copy(named: &Named, dst: *mut u8, max: u32) -> i64 {
 /// Walks to the folder a relative name starts from.
 #[inline(always)]
 fn folder(subject: &Subject, dirfd: i32, path: &Path) {
+    let task = Holdings::of(subject.task);
     let (mnt, dentry) = if dirfd == AT_FDCWD {
-        let pwd = at(or_zero(subject.task, &OFF_TASK_FS), &OFF_FS_PWD);
+        let pwd = at(task.fs, &OFF_FS_PWD);
         (at(pwd, &OFF_PATH_MNT), at(pwd, &OFF_PATH_DENTRY))
     } else {
-        let file = fd::file(subject.task, dirfd as u32).unwrap_or(0);
+        let file = fd::file(task.files, dirfd as u32).unwrap_or(0);
         (at(file, &OFF_FILE_PATH_MNT), at(file, &OFF_FILE_PATH_DENTRY))
     };
-    path.walk(subject.task, kernel_or_zero(mnt), kernel_or_zero(dentry));
+    path.walk_from(task.fs, kernel_or_zero(mnt), kernel_or_zero(dentry));
 }
 
 #[inline(always)]

@@ -5,7 +5,6 @@
 //! There are no programs at the entry of the calls: they would double the cost.
 
 use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_get_current_task_btf, bpf_task_pt_regs};
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 use monitor_common::filter::matched;
@@ -15,9 +14,9 @@ use monitor_common::program;
 use super::open::{self, Seen};
 use super::open_name::{self, AT_FDCWD, Named};
 use crate::count::{self, Fate};
-use crate::fd;
-use crate::offsets::*;
-use crate::read::{self, or_zero};
+use crate::fd::{self, Holdings};
+use crate::read;
+use crate::registers;
 use crate::subject::{self, Subject};
 
 /// `O_CREAT | O_WRONLY | O_TRUNC`: what creat(2) means.
@@ -77,10 +76,11 @@ fn exit(ctx: &TracePointContext, program: u32, call: Call) -> u32 {
         let base = ctx.as_ptr().cast::<u8>();
         (base.add(8).cast::<i32>().read(), base.add(16).cast::<i64>().read())
     };
-    let file = if ret < 0 { Ok(0) } else { fd::file(subject.task, ret as u32) };
+    let task = Holdings::of(subject.task);
+    let file = if ret < 0 { Ok(0) } else { fd::file(task.files, ret as u32) };
     match file {
         Ok(0) => by_name(&subject, call, nr as u32, ret as i32),
-        Ok(file) => open::opened(&subject, &Seen { file, ret: ret as i32, opcode: nr as u32 }),
+        Ok(file) => open::opened(&subject, &Seen { file, task, ret: ret as i32, opcode: nr as u32 }),
         Err(_) => open::unreadable(&subject, ret as i32, nr as u32),
     }
     0
@@ -90,16 +90,16 @@ fn exit(ctx: &TracePointContext, program: u32, call: Call) -> u32 {
 /// closes what was not handed out yet, so that is sent whatever its name is.
 #[inline(always)]
 fn by_name(subject: &Subject, call: Call, nr: u32, ret: i32) {
-    if call == Call::ByHandle || !registers_known() {
+    if call == Call::ByHandle || !registers::known() {
         // No name to be had.
         if ret < 0 {
-            count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+            count::ended(subject, Fate::Filtered);
         } else {
             open::unreadable(subject, ret, nr);
         }
         return;
     }
-    let [first, second, third] = registers();
+    let [first, second, third] = registers::arguments();
     let (dirfd, name, flags) = match call {
         Call::Open => (AT_FDCWD, first, second as u32),
         Call::Openat => (first as i32, second, third as u32),
@@ -112,27 +112,6 @@ fn by_name(subject: &Subject, call: Call, nr: u32, ret: i32) {
         subject,
         &Named { kind: Kind::Open, name, user: true, dirfd, flags, error, opcode: nr, matched },
     );
-}
-
-/// Whether the kernel gives the arguments of the system call (not on 5.10).
-#[inline(always)]
-fn registers_known() -> bool {
-    present(&ENUM_FUNC_TASK_PT_REGS)
-        && ((present(&OFF_REGS_DI) && present(&OFF_REGS_SI) && present(&OFF_REGS_DX))
-            || (present(&OFF_REGS_REGS) && present(&OFF_REGS_ORIG_X0)))
-}
-
-/// The first three arguments of the system call the current task is in.
-#[inline(always)]
-fn registers() -> [u64; 3] {
-    // SAFETY: the helpers take nothing but the current task.
-    let regs = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    if present(&OFF_REGS_DI) {
-        return [or_zero(regs, &OFF_REGS_DI), or_zero(regs, &OFF_REGS_SI), or_zero(regs, &OFF_REGS_DX)];
-    }
-    // arm64: x0 holds the return value by now, its old value is kept beside.
-    let [_, second, third] = or_zero::<[u64; 3]>(regs, &OFF_REGS_REGS);
-    [or_zero(regs, &OFF_REGS_ORIG_X0), second, third]
 }
 
 #[inline(always)]

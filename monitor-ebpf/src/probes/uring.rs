@@ -43,8 +43,8 @@ fn submitted(program: u32, req: u64) -> i32 {
     let Some(subject) = subject::worker(program, Signal::Open, Rung::TpBtf) else { return 0 };
     match field::<u8>(req, &OFF_KIOCB_OPCODE) {
         Ok(opcode @ (OPENAT | OPENAT2)) => open(&subject, req, opcode),
-        Ok(_) => count::ended(program, subject.label, Signal::Open, Fate::Filtered),
-        Err(_) => count::ended(program, subject.label, Signal::Open, Fate::Error),
+        Ok(_) => count::ended(&subject, Fate::Filtered),
+        Err(_) => count::ended(&subject, Fate::Error),
     }
     0
 }

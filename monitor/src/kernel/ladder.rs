@@ -127,7 +127,9 @@ impl Climb<'_> {
                 return;
             }
             let programs = picks.iter().flat_map(|(climber, rung)| of_rung(climber.climbed.signal, *rung));
-            let programs: Vec<u32> = programs.map(|(number, _)| *number).collect();
+            let programs =
+                programs.map(|(number, _)| *number).filter(|number| !self.programs.is_needless(*number));
+            let programs: Vec<u32> = programs.collect();
             self.programs.load_ahead(&programs);
             for (climber, rung) in picks {
                 match self.attach(climber.climbed.signal, rung) {
@@ -154,6 +156,9 @@ impl Climb<'_> {
 
     fn attach(&mut self, signal: Signal, rung: Rung) -> Result<(), Failure> {
         for (number, spec) in of_rung(signal, rung) {
+            if self.programs.is_needless(*number) {
+                continue;
+            }
             if let Err(failure) = self.programs.attach(*number, spec)
                 && !spec.optional
             {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use aya::programs::Program;
 use aya::{Ebpf, EbpfLoader};
-use monitor_common::program::{Attach, PROGRAMS, ProgramSpec};
+use monitor_common::program::{Attach, ENTRY_ONLY, EXIT_ONLY, PROGRAMS, ProgramSpec};
 
 use super::btf::{Btf, Target};
 use super::coverage::{ProgramReport, Verdict};
@@ -87,6 +87,16 @@ impl Programs {
     pub(crate) fn take_map(&mut self, name: &'static str) -> Result<aya::maps::Map, KernelError> {
         let missing = || KernelError::ObjectMismatch { reason: format!("they have no map {name}") };
         self.ebpf.take_map(name).ok_or_else(missing)
+    }
+
+    /// Whether this kernel does without a program of a rung: either it gives a system call's arguments when the call ends, or a
+    /// program at its entry has to keep them.
+    pub(crate) fn is_needless(&self, number: u32) -> bool {
+        if self.offsets.arguments_at_exit() {
+            ENTRY_ONLY.contains(&number)
+        } else {
+            EXIT_ONLY.contains(&number)
+        }
     }
 
     /// Loads programs side by side: the verifier runs for privileged callers in parallel (kernel/bpf/verifier.c, `bpf_check`), and

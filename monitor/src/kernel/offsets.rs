@@ -39,6 +39,14 @@ impl Offsets {
         &self.values
     }
 
+    /// Whether a program at the end of a system call can ask for its arguments (the probes' `registers::known`).
+    pub(crate) fn arguments_at_exit(&self) -> bool {
+        let has = |symbol| self.values.iter().any(|(name, value)| *name == symbol && *value != ABSENT);
+        let (x86, arm) =
+            (["OFF_REGS_DI", "OFF_REGS_SI", "OFF_REGS_DX"], ["OFF_REGS_REGS", "OFF_REGS_ORIG_X0"]);
+        has("ENUM_FUNC_TASK_PT_REGS") && (x86.into_iter().all(has) || arm.into_iter().all(has))
+    }
+
     /// Why programs of a group cannot run on this kernel; `None` if they can.
     pub(crate) fn missing(&self, group: Group) -> Option<String> {
         let of_group = self.missing.iter().filter(|(of, _)| *of == group || *of == Group::Core);

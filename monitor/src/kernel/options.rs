@@ -41,8 +41,8 @@ pub struct MapSizes {
 impl Default for MapSizes {
     fn default() -> Self {
         Self {
-            priority_ring: 4 << 20,
-            lifecycle_ring: 4 << 20,
+            priority_ring: 2 << 20,
+            lifecycle_ring: 2 << 20,
             labels: 2_048,
             cgroups: 16_384,
             processes: 65_536,
@@ -70,6 +70,11 @@ impl MapSizes {
                 .map(|name| (*name, if inodes(name) { self.filters } else { self.filters / 4 })),
         );
         entries
+    }
+
+    /// Binary logarithm of each lane's ring size.
+    pub(crate) fn ring_bits(&self) -> [u32; LANES] {
+        [self.priority_ring, self.lifecycle_ring].map(|size| size.max(1).ilog2())
     }
 
     /// Label of the canary: the last.
@@ -102,8 +107,8 @@ pub struct Rates {
 
 impl Default for Rates {
     fn default() -> Self {
-        // What a flooder may send before it is refused has to fit into the ring with room to spare, whatever the reader does: a watched
-        // open is some 300 bytes, an exec some 700, and a ring is 4 MiB.
+        // No worker that means well comes near them. They need not fit the ring: what a flooder sends into one that is
+        // more than half full costs it more and more (`monitor_common::budget`).
         Self { priority: 5_000, lifecycle: 10_000, burst_seconds: 1 }
     }
 }

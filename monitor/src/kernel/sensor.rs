@@ -60,7 +60,8 @@ pub trait Probes {
     /// Waits up to `timeout` for records and hands each to `each` as raw bytes (aligned to 8), priority lane first, at most a
     /// bounded number a call.
     ///
-    /// Connects, watched opens and execs wake it at once; forks and exits are only picked up on the way or after `timeout`.
+    /// Connects, watched opens and execs wake it at once, unless a record of the same lane and CPU did so within the last 2 ms;
+    /// forks and exits do not until their ring is a quarter full. After records it has to be called again within 2 ms.
     fn poll(&mut self, timeout: Duration, each: &mut dyn FnMut(&[u8])) -> Result<Polled, KernelError>;
     /// Labels a cgroup (id in the v2 hierarchy); children made later inherit it in the kernel.
     fn label_cgroup(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError>;

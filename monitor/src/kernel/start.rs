@@ -43,7 +43,11 @@ pub(crate) fn start(options: &SensorOptions) -> Result<Sensor, KernelError> {
     let mut maps = Maps::take(&mut programs)?;
     let mut rings = Rings::take(&mut programs)?;
     // Rates stay 0 (no limit) until the rungs are chosen: the canary is not throttled.
-    maps.set_settings(Settings { agent_pid: std::process::id(), ..Settings::ZERO })?;
+    maps.set_settings(Settings {
+        agent_pid: std::process::id(),
+        ring_bits: options.sizes.ring_bits(),
+        ..Settings::ZERO
+    })?;
     maps.set_env_names(&options.env_names)?;
     if let Some(offsets) = overlay {
         maps.set_overlay(offsets)?;

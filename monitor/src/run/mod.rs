@@ -56,9 +56,10 @@ pub enum RunError {
 /// A lifecycle record may still be on its way into the ring this long after its clock was read: its CPU was preempted.
 const IN_FLIGHT: BootNs = 2_000_000;
 /// How long the rings are left alone while nothing wakes the agent (forks and exits do not).
-const QUIET_TURN: Duration = Duration::from_millis(50);
-/// The same right after something happened.
-const BUSY_TURN: Duration = Duration::from_millis(5);
+const QUIET_TURN: Duration = Duration::from_millis(250);
+/// The same right after something happened. The probes rely on it: for as long they wake nobody again (`AWAKE` in
+/// `monitor-ebpf/src/emit.rs`).
+const BUSY_TURN: Duration = Duration::from_millis(2);
 /// How long a turn is a busy one after the last record, ns.
 const BUSY_FOR: BootNs = 100_000_000;
 const SECOND: BootNs = 1_000_000_000;

@@ -62,10 +62,6 @@ fn flood(world: &mut World) -> Result<Verdict> {
     let flooder_label = world.label() + 1000;
     let id = cgroup_id(&flooder)?;
     world.sensor().label_cgroup(id, Label { id: flooder_label, state: label_state::WORKER })?;
-    if std::env::var_os("SANDWATCH_VM").is_some() {
-        // An emulated reader is twenty times as slow, and so must be what one worker may send.
-        world.sensor().set_rates(Rates { priority: 250, ..Rates::default() })?;
-    }
     let noise = Child::spawn(&flooder, || {
         let until = Instant::now() + Duration::from_secs(4);
         for _ in 0..FLOOD {
@@ -98,7 +94,6 @@ fn flood(world: &mut World) -> Result<Verdict> {
         ensure_that!(Instant::now() < until, "the flooder ends");
     }
     noise.wait()?;
-    world.sensor().set_rates(Rates::default())?;
     settled(world)?;
     remove_cgroups(&flooder)?;
     let seen = events.iter().filter(|event| matches!(event.body, Body::Open(_))).count();

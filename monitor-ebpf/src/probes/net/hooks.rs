@@ -24,13 +24,13 @@ const SOCKADDR_IN_USED: u64 = 8;
 /// Reports the internet address at `address` (kernel memory), or counts the run as of no interest.
 #[inline(always)]
 fn from_kernel(subject: &Subject, sock: u64, address: u64, len: u64, flags: u32) {
-    let filtered = || count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+    let filtered = || count::ended(subject, Fate::Filtered);
     if len < SOCKADDR_IN_USED {
         return filtered();
     }
     // The kernel's copy lies in a sockaddr_storage of 128 bytes: reading 28 never leaves it.
     let Ok(bytes) = read::kernel::<[u8; SOCKADDR_LEN]>(address) else {
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Error);
+        return count::ended(subject, Fate::Error);
     };
     let Some(to) = parse_sockaddr(&bytes) else {
         return filtered();
@@ -51,7 +51,7 @@ fn sendmsg(program: u32, rung: Rung, sock: u64, msg: u64) {
     let Some(subject) = subject::worker(program, Signal::Send, rung) else { return };
     let name = read::field::<u64>(msg, &OFF_MSGHDR_NAME).unwrap_or(0);
     if name == 0 {
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+        return count::ended(&subject, Fate::Filtered);
     }
     let len = read::field::<u32>(msg, &OFF_MSGHDR_NAMELEN).unwrap_or(0);
     let sk = read::field::<u64>(sock, &OFF_SOCKET_SK).unwrap_or(0);
@@ -61,7 +61,7 @@ fn sendmsg(program: u32, rung: Rung, sock: u64, msg: u64) {
         connect_flags::FAST_OPEN
     } else {
         // A stream ignores the address of a send.
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+        return count::ended(&subject, Fate::Filtered);
     };
     from_kernel(&subject, sock, name, len as u64, flags);
 }

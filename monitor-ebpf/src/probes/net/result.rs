@@ -54,6 +54,7 @@ fn raw_sock_state(ctx: RawTracePointContext) -> i32 {
 fn report(sock: u64, kept: *const Header, error: i32, state: u32) {
     // SAFETY: a map value; a torn read would need a second connect on the same socket while the first is answered.
     let kept = unsafe { &*kept };
+    let Some(tallies) = count::tallies(RAW_SOCK_STATE, kept.label, Signal::Connect) else { return };
     let subject = Subject {
         program: RAW_SOCK_STATE,
         label: kept.label,
@@ -64,8 +65,9 @@ fn report(sock: u64, kept: *const Header, error: i32, state: u32) {
         rung: Rung::RawTp,
         cgroup: kept.cgroup,
         task: 0,
+        tallies,
     };
-    count::hit(RAW_SOCK_STATE, subject.label, Signal::Connect);
+    count::hit(tallies);
     let Some(record) = Record::<Small, ConnectResult>::claim() else {
         return emit::bare::<ConnectResult>(&subject, Kind::ConnectResult, Lane::Priority, |bare| {
             // SAFETY: reserved ring memory of this size.

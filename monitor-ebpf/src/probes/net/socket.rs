@@ -3,14 +3,17 @@
 use aya_ebpf::macros::{cgroup_sock, fentry, kprobe, lsm, tracepoint};
 use aya_ebpf::programs::{FEntryContext, LsmContext, ProbeContext, SockContext, TracePointContext};
 use monitor_common::hook::{Kind, Lane, Rung, Signal};
-use monitor_common::program::{CG_SOCK_CREATE, FENTRY_SOCKET, KPROBE_SOCKET, LSM_SOCKET, TP_ENTER_SOCKET};
+use monitor_common::program::{
+    CG_SOCK_CREATE, FENTRY_SOCKET, KPROBE_SOCKET, LSM_SOCKET, TP_ENTER_SOCKET, TP_EXIT_SOCKET,
+};
 use monitor_common::record::{CONNECT_ATTEMPTED, Socket};
 use monitor_common::socket::{SOCK_TYPE_MASK, is_uncommon};
 
-use super::syscalls::argument;
+use super::syscalls::{argument, returned};
 use crate::count::{self, Fate};
 use crate::emit;
 use crate::record::Record;
+use crate::registers;
 use crate::scratch::Small;
 use crate::subject::{self, Subject};
 
@@ -18,7 +21,7 @@ use crate::subject::{self, Subject};
 fn created(program: u32, rung: Rung, family: u32, sock_type: u32, protocol: u32, error: i32) {
     let Some(subject) = subject::worker(program, Signal::Socket, rung) else { return };
     if !is_uncommon(family, sock_type, protocol) {
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+        return count::ended(&subject, Fate::Filtered);
     }
     report(&subject, family, sock_type & SOCK_TYPE_MASK, protocol, error);
 }
@@ -84,6 +87,17 @@ fn tp_enter_socket(ctx: TracePointContext) -> u32 {
         argument(&ctx, 2) as u32,
         CONNECT_ATTEMPTED,
     );
+    0
+}
+
+#[tracepoint]
+fn tp_exit_socket(ctx: TracePointContext) -> u32 {
+    if registers::known() {
+        let [family, sock_type, protocol] = registers::arguments();
+        let result = returned(&ctx);
+        let error = if result < 0 { result as i32 } else { 0 };
+        created(TP_EXIT_SOCKET, Rung::Tracepoint, family as u32, sock_type as u32, protocol as u32, error);
+    }
     0
 }
 

@@ -1,4 +1,4 @@
-//! The tracepoint rung: `sys_enter_connect` and `sys_exit_connect`, `sys_enter_{sendto,sendmsg,sendmmsg}`.
+//! The tracepoint rung: `sys_exit_connect` (before 5.15 `sys_enter_connect` too), `sys_enter_{sendto,sendmsg,sendmmsg}`.
 //!
 //! A successful connect is read back from the socket the descriptor names: kernel data. The address of a failed connect is
 //! gone from the socket, and that of a send never was there before the call: those are read from user memory and marked.
@@ -25,6 +25,7 @@ use crate::offsets::{
     present,
 };
 use crate::read;
+use crate::registers;
 use crate::subject::{self, Subject};
 
 /// `EINPROGRESS`: the connect of a non-blocking socket is under way.
@@ -114,9 +115,14 @@ pub(in crate::probes) fn keep(ctx: &TracePointContext, program: u32, signal: Sig
     }
 }
 
-/// What the connect that ends now was called with. Kept until the next call: both signals of this rung may ask.
+/// What the connect that ends now was called with: from the registers, else as kept at its entry. Kept until the next
+/// call: both signals of this rung may ask.
 #[inline(always)]
-pub(in crate::probes) fn kept(subject: &Subject) -> Option<ConnectCall> {
+pub(in crate::probes) fn called(subject: &Subject) -> Option<ConnectCall> {
+    if registers::known() {
+        let [fd, address, len] = registers::arguments();
+        return Some(ConnectCall { address, fd: fd as u32, len: len as u32 });
+    }
     let thread = (subject.pid as u64) << 32 | subject.tid as u64;
     let call = CONNECT_CALLS.get_ptr(&thread)?;
     // SAFETY: a map value that only this thread writes.
@@ -145,8 +151,8 @@ fn tp_exit_connect(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn connected(subject: &Subject, result: i64) {
-    let ended = |fate| count::ended(subject.program, subject.label, subject.signal, fate);
-    let Some(call) = kept(subject) else { return ended(Fate::Error) };
+    let ended = |fate| count::ended(subject, fate);
+    let Some(call) = called(subject) else { return ended(Fate::Error) };
     let sock = sock_of(subject.task, call.fd as u64);
     let error = outcome(result);
     let by_kernel = if error == 0 || error == CONNECT_ATTEMPTED { peer_of(sock) } else { None };
@@ -163,7 +169,7 @@ fn connected(subject: &Subject, result: i64) {
 /// A send to `address` (user memory) through descriptor `fd`.
 #[inline(always)]
 fn sends(subject: &Subject, fd: u64, address: u64, message_flags: u32) {
-    let ended = |fate| count::ended(subject.program, subject.label, subject.signal, fate);
+    let ended = |fate| count::ended(subject, fate);
     if address == 0 {
         return ended(Fate::Filtered);
     }
@@ -217,7 +223,7 @@ fn tp_ent_sendmmsg(ctx: TracePointContext) -> u32 {
 fn send_message(subject: &Subject, fd: u64, message: u64, flags: u32) {
     let mut address = 0u64;
     if read::copy_user((&raw mut address).cast(), 8, message) < 0 {
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Error);
+        return count::ended(subject, Fate::Error);
     }
     sends(subject, fd, address, flags);
 }

@@ -29,7 +29,7 @@ fn may_send(program: u32, rung: Rung, socket: u64, other: u64) {
     let own = read::field::<u64>(socket, &OFF_SOCKET_SK).unwrap_or(0);
     let other = read::field::<u64>(other, &OFF_SOCKET_SK).unwrap_or(0);
     if read::field::<u64>(own, &OFF_UNIX_PEER) == Ok(other) {
-        return count::ended(subject.program, subject.label, subject.signal, Fate::Filtered);
+        return count::ended(&subject, Fate::Filtered);
     }
     peer(&subject, other, CONNECT_ATTEMPTED, unix_flags::SEND);
 }

@@ -10,7 +10,7 @@ use monitor_common::socket::AF_UNIX;
 use super::{named, peer};
 use crate::count::{self, Fate};
 use crate::offsets::{OFF_SOCK_FAMILY, OFF_UNIX_PEER};
-use crate::probes::net::syscalls::{keep, kept, outcome, returned, sock_of};
+use crate::probes::net::syscalls::{called, keep, outcome, returned, sock_of};
 use crate::read;
 use crate::subject::{self, Subject};
 
@@ -30,8 +30,8 @@ fn tp_exit_conn_ux(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn connected(subject: &Subject, result: i64) {
-    let ended = |fate| count::ended(subject.program, subject.label, subject.signal, fate);
-    let Some(call) = kept(subject) else { return ended(Fate::Error) };
+    let ended = |fate| count::ended(subject, fate);
+    let Some(call) = called(subject) else { return ended(Fate::Error) };
     let sock = sock_of(subject.task, call.fd as u64);
     if sock == 0 || read::field::<u16>(sock, &OFF_SOCK_FAMILY).unwrap_or(0) as u32 != AF_UNIX {
         return ended(Fate::Filtered);
