@@ -117,8 +117,8 @@ pub struct Kernel {
 impl Default for Kernel {
     fn default() -> Self {
         Self {
-            priority_ring: Bytes(4 << 20),
-            lifecycle_ring: Bytes(4 << 20),
+            priority_ring: Bytes(2 << 20),
+            lifecycle_ring: Bytes(2 << 20),
             priority_rate: 5_000,
             lifecycle_rate: 10_000,
             burst: Span(std::time::Duration::from_secs(1)),

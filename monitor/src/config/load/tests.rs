@@ -38,7 +38,7 @@ fn a_whole_file_is_understood() {
     assert_eq!(config.workers.watch.len(), 2);
     assert_eq!(config.workers.assign[0].name.as_deref(), Some("lab-n8n"));
     assert_eq!(config.kernel.priority_ring, Bytes(8 << 20));
-    assert_eq!(config.kernel.lifecycle_ring, Bytes(4 << 20));
+    assert_eq!(config.kernel.lifecycle_ring, Bytes(2 << 20));
     assert!(config.hooks.choice().unwrap().is_auto());
     assert_eq!(config.sinks[0].min_tier, Tier::Boundary);
     assert_eq!(config.sinks[0].kinds, vec![AlertKind::Incident, AlertKind::Gap]);
