@@ -8,6 +8,7 @@ use super::run::configuration;
 use super::{CliError, Exit};
 use crate::alert::{Alert, SafeAlert, escape, human};
 use crate::config::SinkKind;
+use crate::detect::read_incidents;
 
 /// An id is looked up by at least this much of it.
 const SHORTEST_ID: usize = 8;
@@ -21,7 +22,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<Exit, CliError> {
 /// The alert as people read it, with what only an explanation has room for.
 pub(super) fn explained(alert: Alert, style: &human::Style) -> String {
     let safe = SafeAlert::new(alert);
-    let mut text = human::text(&safe, style);
+    let mut text = human::story(&safe, style);
     let paragraph = |text: &mut String, more: &str| {
         text.push_str("\n\n");
         text.push_str(&human::wrap(&escape::for_terminal(more), style.width).join("\n"));
@@ -35,8 +36,8 @@ pub(super) fn explained(alert: Alert, style: &human::Style) -> String {
         Some(yaml) => {
             paragraph(
                 &mut text,
-                "If this is normal for this worker, this in a file of your rules directory would allow it (fill in owner, \
-                 reason and expiry):",
+                "If this is normal for this worker, this in a file of your rules directory would allow it, once owner, reason \
+                 and expiry are filled in:",
             );
             let lines: Vec<_> = yaml.lines().map(escape::for_terminal).collect();
             text.push_str(&format!("\n\n{}", lines.join("\n")));
@@ -72,6 +73,14 @@ fn find(args: &ExplainArgs) -> Result<Alert, CliError> {
         Some(file) => vec![file.clone()],
         None => sink_files(args)?,
     };
+    // What the agent keeps has the newest alert of each incident.
+    let state_dir = configuration(&args.files, &HooksArgs::default())?.state_dir;
+    if args.within.is_none()
+        && let Ok((incidents, _)) = read_incidents(&state_dir)
+        && let Some(saved) = incidents.iter().find(|saved| names(saved.alert(), &args.alert))
+    {
+        return Ok(saved.alert().clone());
+    }
     for file in &files {
         let text = read(file)?;
         if let Some(alert) = text.lines().rev().filter_map(parse).find(|alert| names(alert, &args.alert)) {
@@ -82,7 +91,7 @@ fn find(args: &ExplainArgs) -> Result<Alert, CliError> {
     Err(CliError::no(format!(
         "no alert or incident {:?} in {}; name the file with --in",
         args.alert,
-        places.join(", ")
+        if places.is_empty() { state_dir.display().to_string() } else { places.join(", ") }
     )))
 }
 
@@ -98,10 +107,6 @@ fn sink_files(args: &ExplainArgs) -> Result<Vec<PathBuf>, CliError> {
         .filter(|sink| sink.kind == SinkKind::File)
         .filter_map(|sink| sink.path)
         .collect();
-    if files.is_empty() {
-        let what = "the configuration has no sink of type file to look an id up in; name a file with --in";
-        return Err(CliError::usage(what.into()));
-    }
     Ok(files)
 }
 

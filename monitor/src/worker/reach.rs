@@ -53,16 +53,16 @@ fn may(who: &Credentials, mode: u32, uid: u32, gid: u32, bit: u32) -> bool {
 
 /// The identities that a process may read in a root, and whether there may be more; `root` is a descriptor of it.
 pub(super) fn readable(root: &File, who: &Credentials, secrets: &[SecretPath]) -> (Vec<Arc<str>>, bool) {
-    readable_within(TIME_MAX, root, who, secrets)
+    readable_within((TIME_MAX, LOOKS_MAX), root, who, secrets)
 }
 
 fn readable_within(
-    time: Duration,
+    (time, looks): (Duration, usize),
     root: &File,
     who: &Credentials,
     secrets: &[SecretPath],
 ) -> (Vec<Arc<str>>, bool) {
-    let mut look = Look { root, who, folders: HashMap::new(), until: Instant::now() + time, left: LOOKS_MAX };
+    let mut look = Look { root, who, folders: HashMap::new(), until: Instant::now() + time, left: looks };
     let homes = look.homes();
     let mut found: Vec<Arc<str>> = Vec::new();
     for secret in secrets {

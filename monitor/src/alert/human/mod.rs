@@ -3,13 +3,19 @@
 //! First how bad and what, then who, then what was taken, then what to do. Everything from a worker is escaped
 //! ([`super::escape`]); nothing is said twice.
 
+mod chain;
 mod layout;
+mod radius;
+mod story;
 
+use chain::chain;
 use layout::Page;
 pub use layout::Style;
 pub(crate) use layout::wrap;
+use radius::radius;
+pub use story::story;
 
-use super::{Alert, AlertKind, Attributed, ChainLink, ProcessInfo, SafeAlert, Severity, State, escape};
+use super::{Alert, AlertKind, Attributed, ProcessInfo, SafeAlert, Severity, State, escape};
 
 /// The alert as text, several lines, without the last line feed.
 pub fn text(alert: &SafeAlert, style: &Style) -> String {
@@ -18,7 +24,7 @@ pub fn text(alert: &SafeAlert, style: &Style) -> String {
     who(&mut page, alert);
     what(&mut page, alert);
     chain(&mut page, alert);
-    taken(&mut page, alert);
+    radius(&mut page, alert);
     respond(&mut page, alert);
     foot(&mut page, alert);
     page.finish()
@@ -155,7 +161,8 @@ fn what(page: &mut Page<'_>, alert: &Alert) {
             None => net.address.clone(),
         };
         let name = net.endpoint.as_ref().map_or(String::new(), |endpoint| format!(" ({endpoint})"));
-        page.field("To", &format!("{} {to}{name}", net.protocol));
+        let result = net.result.as_ref().map_or(String::new(), |result| format!(": {result}"));
+        page.field("To", &format!("{} {to}{name}{result}", net.protocol));
     }
     if let Some(gap) = &alert.gap {
         let lost = gap.lost.map_or("an unknown number of events".to_owned(), |lost| count(lost, "event"));
@@ -179,52 +186,6 @@ fn what(page: &mut Page<'_>, alert: &Alert) {
         if let Some(expected) = &finding.expected {
             page.field("Expected", expected);
         }
-    }
-}
-
-/// Only when there is more than the finding above.
-fn chain(page: &mut Page<'_>, alert: &Alert) {
-    let Some(incident) = alert.incident.as_ref().filter(|incident| incident.chain.len() > 1) else { return };
-    page.section("How it went");
-    // The first and the last of a long chain; the JSON line has them all.
-    let links = &incident.chain;
-    let skipped = links.len().saturating_sub(12);
-    for (index, link) in links.iter().enumerate() {
-        if skipped > 0 && (6..6 + skipped).contains(&index) {
-            if index == 6 {
-                page.item("", &format!("… {skipped} more …"));
-            }
-            continue;
-        }
-        page.item(&of_day(&link.time), &chain_line(link));
-    }
-}
-
-fn chain_line(link: &ChainLink) -> String {
-    let object = link.object.as_ref().map_or(String::new(), |object| format!("  {object}"));
-    let repeats = link.repeats.filter(|n| *n > 0).map_or(String::new(), |n| format!(" (+{n})"));
-    format!("{:<9} {}{object}{repeats}", link.tier.name(), link.finding)
-}
-
-fn taken(page: &mut Page<'_>, alert: &Alert) {
-    let Some(radius) = &alert.blast_radius else { return };
-    if !radius.taken.is_empty() {
-        page.section("Taken, treat as known to the attacker");
-        for taken in &radius.taken {
-            let gives = taken.gives.as_ref().map_or(String::new(), |gives| format!(": {gives}"));
-            page.item("-", &format!("{}{gives}", taken.identity));
-            if !taken.respond.is_empty() {
-                page.item("", &taken.respond);
-            }
-        }
-    }
-    if !radius.contacted.is_empty() {
-        page.section("Contacted");
-        radius.contacted.iter().for_each(|contacted| page.item("-", contacted));
-    }
-    if !radius.reachable.is_empty() {
-        page.section("Also within reach");
-        page.item("-", &radius.reachable.join(", "));
     }
 }
 

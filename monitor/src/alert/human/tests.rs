@@ -19,6 +19,27 @@ fn an_incident_on_a_narrow_terminal_with_colour() {
 }
 
 #[test]
+fn an_incident_as_a_story() {
+    let mut alert = fixture::incident();
+    let incident = alert.incident.as_mut().unwrap();
+    incident.chain[0].title = Some("Engine started a shell".into());
+    incident.chain[0].repeats = Some(3);
+    incident.chain[0].last = Some("2026-11-23T20:40:00.500000000Z".into());
+    incident.unlisted = Some(crate::alert::Unlisted {
+        findings: 12,
+        tier: crate::profile::Tier::Boundary,
+        first: "2026-11-23T20:40:00.600000000Z".into(),
+        last: "2026-11-23T20:40:00.900000000Z".into(),
+    });
+    incident.closure = Some(crate::alert::Closure {
+        by: "ops".into(),
+        reason: "token revoked".into(),
+        time: "2026-11-23T21:00:00.000000000Z".into(),
+    });
+    insta::assert_snapshot!(story(&SafeAlert::new(alert), &Style::PLAIN));
+}
+
+#[test]
 fn a_gap_as_people_read_it() {
     insta::assert_snapshot!(shown(fixture::gap(), &Style::PLAIN));
 }
@@ -72,7 +93,15 @@ proptest! {
         alert.process.as_mut().unwrap().argv = Some(vec![evil.clone()]);
         alert.incident.as_mut().unwrap().chain[0].object = Some(evil.clone());
         alert.incident.as_mut().unwrap().chain[0].time.clone_from(&evil);
+        let evidence = alert.evidence.as_mut().unwrap();
+        evidence.events[0].object.clone_from(&evil);
+        evidence.events[0].argv = Some(vec![evil.clone(), evil.clone()]);
+        evidence.tree[0].exe = Some(evil.clone());
+        evidence.tree[0].argv = Some(vec![evil.clone()]);
+        alert.blast_radius.as_mut().unwrap().environment = vec![evil.clone()];
         alert.respond = vec![evil];
+        let told = story(&SafeAlert::new(alert.clone()), &Style { width: 60, color: false });
+        prop_assert!(!told.split('\n').any(|line| line.chars().any(escape::is_unsafe)));
         let text = shown(alert, &Style { width: 60, color: false });
         prop_assert!(!text.split('\n').any(|line| line.chars().any(escape::is_unsafe)));
     }
