@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::{Bytes, Span};
+
 /// Watches workflow workers from the kernel and raises escape alerts.
 #[derive(Debug, Parser)]
 #[command(name = "sandwatch", version, about, propagate_version = true, disable_help_subcommand = true)]
@@ -32,6 +34,10 @@ pub enum Command {
     Rules(RulesArgs),
     /// List, show and close the incidents this node knows
     Incident(IncidentArgs),
+    /// Write what the probes see of workers to a file that `replay` and rule tests play again (secrets are masked)
+    Record(RecordArgs),
+    /// Send a recording through the agent's judgement: the same alerts, without privileges and without a look at this host
+    Replay(ReplayArgs),
     /// Say why an alert was raised and what to do about it
     Explain(ExplainArgs),
     /// A process of the demo's toy engine
@@ -261,6 +267,60 @@ pub struct CloseArgs {
     /// Where the agent keeps its state [default: `state_dir` of the configuration]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// `record`.
+#[derive(Clone, Debug, Args)]
+pub struct RecordArgs {
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+    /// Only workers of this name (a glob); may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub worker: Vec<String>,
+    /// Watch and record this cgroup (a glob below the cgroup2 root) or unit, whatever the configuration says
+    #[arg(long, value_name = "CGROUP")]
+    pub cgroup: Vec<String>,
+    /// The profile that workers of --cgroup get [default: as rules and configuration choose]
+    #[arg(long, value_name = "NAME", requires = "cgroup")]
+    pub profile: Option<String>,
+    /// End after this time (60s, 5m) [default: on Ctrl-C]
+    #[arg(long = "for", value_name = "TIME")]
+    pub time: Option<Span>,
+    /// The file, `-` for standard output
+    #[arg(short, long, value_name = "-|FILE")]
+    pub output: PathBuf,
+    /// Also write the alerts raised meanwhile, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub alerts: Option<PathBuf>,
+    /// Overwrite the file if it is there
+    #[arg(long)]
+    pub force: bool,
+    /// End when the file has this size
+    #[arg(long, value_name = "BYTES", default_value = "1GiB")]
+    pub max_size: Bytes,
+    /// What it shows, for its header
+    #[arg(long, value_name = "TEXT")]
+    pub about: Option<String>,
+    /// Leave secrets in arguments, paths and captured variables as they are
+    #[arg(long)]
+    pub no_redaction: bool,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub hooks: HooksArgs,
+}
+
+/// `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// A recording, `-` for standard input; or a scenario (`.yaml`)
+    pub file: PathBuf,
+    /// Write the alerts as JSON lines to this file, or to standard output with `-` [default: for people on a terminal, else JSON lines]
+    #[arg(long, value_name = "-|FILE")]
+    pub output: Option<PathBuf>,
     /// Shared arguments.
     #[command(flatten)]
     pub files: FilesArgs,

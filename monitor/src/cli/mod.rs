@@ -9,6 +9,8 @@ mod doctor;
 mod exit;
 mod explain;
 mod incident;
+mod record;
+mod replay;
 mod rules;
 mod rules_from;
 mod run;
@@ -20,7 +22,7 @@ use clap::Parser;
 
 pub use args::{
     Cli, CloseArgs, Command, DemoArgs, DoctorArgs, ExplainArgs, FilesArgs, HooksArgs, IncidentArgs,
-    IncidentCommand, ListArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs,
+    IncidentCommand, ListArgs, RecordArgs, ReplayArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs,
 };
 pub use exit::{CliError, Exit};
 pub use rules_from::{RulesFrom, load_rules, shipped};
@@ -55,6 +57,8 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Workers(args) => workers::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Incident(args) => incident::run(&args),
         // Before: it has exit codes of its own.

@@ -51,7 +51,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
 }
 
 /// The rules as they are loaded again while the agent runs.
-fn rule_files(from: RulesFrom) -> RuleFiles {
+pub(super) fn rule_files(from: RulesFrom) -> RuleFiles {
     let folders = match &from {
         RulesFrom::Directories(folders) => folders.clone(),
         RulesFrom::Shipped => Vec::new(),

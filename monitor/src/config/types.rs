@@ -62,7 +62,7 @@ pub struct Workers {
 }
 
 /// A worker named by hand.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Assign {
     /// Cgroup glob below the cgroup2 root, starting with `/`.

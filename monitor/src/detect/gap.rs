@@ -73,12 +73,14 @@ impl Gaps {
         envelope: &Envelope,
         worker: impl Fn(u32) -> Option<(&'a Worker, &'a RuleSet, crate::profile::ProfileId)>,
     ) -> Vec<Alert> {
-        let due: Vec<Kind> = self
+        let mut due: Vec<Kind> = self
             .waiting
             .keys()
             .filter(|kind| all || self.said.get(*kind).is_none_or(|said| now.saturating_sub(*said) >= EVERY))
             .copied()
             .collect();
+        // Each gets a number: in one order, whatever the map's.
+        due.sort_unstable();
         let mut alerts = Vec::new();
         for kind in due {
             let Some(gap) = self.waiting.remove(&kind) else { continue };

@@ -164,7 +164,14 @@ impl Pipeline {
                     self.processes.begin_anew(label);
                 }
             }
-            _ => self.judge_all(vec![(event, Release::Known)]),
+            _ => return self.judge_all(vec![(event, Release::Known)]),
+        }
+        self.heard(&event);
+    }
+
+    fn heard(&mut self, event: &Event) {
+        if let Some(tap) = &mut self.tap {
+            tap.event(event);
         }
     }
 
@@ -197,6 +204,7 @@ impl Pipeline {
                 });
             }
             self.acted(&event);
+            self.heard(&event);
         }
     }
 }

@@ -9,6 +9,7 @@ mod attribute;
 mod intake;
 mod judge;
 mod reach;
+mod tap;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::profile::{Facts, ProfileId, RoleId, RuleSet};
 use crate::worker::{KnownFiles, RootFiles, Worker, Workers};
 
 pub use intake::Counts;
+pub use tap::Tap;
 
 /// What the kernel side has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,7 @@ pub struct Pipeline {
     roots: Box<dyn RootFiles>,
     alerts: VecDeque<Alert>,
     effects: Vec<Effect>,
+    tap: Option<Box<dyn Tap>>,
 }
 
 impl Pipeline {
@@ -86,7 +89,13 @@ impl Pipeline {
             roots,
             alerts: VecDeque::new(),
             effects: Vec::new(),
+            tap: None,
         }
+    }
+
+    /// From now on `tap` is told of everything that is taken.
+    pub fn listen(&mut self, tap: Box<dyn Tap>) {
+        self.tap = Some(tap);
     }
 
     /// The rules in force.
@@ -122,6 +131,9 @@ impl Pipeline {
 
     /// Notes a gap that someone else found (sequence holes, budgets, the law).
     pub fn note_gap(&mut self, gap: GapReport) {
+        if let Some(tap) = &mut self.tap {
+            tap.gap(&gap);
+        }
         self.gaps.note(gap);
     }
 
@@ -171,7 +183,17 @@ impl Pipeline {
         self.select(label, now);
         let states = self.scanned(label, found, now);
         self.look_for_secrets(label);
+        if let (Some(tap), Some(worker)) = (&mut self.tap, self.workers.get(label)) {
+            tap.found(worker, fresh);
+        }
         states
+    }
+
+    /// A worker's cgroup went away.
+    pub fn worker_gone(&mut self, label: u32, now: BootNs) {
+        if let Some(tap) = &mut self.tap {
+            tap.gone(label, now);
+        }
     }
 
     fn scanned(&mut self, label: u32, found: Vec<Scanned>, now: BootNs) -> Vec<(u32, ProcState)> {
@@ -270,18 +292,21 @@ impl Pipeline {
 
     /// Looks again where the secrets of some workers are: of each `every`th, beginning with the `turn`th, so that all have had
     /// their turn after `every` calls.
-    pub fn look_again(&mut self, turn: u64, every: u64) {
+    pub fn look_again(&mut self, turn: u64, every: u64, now: BootNs) {
         let due = |label: u32| every > 0 && u64::from(label) % every == turn % every;
         let labels: Vec<u32> =
             self.workers.iter().map(|worker| worker.label).filter(|label| due(*label)).collect();
         for label in labels {
-            self.look_for_secrets(label);
+            self.look_at(label, now);
         }
     }
 
     /// Looks again where the secrets of one worker are.
-    pub fn look_at(&mut self, label: u32) {
+    pub fn look_at(&mut self, label: u32, now: BootNs) {
         self.look_for_secrets(label);
+        if let Some(tap) = &mut self.tap {
+            tap.looked(label, now);
+        }
     }
 
     /// Resolves the rules' literal paths in the root of a worker's process.

@@ -11,18 +11,21 @@ mod expect;
 mod facts;
 mod format;
 mod read;
+mod redact;
 mod replay;
 mod scenario;
 mod suite;
 #[cfg(test)]
 mod tests;
+mod write;
 
 pub use expect::{ExpectationDoc, ExpectedIncident};
 pub use format::{
-    Facts, FileFact, Header, Line, Made, ProcessFact, ProgramFact, RECORDING_SCHEMA, Redaction, WorkerFact,
-    WorkerGone, WorkerLook,
+    Facts, FileFact, GapFact, Header, Line, Made, ProcessFact, ProgramFact, RECORDING_SCHEMA, Redaction,
+    WorkerFact, WorkerGone, WorkerLook,
 };
 pub use read::{MAX_LINE, ReadError, Reader};
 pub use replay::{Replay, Replayed};
 pub use scenario::{Scenario, ScenarioDoc};
 pub use suite::{SCHEMAS, run_folders, schema_text};
+pub use write::{Recorder, WriteError, Written};

@@ -85,8 +85,9 @@ impl Replay {
             Line::Event(event) => self.event(*event),
             Line::Look(look) => {
                 self.facts.files(look.files);
-                self.pipeline.look_at(look.label);
+                self.pipeline.look_at(look.label, look.time);
             }
+            Line::Gap(gap) => self.pipeline.note_gap(gap.report()),
             Line::Gone(gone) => {
                 if let Some(worker) = self.pipeline.workers.get_mut(gone.label) {
                     worker.gone.get_or_insert(gone.time);

@@ -65,6 +65,7 @@ impl<P: Probes> Agent<P> {
                     if let Some(worker) = self.pipeline.workers.get(label) {
                         tracing::info!(worker = %worker.name, cgroup = %worker.path, "worker gone");
                     }
+                    self.pipeline.worker_gone(label, now);
                 }
                 Change::Unwatched { path, reason } => self.unwatched(&path, &reason),
             }

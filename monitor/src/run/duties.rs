@@ -68,7 +68,7 @@ impl<P: Probes> Agent<P> {
             });
         }
         self.pipeline.tick(now);
-        self.pipeline.look_again(self.duties.turns, RESCAN_EVERY);
+        self.pipeline.look_again(self.duties.turns, RESCAN_EVERY, now);
         if self.duties.turns.is_multiple_of(RESCAN_EVERY) {
             self.rescan();
         }

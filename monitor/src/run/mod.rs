@@ -24,10 +24,11 @@ use crate::detect::{Envelope, HostFacts, WallClock, boot_now};
 use crate::event::BootNs;
 use crate::kernel::{KernelError, Probes};
 use crate::pipeline::{Effect, Pipeline};
-use crate::process::SystemProc;
+use crate::process::{ProcReader, SystemProc};
 use crate::profile::RuleSet;
+use crate::recording::Recorder;
 use crate::sink::Sinks;
-use crate::worker::{CgroupWatch, Discovery, MountedTree, PatternError, SystemRoots};
+use crate::worker::{CgroupWatch, Discovery, MountedTree, PatternError, RootFiles, SystemRoots};
 
 pub use options::sensor_options;
 pub use reload::{Load, RuleFiles};
@@ -100,6 +101,21 @@ impl<P: Probes> Agent<P> {
         cgroup_root: &std::path::Path,
         labels: u32,
     ) -> Result<Self, RunError> {
+        Self::with_recorder(probes, config, rules, files, sinks, cgroup_root, labels, None)
+    }
+
+    /// The same, recording what it takes.
+    #[expect(clippy::too_many_arguments, reason = "the parts of an agent; `new` is what others call")]
+    pub fn with_recorder(
+        probes: P,
+        config: &Config,
+        rules: Arc<RuleSet>,
+        files: RuleFiles,
+        sinks: Sinks,
+        cgroup_root: &std::path::Path,
+        labels: u32,
+        recorder: Option<Recorder>,
+    ) -> Result<Self, RunError> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(os("create an epoll"))?;
         let watch = CgroupWatch::new(cgroup_root).map_err(io_error("watch the cgroup hierarchy"))?;
         let readable = |number| EpollEvent::new(EpollFlags::EPOLLIN, number);
@@ -118,7 +134,14 @@ impl<P: Probes> Agent<P> {
             cgroup_root: cgroup_root.to_string_lossy().into_owned(),
         };
         let processes = usize::try_from(config.kernel.max_processes).unwrap_or(usize::MAX);
-        let pipeline = Pipeline::new(rules, envelope, processes, Box::new(SystemProc), Box::new(SystemRoots));
+        let (proc, roots): (Box<dyn ProcReader>, Box<dyn RootFiles>) = match &recorder {
+            None => (Box::new(SystemProc), Box::new(SystemRoots)),
+            Some(recorder) => (Box::new(recorder.proc(SystemProc)), Box::new(recorder.roots(SystemRoots))),
+        };
+        let mut pipeline = Pipeline::new(rules, envelope, processes, proc, roots);
+        if let Some(recorder) = recorder {
+            pipeline.listen(Box::new(recorder));
+        }
         let mut agent = Self {
             probes,
             pipeline,

@@ -64,3 +64,6 @@ fn each_part_of_an_expectation_can_fail() {
         assert!(got.iter().any(|failure| failure.contains(part)), "{expect}: {got:#?}");
     }
 }
+
+mod file;
+mod live;
