@@ -6,7 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::format::{Facts, FileFact, ProcessFact};
-use crate::process::{ProcReader, Scanned};
+use crate::process::{Credentials, ProcReader, Scanned};
+use crate::profile::SecretPath;
 use crate::worker::{FoundFile, RootFiles};
 
 /// What the recording says at this point of it.
@@ -60,11 +61,23 @@ impl ProcReader for RecordedFacts {
         let env = told.processes.get(&pid).and_then(|process| process.env.as_ref());
         env.into_iter().flatten().filter(|(name, _)| wanted(name)).cloned().collect()
     }
+
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let told = self.0.borrow();
+        let names = told.processes.get(&pid).into_iter().flat_map(|process| &process.credential_names);
+        names.filter(|name| wanted(name)).cloned().collect()
+    }
 }
 
 impl RootFiles for RecordedFacts {
     fn resolve(&self, _: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>> {
         let told = self.0.borrow();
         paths.map(|path| told.files.get(path).copied()).collect()
+    }
+
+    fn readable(&self, pid: u32, _: &Credentials, _: &[SecretPath]) -> Option<(Vec<Arc<str>>, bool)> {
+        let told = self.0.borrow();
+        let readable = told.processes.get(&pid)?.readable.as_ref()?;
+        Some((readable.identities.clone(), readable.cut))
     }
 }

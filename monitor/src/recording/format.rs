@@ -206,6 +206,30 @@ pub struct ProcessFact {
     /// Captured variables; absent if they were not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<Vec<(Arc<str>, Arc<str>)>>,
+    /// Names of its variables that look like credentials.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub credential_names: Vec<Arc<str>>,
+    /// The identities it may read; absent if they were not looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub readable: Option<ReadableFact>,
+}
+
+impl ProcessFact {
+    /// A process of which nothing was read yet.
+    pub fn new(key: ProcessKey) -> Self {
+        Self { key, program: None, env: None, credential_names: Vec::new(), readable: None }
+    }
+}
+
+/// The identities that a process may read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReadableFact {
+    /// Their ids.
+    pub identities: Vec<Arc<str>>,
+    /// There may be more.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 /// A process's program as /proc showed it.

@@ -7,14 +7,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::format::{
-    Facts, FileFact, GapFact, Header, Line, ProcessFact, ProgramFact, Redaction, WorkerFact, WorkerGone,
-    WorkerLook,
+    Facts, FileFact, GapFact, Header, Line, ProcessFact, ProgramFact, ReadableFact, Redaction, WorkerFact,
+    WorkerGone, WorkerLook,
 };
 use super::redact;
 use crate::detect::GapReport;
 use crate::event::{BootNs, Event, ProcessKey};
 use crate::pipeline::Tap;
-use crate::process::{ProcReader, Scanned};
+use crate::process::{Credentials, ProcReader, Scanned};
+use crate::profile::SecretPath;
 use crate::worker::{FoundFile, RootFiles, Worker};
 
 /// Why a recording cannot go on.
@@ -159,7 +160,7 @@ impl State {
     fn process(&mut self, pid: u32) -> &mut ProcessFact {
         let processes = &mut self.read.processes;
         let at = processes.iter().position(|process| process.key.pid == pid).unwrap_or_else(|| {
-            processes.push(ProcessFact { key: ProcessKey { pid, start: 0 }, program: None, env: None });
+            processes.push(ProcessFact::new(ProcessKey { pid, start: 0 }));
             processes.len() - 1
         });
         &mut processes[at]
@@ -254,6 +255,19 @@ impl<T: ProcReader> ProcReader for Noted<T> {
         }
         env
     }
+
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let names = self.of.variable_names(pid, wanted);
+        if !names.is_empty() {
+            self.to.0.borrow_mut().process(pid).credential_names = names.clone();
+        }
+        names
+    }
+
+    fn credentials(&self, pid: u32) -> Option<Credentials> {
+        // What follows from them is noted: which identities the process may read.
+        self.of.credentials(pid)
+    }
 }
 
 impl<T: RootFiles> RootFiles for Noted<T> {
@@ -269,5 +283,11 @@ impl<T: RootFiles> RootFiles for Noted<T> {
             .collect();
         self.to.0.borrow_mut().read.files = Some(files);
         found
+    }
+    fn readable(&self, pid: u32, who: &Credentials, secrets: &[SecretPath]) -> Option<(Vec<Arc<str>>, bool)> {
+        let (identities, cut) = self.of.readable(pid, who, secrets)?;
+        let fact = ReadableFact { identities: identities.clone(), cut };
+        self.to.0.borrow_mut().process(pid).readable = Some(fact);
+        Some((identities, cut))
     }
 }

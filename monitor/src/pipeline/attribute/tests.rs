@@ -216,11 +216,14 @@ fn what_ran_before_the_agent_is_attributed_as_scan() {
     };
     let run = Some(vec![("RUN_ID".into(), "42".into())]);
     let processes = vec![
-        ProcessFact { key: key(7), program: Some(program(1, "/opt/toy-engine", &["toy-engine"])), env: None },
         ProcessFact {
-            key: key(8),
+            program: Some(program(1, "/opt/toy-engine", &["toy-engine"])),
+            ..ProcessFact::new(key(7))
+        },
+        ProcessFact {
             program: Some(program(7, "/opt/toy-runner", &["toy-runner", "--flow=nightly"])),
             env: run,
+            ..ProcessFact::new(key(8))
         },
     ];
     let worker = WorkerFact { processes, fresh: false, ..built.header.workers[0].clone() };

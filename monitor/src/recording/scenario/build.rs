@@ -265,7 +265,7 @@ impl Build<'_> {
         if step.env_from == Some(EnvFrom::Proc) {
             let env = std::mem::take(&mut exec.env);
             exec.env_from_kernel = false;
-            let process = ProcessFact { key: actor.key, program: None, env: Some(env) };
+            let process = ProcessFact { env: Some(env), ..ProcessFact::new(actor.key) };
             self.lines.push(Line::Facts(Facts { processes: vec![process], files: None }));
         }
         self.event(&actor, Body::Exec(Box::new(exec)), false);

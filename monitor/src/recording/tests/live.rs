@@ -74,6 +74,7 @@ fn record(redaction: Redaction, takes: bool, most: u64) -> (Vec<Alert>, String, 
             ..HostFacts::default()
         },
         cluster: None,
+        cgroup_root: "/sys/fs/cgroup".to_owned(),
         environment: None,
         labels: [("replay".to_owned(), "recorded".to_owned())].into(),
         rules: super::demo_rules().digest().to_owned(),
