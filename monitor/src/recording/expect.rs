@@ -46,9 +46,6 @@ pub struct ExpectedIncident {
     /// The identities taken, exactly; not looked at if not given.
     #[serde(default)]
     pub taken: Option<OneOrMany<String>>,
-    /// The identities that author code used as it may, exactly; not looked at if not given.
-    #[serde(default)]
-    pub used: Option<OneOrMany<String>>,
     /// The identities that author code read as it may, exactly; not looked at if not given.
     #[serde(default)]
     pub used: Option<OneOrMany<String>>,
@@ -205,14 +202,25 @@ fn compare(want: &ExpectedIncident, got: &Alert) -> Vec<String> {
     for finding in want.not.iter().filter(|finding| chain.contains(&finding.as_str())) {
         failures.push(format!("`{finding}` must not be in its chain, which is {}", chain.join(", ")));
     }
-    let radius = got.blast_radius.as_ref();
     if let Some(taken) = &want.taken {
-        let got = radius.into_iter().flat_map(|radius| &radius.taken).map(|taken| &*taken.identity);
-        failures.extend(other_list("take", taken, got.collect()));
+        let mut wanted: Vec<&str> = taken.iter().map(String::as_str).collect();
+        let mut got: Vec<&str> =
+            got.blast_radius.iter().flat_map(|radius| &radius.taken).map(|taken| &*taken.identity).collect();
+        wanted.sort_unstable();
+        got.sort_unstable();
+        if wanted != got {
+            failures.push(format!("must take [{}], took [{}]", wanted.join(", "), got.join(", ")));
+        }
     }
     if let Some(used) = &want.used {
-        let got = radius.into_iter().flat_map(|radius| &radius.used).map(|used| &**used);
-        failures.extend(other_list("use", used, got.collect()));
+        let mut wanted: Vec<&str> = used.iter().map(String::as_str).collect();
+        let mut got: Vec<&str> =
+            got.blast_radius.iter().flat_map(|radius| &radius.used).map(String::as_str).collect();
+        wanted.sort_unstable();
+        got.sort_unstable();
+        if wanted != got {
+            failures.push(format!("must use [{}], used [{}]", wanted.join(", "), got.join(", ")));
+        }
     }
     let role = got.process.as_ref().and_then(|process| process.role.as_deref());
     if want.role.is_some() && want.role.as_deref() != role {
@@ -236,13 +244,6 @@ fn compare(want: &ExpectedIncident, got: &Alert) -> Vec<String> {
         }
     }
     failures
-}
-
-fn other_list(verb: &str, want: &OneOrMany<String>, mut got: Vec<&str>) -> Option<String> {
-    let mut want: Vec<&str> = want.iter().map(String::as_str).collect();
-    want.sort_unstable();
-    got.sort_unstable();
-    (want != got).then(|| format!("must {verb} [{}], has [{}]", want.join(", "), got.join(", ")))
 }
 
 fn field(want: &ExpectedField, got: Option<&Attributed>) -> Option<String> {
