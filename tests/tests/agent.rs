@@ -5,55 +5,15 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
-const CGROUPS: &str = "/proc/self/mountinfo";
+mod lab;
 
-fn program() -> PathBuf {
-    std::env::var_os("SANDWATCH_BIN").map_or_else(|| panic!("SANDWATCH_BIN names the program"), PathBuf::from)
-}
-
-fn sandwatch(args: &[&str]) -> Command {
-    let mut command = Command::new(program());
-    command.args(args).env_remove("SANDWATCH_LOG").stdin(Stdio::null());
-    command
-}
-
-/// Where cgroup2 is mounted.
-fn cgroup_root() -> PathBuf {
-    let text = fs::read_to_string(CGROUPS).unwrap();
-    let line = text.lines().find(|line| line.contains(" - cgroup2 ")).unwrap();
-    PathBuf::from(line.split(' ').nth(4).unwrap())
-}
-
-fn signal(child: &Child, signal: i32) {
-    // SAFETY: kill only takes numbers; the child was not waited for, so its pid is its own.
-    unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) };
-}
-
-fn wait(child: &mut Child) -> ExitStatus {
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if Instant::now() > until {
-            child.kill().unwrap();
-            panic!("it did not end within 30 s");
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-fn alerts(text: &str) -> Vec<Value> {
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
-        .collect()
-}
+use lab::{FILE, Lab, alerts, cgroup_root, eventually, program, sandwatch, shipped_rules, signal, wait};
 
 /// What a demo of that process may have left behind.
 fn leftovers(pid: u32) -> Vec<PathBuf> {
@@ -129,92 +89,6 @@ fn demo_of_a_plain_user_says_what_it_needs() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("sudo sandwatch demo"));
 }
 
-/// A worker cgroup and an agent that watches it.
-struct Lab {
-    folder: tempfile::TempDir,
-    cgroup: PathBuf,
-    agent: Child,
-}
-
-impl Lab {
-    /// `sinks` is the value of that key; `FOLDER` in it is the lab's folder.
-    fn new(name: &str, sinks: &str, rules: &Path) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let cgroup_name = format!("sw-agent-{name}-{}", std::process::id());
-        let cgroup = cgroup_root().join(&cgroup_name);
-        fs::create_dir(&cgroup).unwrap();
-        let config = folder.path().join("sandwatch.yaml");
-        let text = format!(
-            "schema: sandwatch/config/v1\nworkers:\n  assign: [{{ cgroup: \"/{cgroup_name}\", profile: n8n, name: lab }}]\n\
-             rules: [{}]\nsinks: {}\n",
-            rules.display(),
-            sinks.replace("FOLDER", &folder.path().display().to_string())
-        );
-        fs::write(&config, text).unwrap();
-        let log = fs::File::create(folder.path().join("log")).unwrap();
-        let agent = sandwatch(&["run", "--config", config.to_str().unwrap()])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let lab = Self { folder, cgroup, agent };
-        lab.wait_for_log("watching");
-        lab
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    fn wait_for_log(&self, text: &str) {
-        eventually(&format!("the log says {text:?}"), || self.log().contains(text));
-    }
-
-    /// Reads a secret of the catalogue's kind inside the worker.
-    fn steal(&self) {
-        let home = self.folder.path().join("home");
-        fs::create_dir_all(home.join(".ssh")).unwrap();
-        fs::write(home.join(".ssh/id_ed25519"), "no key").unwrap();
-        let script = format!(
-            "echo $$ > {}/cgroup.procs; cat {}/.ssh/id_ed25519",
-            self.cgroup.display(),
-            home.display()
-        );
-        assert!(
-            Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::null()).status().unwrap().success()
-        );
-    }
-
-    fn stop(mut self) -> (ExitStatus, String) {
-        signal(&self.agent, libc::SIGTERM);
-        let status = wait(&mut self.agent);
-        (status, self.log())
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let _ = self.agent.kill();
-        let _ = self.agent.wait();
-        let _ = fs::remove_dir(&self.cgroup);
-    }
-}
-
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(15);
-    while !holds() {
-        assert!(Instant::now() < until, "not within 15 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn shipped_rules() -> PathBuf {
-    std::env::var_os("SANDWATCH_RULES")
-        .map_or_else(|| panic!("SANDWATCH_RULES names the rules"), PathBuf::from)
-}
-
-const FILE: &str = "[{ name: local, type: file, path: FOLDER/alerts.jsonl, retry: 100ms }]";
-
 #[test]
 fn run_writes_an_alert_of_the_worker_and_ends_with_a_summary() {
     let lab = Lab::new("run", FILE, &shipped_rules());
@@ -257,7 +131,7 @@ fn run_survives_a_full_disk_and_writes_on_when_there_is_room() {
     let mount = |args: &[&str]| {
         assert!(Command::new("mount").args(args).arg(disk.path()).status().unwrap().success())
     };
-    mount(&["-t", "tmpfs", "-o", "size=8k", "sw-full"]);
+    mount(&["-t", "tmpfs", "-o", "size=256k", "sw-full"]);
     let filler = disk.path().join("filler");
     let sinks = format!(
         "[{{ name: local, type: file, path: {}/alerts.jsonl, retry: 100ms }}]",
@@ -265,7 +139,7 @@ fn run_survives_a_full_disk_and_writes_on_when_there_is_room() {
     );
     let lab = Lab::new("full", &sinks, &shipped_rules());
     // Whatever room there is, to the last byte.
-    let _ = fs::write(&filler, vec![b'x'; 64 << 10]);
+    let _ = fs::write(&filler, vec![b'x'; 512 << 10]);
     lab.steal();
     lab.wait_for_log("kept in memory");
     fs::remove_file(&filler).unwrap();
