@@ -7,35 +7,16 @@ use monitor_common::record::{ENV_NAME_MAX, ENV_NAMES_MAX};
 
 use super::error::KernelError;
 use super::maps::{Maps, clear, failed};
-
-/// Variables that make a loader or an interpreter run code of the one who set them. Their presence is flagged, their value never taken.
-const LOADERS: &[&str] = &[
-    "LD_PRELOAD",
-    "LD_AUDIT",
-    "LD_LIBRARY_PATH",
-    "GCONV_PATH",
-    "BASH_ENV",
-    "ENV",
-    "NODE_OPTIONS",
-    "PYTHONSTARTUP",
-    "PYTHONPATH",
-    "PYTHONHOME",
-    "PERL5OPT",
-    "PERL5LIB",
-    "RUBYOPT",
-    "RUBYLIB",
-    "JAVA_TOOL_OPTIONS",
-    "JDK_JAVA_OPTIONS",
-];
+use crate::profile::LOADER_VARIABLES;
 
 /// The map's content: names as keys, flags and the name's own number as values.
 fn entries(names: &[String]) -> Result<BTreeMap<[u8; ENV_NAME_MAX], u32>, KernelError> {
-    let mut flags: BTreeMap<&str, u32> = LOADERS.iter().map(|name| (*name, LOADER)).collect();
+    let mut flags: BTreeMap<&str, u32> = LOADER_VARIABLES.iter().map(|name| (*name, LOADER)).collect();
     for name in names {
         *flags.entry(name).or_default() |= CAPTURE;
     }
     if flags.len() > ENV_NAMES_MAX {
-        let most = ENV_NAMES_MAX - LOADERS.len();
+        let most = ENV_NAMES_MAX - LOADER_VARIABLES.len();
         let reason = format!(
             "{} names, and at most {most} fit: take names out of the profiles' attribution",
             names.len()
@@ -83,7 +64,7 @@ mod tests {
         let mut numbers: Vec<u32> = entries.values().map(|value| value >> INDEX_SHIFT).collect();
         numbers.sort_unstable();
         numbers.dedup();
-        assert_eq!(numbers.len(), LOADERS.len() + 1);
+        assert_eq!(numbers.len(), LOADER_VARIABLES.len() + 1);
         assert!(entries.values().any(|value| value & (CAPTURE | LOADER) == CAPTURE | LOADER));
         assert!(numbers.iter().all(|number| *number < ENV_NAMES_MAX as u32));
     }

@@ -86,6 +86,7 @@ impl Pipeline {
         let due = self.detector.tick(now);
         self.counts.alerts += due.len() as u64;
         self.alerts.extend(due);
+        self.say_notices(now);
         self.say_gaps(now, false);
     }
 
@@ -131,6 +132,10 @@ impl Pipeline {
                 if let Some(root) = root.filter(|root| *root != 0 && event.subject.author_root == 0) {
                     let (pid, exec_id) = (event.subject.key.pid, event.subject.exec_id);
                     self.effects.push(Effect::MarkAuthor { pid, exec_id, root });
+                    if root == fork.parent_exec_id {
+                        // The creator may have become one only now: to fork is to do something.
+                        self.effects.push(Effect::MarkAuthor { pid: fork.parent.pid, exec_id: root, root });
+                    }
                 }
             }
             Body::Exec(exec) => {

@@ -8,6 +8,7 @@
 mod attribute;
 mod intake;
 mod judge;
+mod notice;
 mod reach;
 mod tap;
 
@@ -57,6 +58,7 @@ pub struct Pipeline {
     recent: Recent,
     files: KnownFiles,
     attributions: attribute::Attributions,
+    notices: notice::Notices,
     counts: Counts,
     proc: Box<dyn ProcReader>,
     roots: Box<dyn RootFiles>,
@@ -84,6 +86,7 @@ impl Pipeline {
             recent: Recent::default(),
             files: KnownFiles::default(),
             attributions: attribute::Attributions::default(),
+            notices: notice::Notices::default(),
             counts: Counts::default(),
             proc,
             roots,
@@ -233,6 +236,7 @@ impl Pipeline {
         self.files.forget(label);
         self.recent.forget(label);
         self.processes.begin_anew(label);
+        self.notices.forget(label);
     }
 
     /// Takes other rules: profiles are chosen again, and every process's role.
@@ -279,6 +283,7 @@ impl Pipeline {
             );
             self.alerts.push_back(alert);
         }
+        self.say_unknown_facts(label, now);
         changed
     }
 

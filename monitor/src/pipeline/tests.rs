@@ -16,6 +16,7 @@ use crate::profile::{Source, Tier};
 use crate::worker::{Assignment, FoundFile};
 
 mod incident;
+mod notice;
 mod restart;
 
 const RULES: &[(&str, &str)] = &[

@@ -12,6 +12,8 @@ mod pins;
 mod relation;
 mod role;
 mod scan;
+#[cfg(test)]
+mod story_tests;
 mod table;
 
 pub use model::{History, Image, Process, ProcessRef, Program, Stamp, Standing};

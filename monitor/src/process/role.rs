@@ -133,7 +133,10 @@ impl ProcessTable {
         } else {
             self.run(at, subject.exec_id, event.time, program, placing)
         };
-        self.note_mounts(at, exec.ns.mnt);
+        // The host's own mounts are nobody's sandbox, whoever gets there first.
+        if exec.ns.mnt != placing.proc.init_mounts() {
+            self.note_mounts(at, exec.ns.mnt);
+        }
         if let Some(process) = self.get_mut(at) {
             process.ns_pid = Some(exec.ns_pid);
             process.uid = subject.uid;

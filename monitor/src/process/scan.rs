@@ -59,6 +59,11 @@ pub trait ProcReader {
         let _ = pid;
         None
     }
+
+    /// The mount namespace of the init process, as an inode number; 0 if it cannot be told.
+    fn init_mounts(&self) -> u32 {
+        0
+    }
 }
 
 /// Most of an environment that is looked through, bytes.
@@ -108,6 +113,12 @@ impl ProcReader for SystemProc {
             .filter(|(name, value)| wanted(name) && value.len() <= ENV_VALUE_MAX)
             .map(|(name, value)| (name.into(), value.into()))
             .collect()
+    }
+
+    fn init_mounts(&self) -> u32 {
+        static MOUNTS: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+        let read = || Some(std::fs::metadata("/proc/1/ns/mnt").ok()?.ino());
+        *MOUNTS.get_or_init(|| read().and_then(|ino| u32::try_from(ino).ok()).unwrap_or(0))
     }
 
     fn read(&self, pid: u32) -> Option<Scanned> {

@@ -16,6 +16,7 @@ mod explain;
 mod facts;
 mod finding;
 mod judge;
+mod loader;
 mod model;
 mod pattern;
 mod role;
@@ -42,6 +43,7 @@ pub use finding::{
     OPERATOR_SESSION, Refs, Respond, RuleRef, Tier,
 };
 pub use judge::Verdict;
+pub use loader::LOADER_VARIABLES;
 pub use ruleset::{
     DetectionInfo, EntryProcess, ExceptionInfo, KernelFilter, LiteralPath, RoleTaken, RuleSet, SelectRank,
     Selection, Source, WatchedKey, WorkerFacts,

@@ -231,6 +231,11 @@ impl RuleSet {
         (0..).zip(&self.spec(profile).roles).find(|(_, r)| &*r.name == name).map(|(id, _)| RoleId(id))
     }
 
+    /// Whether a profile has roles of its own.
+    pub fn has_roles(&self, profile: ProfileId) -> bool {
+        self.spec(profile).roles.len() > usize::from(RoleId::FIRST_NAMED)
+    }
+
     /// Facts that a profile lets its site state, each with what it means.
     pub fn facts(&self, profile: ProfileId) -> impl Iterator<Item = (&str, &str)> {
         self.spec(profile).facts.iter().map(|(name, meaning)| (&**name, meaning.as_str()))

@@ -27,6 +27,7 @@ use super::actor::RoleId;
 use super::doc::{DetectionDoc, EndpointDoc, ExceptionDoc, IdentityDoc, ProfileDoc};
 use super::error::{Place, RuleError, RuleErrors, suggest};
 use super::finding::RuleRef;
+use super::loader::LOADER_VARIABLES;
 use super::model::{Detection, DetectionIdx, EndpointTable, Exception, IdentityTable, Profile};
 use super::pattern::GlobIndex;
 use super::ruleset::{KernelFilter, Source};
@@ -281,6 +282,7 @@ impl Compiler {
 
     fn finish(mut self, digest: String) -> Result<Compiled, RuleErrors> {
         self.warn_of_unknown_roles();
+        self.check_env_names();
         let filter = std::mem::take(&mut self.watched).build(&mut self.errors);
         if !self.errors.is_empty() {
             self.errors.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
@@ -324,6 +326,19 @@ impl Compiler {
                     role.detections[on_index(detection.on)].push((at, tier));
                 }
             }
+        }
+    }
+
+    /// The kernel looks for so many variables and no more, over all profiles.
+    fn check_env_names(&mut self) {
+        let most = monitor_common::record::ENV_NAMES_MAX - LOADER_VARIABLES.len();
+        let asked = self.env_names.iter().filter(|name| !LOADER_VARIABLES.contains(&&***name)).count();
+        if asked > most {
+            let place = Place { file: "profiles".into(), line: 0, column: 0 };
+            self.errors.push(place.error(
+                format!("all profiles together ask for {asked} environment variables, and the kernel looks for {most} at most"),
+                "leave some out of `attribution`, or profiles that this host does not need",
+            ));
         }
     }
 

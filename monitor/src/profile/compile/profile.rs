@@ -109,6 +109,7 @@ impl Compiler {
         self.check_givers(part, &roles, entered);
         let probes =
             doc.probes.iter().map(|argv| self.probe(&part.at(argv.line, argv.column), &argv.value)).collect();
+        trust_as_roles_do(&mut roles);
         let pinned = pinned(&roles);
         let attribution =
             doc.attribution.iter().filter_map(|a| self.compile_attribution(part, a, &names)).collect();
@@ -182,6 +183,14 @@ impl Compiler {
         });
         let rule = RuleRef { file: part.place.file.clone(), line: item.line };
         Some(Select { cgroup, unit, namespace, owner, container, image, pod_labels, process, rule })
+    }
+}
+
+/// An item that only says `becomes` trusts the program as the role does that it gives.
+fn trust_as_roles_do(roles: &mut [RoleSpec]) {
+    let pinned: Vec<bool> = roles.iter().map(|r| r.image.pinned).collect();
+    for rule in roles.iter_mut().flat_map(|r| &mut r.expect.exec.rules).filter(|r| r.image.is_empty()) {
+        rule.image.pinned = rule.becomes.is_some_and(|role| pinned.get(usize::from(role.0)) == Some(&true));
     }
 }
 

@@ -65,7 +65,8 @@ fn common_allowed(scene: &Scene<'_>, common: &Common, held: &mut Held) -> bool {
 pub(super) fn exec_allowed(scene: &Scene<'_>, rule: &ExecRule) -> Held {
     let Some(image) = &scene.image else { return Held::default() };
     let mut held = image::exec_rule_holds(rule, image, scene.since, scene.actor.facts);
-    if rule.becomes.is_some() {
+    // With something unknown the role was not taken for that reason, which is what is to be said.
+    if rule.becomes.is_some() && !held.is_open() {
         held.and(rule.becomes == scene.becomes);
     }
     held

@@ -30,7 +30,8 @@ pub(super) fn expect_exec(scene: &Scene<'_>, exec: &Exec, report: &mut Report<'_
     if scene.actor.pin == Pin::Changed {
         report.add(Broken::BinaryChanged, Tier::Boundary, Held::default());
     }
-    if exec.loader_env {
+    // What starts the engine (the image's scripts) sets its variables; from then on nobody should.
+    if exec.loader_env && role.kind == RoleKind::Named {
         loader_injection(scene, report);
     }
     let section = &role.expect.exec;

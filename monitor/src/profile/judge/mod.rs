@@ -5,6 +5,7 @@
 //! names it in `permits`. Nothing is allocated unless there is a finding.
 
 mod allow;
+mod built_in;
 mod connect;
 mod expect;
 mod held;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Scene;
 use super::held::Held;
 use super::image::shown_name;
 use super::offer::allow_with;
+use super::{Scene, built_in};
 use crate::event::{Body, Outcome, Signal};
 use crate::profile::actor::RoleKind;
 use crate::profile::finding::{
@@ -195,6 +195,10 @@ impl<'s, 'a> Report<'s, 'a> {
         let mut all = Refs::new();
         let of_rules = self.broken.iter().filter_map(|(what, ..)| self.detection(*what)).map(|d| &d.refs);
         let of_things = identity.map(|i| &i.refs).into_iter().chain(endpoint.map(|e| &e.refs));
+        for (catalogue, ids) in self.broken.iter().flat_map(|(what, ..)| built_in::refs(*what)) {
+            let list = all.entry((*catalogue).to_owned()).or_default();
+            list.extend(ids.iter().map(|id| (*id).to_owned()));
+        }
         for refs in of_rules.chain(of_things) {
             for (catalogue, ids) in refs {
                 let list = all.entry(catalogue.clone()).or_default();
@@ -218,11 +222,12 @@ impl<'s, 'a> Report<'s, 'a> {
                 to.clone_from(from);
             }
         };
+        let built_in: Vec<Respond> = self.broken.iter().map(|(what, ..)| built_in::respond(*what)).collect();
         for things_first in of_things.clone() {
             fill(&mut out.revoke, &things_first.revoke);
             fill(&mut out.rotate, &things_first.rotate);
         }
-        for from in of_rules.chain(of_things) {
+        for from in of_rules.chain(&built_in).chain(of_things) {
             fill(&mut out.contain, &from.contain);
             fill(&mut out.preserve, &from.preserve);
             fill(&mut out.revoke, &from.revoke);

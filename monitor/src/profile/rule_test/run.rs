@@ -243,7 +243,9 @@ fn executed<'a>(
 ) -> Verdict<'a> {
     process.fresh = false;
     let mut image = Image::of_exec(exec, event.subject.uid);
-    if world.rules.pins(world.profile, &image)
+    let nameless = matches!(image.trust, Trust::Untrusted("memfd" | "deleted"));
+    if !nameless
+        && world.rules.pins(world.profile, &image)
         && let Some(exe) = image.exe
     {
         let first = *world.pins.entry(exe.to_owned()).or_insert(exec.exe_size);

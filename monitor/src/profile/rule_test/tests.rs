@@ -4,11 +4,13 @@ use super::*;
 use crate::profile::ruleset::Source;
 
 /// Rules that show every part of the language.
-const RULES: [(&str, &str); 4] = [
+const RULES: [(&str, &str); 6] = [
     ("profiles/toy.yaml", include_str!("fixtures/profile.yaml")),
     ("detections/toy.yaml", include_str!("fixtures/detections.yaml")),
     ("identities.yaml", include_str!("fixtures/identities.yaml")),
     ("endpoints.yaml", include_str!("fixtures/endpoints.yaml")),
+    ("profiles/site.yaml", include_str!("fixtures/site.yaml")),
+    ("exceptions.yaml", include_str!("fixtures/exceptions.yaml")),
 ];
 
 pub(crate) fn toy_rules() -> Arc<RuleSet> {
@@ -31,6 +33,12 @@ fn failures(text: &str) -> Vec<String> {
 #[test]
 fn the_language_judges_as_its_tests_say() {
     let all = failures(include_str!("fixtures/tests.yaml"));
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+#[test]
+fn what_a_site_states_and_who_enters_is_judged_as_its_tests_say() {
+    let all = failures(include_str!("fixtures/site-tests.yaml"));
     assert!(all.is_empty(), "{}", all.join("\n"));
 }
 
