@@ -88,6 +88,9 @@ pub struct DemoArgs {
     /// Write the alerts as JSON lines to this file, or to standard output with `-` (the story then goes to standard error)
     #[arg(long, value_name = "-|FILE")]
     pub output: Option<PathBuf>,
+    /// Play a recording of it instead, on any machine and without privileges; nothing runs
+    #[arg(long, conflicts_with = "hooks")]
+    pub recorded: bool,
     /// Shared arguments.
     #[command(flatten)]
     pub hooks: HooksArgs,

@@ -10,6 +10,11 @@ use crate::run::sensor_options;
 
 pub(super) fn run(args: &DemoArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "error");
+    if args.recorded {
+        let options = Options { output: args.output.clone(), hooks: None };
+        let verdict = demo::run_recorded(&options, load_rules(&RulesFrom::Shipped)?)?;
+        return Ok(if verdict.good() { Exit::Ok } else { Exit::No });
+    }
     if !nix::unistd::geteuid().is_root() {
         return Err(CliError::new(Exit::Host, DemoError::NotRoot));
     }
@@ -30,7 +35,7 @@ pub(super) fn run(args: &DemoArgs) -> Result<Exit, CliError> {
 impl From<DemoError> for CliError {
     fn from(error: DemoError) -> Self {
         let exit = match &error {
-            DemoError::Interrupted | DemoError::Process { .. } => Exit::No,
+            DemoError::Interrupted | DemoError::Recording(_) | DemoError::Process { .. } => Exit::No,
             DemoError::Output { .. } | DemoError::Agent { code: Some(2), .. } => Exit::Usage,
             DemoError::Agent { code: Some(3), .. } => Exit::Host,
             DemoError::Agent { .. } => Exit::No,

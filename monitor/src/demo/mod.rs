@@ -3,11 +3,13 @@
 //! `stage` makes what the play needs (a cgroup, a folder, a planted secret that is none, a collector) and takes it all
 //! away again, whatever happens; `toy` is the engine with its runner and steps, played by this program under other names;
 //! `agent` is `sandwatch run` as a child process, as anybody would start it; `tally` holds the alerts against what has to
-//! be seen; `play` tells the story.
+//! be seen; `play` tells the story, and `recorded` tells it again from a
+//! recording, on machines that will not have it.
 
 mod agent;
 mod interrupt;
 mod play;
+mod recorded;
 mod stage;
 mod tally;
 mod toy;
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 
 pub use interrupt::catch as catch_signals;
 pub use play::{Options, run};
+pub use recorded::run_recorded;
 pub use tally::Verdict;
 pub use toy::main as toy_main;
 
@@ -24,7 +27,9 @@ pub use toy::main as toy_main;
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// Not enough privilege.
-    #[error("the probes and a cgroup of its own need root; run it as: sudo sandwatch demo")]
+    #[error(
+        "the probes and a cgroup of its own need root; run it as: sudo sandwatch demo (or see a recording of it: sandwatch demo --recorded)"
+    )]
     NotRoot,
     /// A part of the stage could not be made.
     #[error("{what} {}: {source}", path.display())]
@@ -81,6 +86,9 @@ pub enum DemoError {
         /// Why.
         source: io::Error,
     },
+    /// The recording inside the program cannot be played.
+    #[error("the recording inside this program cannot be played: {0}")]
+    Recording(String),
     /// SIGINT or SIGTERM.
     #[error("interrupted; everything the demo made is removed")]
     Interrupted,

@@ -196,7 +196,7 @@ impl Drop for Engine {
 }
 
 /// Who speaks where: with JSON on standard output, the story goes to standard error.
-struct Voice {
+pub(super) struct Voice {
     json: Option<Box<dyn Write>>,
     quiet_stdout: bool,
     style: Style,
@@ -204,7 +204,7 @@ struct Voice {
 }
 
 impl Voice {
-    fn new(options: &Options) -> Result<Self, DemoError> {
+    pub(super) fn new(options: &Options) -> Result<Self, DemoError> {
         let mut quiet_stdout = false;
         let json: Option<Box<dyn Write>> = match &options.output {
             None => None,
@@ -223,17 +223,17 @@ impl Voice {
         Ok(Self { json, quiet_stdout, style: Style::detect(width), shown: 0 })
     }
 
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         if self.quiet_stdout { crate::observe::complain(text) } else { crate::observe::say(text) }
     }
 
-    fn step(&self, text: &str) {
+    pub(super) fn step(&self, text: &str) {
         let bold = self.style.color && !self.quiet_stdout;
         self.say(&if bold { format!("\n\x1b[1m{text}\x1b[0m") } else { format!("\n{text}") });
     }
 
     /// The first alert in full, its updates in a line each: the whole incident is shown at the end.
-    fn alert(&mut self, line: &str, tally: &mut Tally, escaped: bool) -> Result<(), DemoError> {
+    pub(super) fn alert(&mut self, line: &str, tally: &mut Tally, escaped: bool) -> Result<(), DemoError> {
         if let Some(json) = &mut self.json {
             let failed = |source| DemoError::Output { place: "the JSON output".into(), source };
             writeln!(json, "{line}").and_then(|()| json.flush()).map_err(failed)?;
@@ -258,7 +258,7 @@ impl Voice {
         Ok(())
     }
 
-    fn finale(&mut self, tally: &Tally) -> Result<(), DemoError> {
+    pub(super) fn finale(&mut self, tally: &Tally) -> Result<(), DemoError> {
         if let Some(last) = tally.last()
             && !self.quiet_stdout
             && self.shown > 1
@@ -269,7 +269,7 @@ impl Voice {
         Ok(())
     }
 
-    fn verdict(&self, verdict: &Verdict) {
+    pub(super) fn verdict(&self, verdict: &Verdict) {
         let all = verdict.seen.len() + verdict.missing.len();
         self.step(&format!("Verdict: {} of {all} signs of the escape were seen.", verdict.seen.len()));
         verdict.seen.iter().for_each(|text| self.say(&format!("  seen:     {text}")));

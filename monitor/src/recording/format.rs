@@ -160,12 +160,18 @@ impl WorkerFact {
         }
     }
 
+    /// What is wrong with what it states, if something is.
+    pub fn check(&self) -> Result<(), String> {
+        let facts = profile::Facts::new(&self.facts);
+        facts.map(|_| ()).map_err(|error| format!("worker {}: {error}", self.path.escape_default()))
+    }
+
     /// The worker.
     pub fn worker(&self) -> Worker {
         let assignment = Assignment {
             profile: self.profile.clone(),
             name: self.name.clone(),
-            // What an edited file states wrongly is not stated.
+            // Checked when it was read.
             facts: profile::Facts::new(&self.facts).unwrap_or_default(),
             probes: self.probes.clone(),
         };

@@ -75,7 +75,10 @@ impl<R: BufRead> Reader<R> {
         if schema != RECORDING_SCHEMA {
             return Err(error(Kind::Schema(schema.chars().take(80).collect())));
         }
-        let header = serde_json::from_slice(&buffer).map_err(not_header)?;
+        let header: Header = serde_json::from_slice(&buffer).map_err(not_header)?;
+        for worker in &header.workers {
+            worker.check().map_err(|what| error(Kind::NotHeader(what)))?;
+        }
         Ok(Self { from, header, line: 1, buffer })
     }
 
@@ -104,6 +107,10 @@ impl<R: BufRead> Reader<R> {
                 continue;
             }
             return match serde_json::from_slice(&self.buffer) {
+                Ok(Line::Worker(worker)) => match worker.check() {
+                    Ok(()) => Ok(Some(Line::Worker(worker))),
+                    Err(what) => Err(error(Kind::NotLine(what))),
+                },
                 Ok(line) => Ok(Some(line)),
                 Err(reason) => Err(error(Kind::NotLine(reason.to_string()))),
             };

@@ -114,6 +114,11 @@ fn run(rules: &Arc<RuleSet>, path: &Path, file: &Arc<str>) -> Result<TestResult,
         let Some(expect) = scenario.expect.clone() else {
             return Err(wrong("it does not say what must come of it".to_owned(), "add `expect`"));
         };
+        for worker in &scenario.header.workers {
+            worker.check().map_err(|what| {
+                wrong(what, "write `true`, `false`, an address, a network or an address and port")
+            })?;
+        }
         let about = scenario.header.about.clone();
         let mut replay = Replay::new(&scenario.header, rules.clone()).map_err(|what| wrong(what, ""))?;
         scenario.lines.into_iter().for_each(|line| replay.take(line));

@@ -321,6 +321,13 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
             "line 2: no line of a recording: unknown field `x`",
         ),
         (file(&[format!("\"{}\"", "x".repeat(MAX_LINE as usize))]), "line 2: the line is longer than"),
+        (
+            file(&[
+                "{\"worker\":{\"time\":1,\"label\":1,\"path\":\"/w\",\"facts\":{\"db\":[\"no place\"]}}}"
+                    .into(),
+            ]),
+            "line 2: no line of a recording: worker /w",
+        ),
         (file(&["{\"gone\":{\"time\":1,".into()]), "line 2: no line of a recording: EOF"),
     ] {
         let error = error(&text);
