@@ -141,6 +141,14 @@ impl<'a> Image<'a> {
 }
 
 impl Trust {
+    /// A file with a name on a disk, whoever may have written it.
+    pub fn named_file(self) -> bool {
+        match self {
+            Self::Trusted | Self::Scanned | Self::Unknown(_) => true,
+            Self::Untrusted(why) => matches!(why, "overlay upper layer" | "writable by its user"),
+        }
+    }
+
     /// Trust in the executable of an exec by a process with effective uid `uid`.
     ///
     /// Root can write everywhere, so for uid 0 ownership says nothing: there the layer and the file system decide.

@@ -343,6 +343,8 @@ pub(super) struct Common {
     /// A fact that has to hold.
     pub(super) condition: Option<Arc<str>>,
     pub(super) program: Programs,
+    /// The program need not be of the image.
+    pub(super) installed: bool,
     pub(super) permits: Box<[DetectionIdx]>,
     /// It also permits the built-in finding of a loader variable that the engine did not have itself.
     pub(super) permits_loader: bool,

@@ -83,6 +83,7 @@ impl Compiler {
         let permits = self.resolve(&at, "detection", &detections, &table);
         self.detection_ids = table;
         Common {
+            installed: false,
             within: said.within.map(|Span(d)| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
             condition: said.condition.as_ref().and_then(|c| self.fact(role.facts, place, &c.value)),
             program: self.take(place, Programs::new(said.program.iter())),
@@ -179,6 +180,9 @@ impl Compiler {
                 place.error("this item allows every identity", "give `id` or `class`, or write `any: true`"),
             );
         }
+        if item.installed && item.program.is_empty() {
+            self.errors.push(place.error("`installed` does not say which program", "add `program`"));
+        }
         let ids = self.identity_set(place, &item.id.value.0, &item.class.value.0);
         let script = self.take(place, Globs::paths(item.script.iter()));
         let common = self.common(role, place, &said!(item, item.any));
@@ -188,7 +192,7 @@ impl Compiler {
             own: item.own,
             ids,
             access: access_bits(item.access.unwrap_or(AccessName::Read)),
-            common: Common { words: words::identity(item), ..common },
+            common: Common { words: words::identity(item), installed: item.installed, ..common },
         }
     }
 

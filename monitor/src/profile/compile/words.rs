@@ -94,6 +94,7 @@ pub(super) fn identity(item: &IdentityAllow) -> String {
         access,
         item.own.then(|| "of its own run".to_owned()),
         by(&item.program),
+        item.installed.then(|| "(also one that the run installed)".to_owned()),
         (!item.script.is_empty()).then(|| format!("running {}", either(&item.script.0))),
         span(item.within),
         stated(&item.condition),

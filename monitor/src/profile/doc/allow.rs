@@ -82,6 +82,10 @@ pub struct IdentityAllow {
     /// Only by this program: resolved or as given, never argv[0] alone.
     #[serde(default)]
     pub program: OneOrMany<String>,
+    /// With `program`: also one that the run itself may have put there (a tool cache, a virtual environment), as long as it
+    /// is a named file on a disk and not in a folder that everybody can write.
+    #[serde(default)]
+    pub installed: bool,
     /// Only when the program runs this script: the first argument of a known interpreter that is not an option; a path
     /// glob.
     #[serde(default)]

@@ -115,6 +115,9 @@ pub(super) fn common_held(common: &Common, scene: &Scene<'_>, held: &mut Held) -
                 && match image.trust {
                     // What was running before the agent is taken by its name.
                     Trust::Scanned => true,
+                    trust if common.installed && trust.named_file() => {
+                        held.and(image.exe.is_some_and(|exe| !volatile_folder(exe)))
+                    }
                     trust => held.and(by_trust(trust)),
                 }
         }
