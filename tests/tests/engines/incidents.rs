@@ -51,7 +51,7 @@ impl Incidents {
     pub(crate) fn deviations(&self) -> Vec<String> {
         let mine =
             self.alerts.iter().filter(|alert| alert["kind"] == "incident" && alert["tier"] == "deviation");
-        mine.map(line).collect()
+        mine.map(|alert| told(&[alert])).collect()
     }
 }
 

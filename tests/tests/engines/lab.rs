@@ -82,22 +82,45 @@ impl Lab {
     /// Starts a command as the first process of the worker with that number; its output goes to `NAME.log`.
     pub(crate) fn start(&mut self, worker: usize, name: &str, argv: &[&str], env: &[(&str, String)]) {
         let cgroup = self.cgroups[worker].clone();
-        self.start_in(&cgroup, name, argv, env);
+        let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
+        self.spawn(name, &["/bin/sh", "-c", &join, name], argv, env);
+    }
+
+    /// The same in a mount namespace of its own, as a container would have, in which a folder of this lab lies below
+    /// `/opt`.
+    pub(crate) fn start_boxed(
+        &mut self,
+        worker: usize,
+        name: &str,
+        below_opt: (&Path, &str),
+        argv: &[&str],
+        env: &[(&str, String)],
+    ) {
+        let (folder, place) = below_opt;
+        let join = format!(
+            "mount -t tmpfs sw-opt /opt && mkdir /opt/{place} && mount --bind {} /opt/{place} && \
+             echo $$ > {}/cgroup.procs && exec \"$@\"",
+            folder.display(),
+            self.cgroups[worker].display()
+        );
+        let before =
+            ["/usr/bin/unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", &join, name];
+        self.spawn(name, &before, argv, env);
     }
 
     /// Starts a command that belongs to no worker, in a cgroup of its own, so that it can be ended with all it started.
     pub(crate) fn start_outside(&mut self, name: &str, argv: &[&str], env: &[(&str, String)]) {
         let cgroup = cgroup_root().join(format!("sw-outside-{name}-{}", std::process::id()));
         fs::create_dir(&cgroup).unwrap();
-        self.cgroups.push(cgroup.clone());
-        self.start_in(&cgroup, name, argv, env);
+        let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
+        self.cgroups.push(cgroup);
+        self.spawn(name, &["/bin/sh", "-c", &join, name], argv, env);
     }
 
-    fn start_in(&mut self, cgroup: &Path, name: &str, argv: &[&str], env: &[(&str, String)]) {
+    fn spawn(&mut self, name: &str, before: &[&str], argv: &[&str], env: &[(&str, String)]) {
         let log = fs::File::create(self.folder.join(format!("{name}.log"))).unwrap();
-        let script = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", cgroup.display());
-        let child = Command::new("/bin/sh")
-            .args(["-c", &script, name])
+        let child = Command::new(before[0])
+            .args(&before[1..])
             .args(argv)
             .env_clear()
             .envs(self.environment(env))

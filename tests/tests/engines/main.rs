@@ -9,6 +9,7 @@
 //! installation (`cargo xtask test --engines` installs them and sets it).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+mod airflow;
 mod incidents;
 mod lab;
 mod net;
