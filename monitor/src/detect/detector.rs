@@ -259,13 +259,14 @@ impl Detector {
         (counts && count >= PILE).then_some(count)
     }
 
-    /// Adds a deviation to its worker's digest; the digest's first alert, if it begins with it.
+    /// Adds a deviation to its worker's digest; the digest's first alert, if it begins with it, and the last of the one
+    /// before, if its hour is over.
     fn digest(
         &mut self,
         finding: &Finding,
         scene: &Scene<'_>,
         attribution: Option<Attribution>,
-    ) -> Option<Alert> {
+    ) -> Vec<Alert> {
         let now = scene.event.time;
         // A visitor's session is a matter of its own.
         let scope = match scene.role_kind() {
@@ -278,8 +279,10 @@ impl Detector {
             tracing::warn!(max = DIGESTS_MAX, "too many digests: a deviation is told alone");
             let mut alone = Incident::new(&self.envelope, &place, finding, scene);
             alone.add(finding, scene, attribution, &self.envelope);
-            return Some(alone.say(&self.envelope, now));
+            return vec![alone.say(&self.envelope, now)];
         }
+        let mut alerts = Vec::new();
+        self.close_digest(&place, now, &mut alerts);
         let envelope = &self.envelope;
         let digest = self
             .digests
@@ -287,12 +290,13 @@ impl Detector {
             .or_insert_with_key(|place| Incident::new(envelope, place, finding, scene));
         digest.add(finding, scene, attribution, envelope);
         if digest.revision == 0 {
-            return Some(digest.say(envelope, now));
+            alerts.push(digest.say(envelope, now));
+            return alerts;
         }
         self.changed.insert(digest.id.clone());
         // Said when its hour is over.
         digest.due_at(BootNs::MAX);
-        None
+        alerts
     }
 
     pub(super) fn end(&mut self, place: &Place) {

@@ -1,6 +1,7 @@
 //! When incidents are said again, ended, closed and forgotten, and what bounds them.
 
 use super::detector::{Detector, Place};
+use super::incident::Incident;
 use crate::alert::{Alert, ClosedBy, Closure, State};
 use crate::event::BootNs;
 
@@ -51,15 +52,22 @@ impl Detector {
 
     /// Digests whose hour is over.
     fn close_digests(&mut self, now: BootNs, alerts: &mut Vec<Alert>) {
-        let (envelope, closed) = (&self.envelope, &mut self.closed);
-        self.digests.retain(|_, digest| {
-            let over = now.saturating_sub(digest.first) >= DIGEST;
-            if over {
-                alerts.push(digest.close(envelope, ClosedBy::Quiet, None, now));
-                closed.push(digest.clone());
-            }
-            !over
-        });
+        let over = |digest: &Incident| now.saturating_sub(digest.first) >= DIGEST;
+        let places: Vec<Place> =
+            self.digests.iter().filter(|(_, digest)| over(digest)).map(|(place, _)| place.clone()).collect();
+        for place in places {
+            self.close_digest(&place, now, alerts);
+        }
+    }
+
+    /// The digest of a place, if its hour is over.
+    pub(super) fn close_digest(&mut self, place: &Place, now: BootNs, alerts: &mut Vec<Alert>) {
+        if self.digests.get(place).is_some_and(|digest| now.saturating_sub(digest.first) >= DIGEST)
+            && let Some(mut digest) = self.digests.remove(place)
+        {
+            alerts.push(digest.close(&self.envelope, ClosedBy::Quiet, None, now));
+            self.closed.push(digest);
+        }
     }
 
     fn say_ended(&mut self, now: BootNs, alerts: &mut Vec<Alert>) {

@@ -4,7 +4,7 @@
 //! the older half of theirs, so that one that does much cannot take the memory of the others.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use monitor_common::filter::access;
@@ -35,7 +35,7 @@ struct Kept {
 enum What {
     Exec(Arc<str>),
     Open(Arc<str>, u32),
-    Connect(SocketAddr, bool),
+    Connect(IpAddr, u16, bool),
     Unix(Arc<str>),
     Socket(u32, u32),
     Move(u64),
@@ -47,7 +47,7 @@ impl Kept {
             Body::Exec(exec) => (What::Exec(text(&exec.exe, &exec.filename.text)), Outcome::Ok),
             Body::Open(open) => (What::Open(text(&open.path, &open.path.view), open.access), open.outcome),
             Body::Connect(connect) => {
-                (What::Connect(SocketAddr::new(connect.addr, connect.port), connect.send), connect.outcome)
+                (What::Connect(connect.addr, connect.port, connect.send), connect.outcome)
             }
             Body::Unix(unix) => (What::Unix(text(&unix.path, &unix.path.view)), unix.outcome),
             Body::Socket(socket) => (What::Socket(socket.family, socket.sock_type), socket.outcome),
@@ -72,8 +72,8 @@ impl Kept {
             What::Exec(exe) => ("exec", exe.to_string()),
             What::Open(path, bits) if bits & access::WRITE != 0 => ("open", format!("{path} (write)")),
             What::Open(path, _) => ("open", path.to_string()),
-            What::Connect(to, false) => ("connect", to.to_string()),
-            What::Connect(to, true) => ("send", to.to_string()),
+            What::Connect(to, port, false) => ("connect", SocketAddr::new(*to, *port).to_string()),
+            What::Connect(to, port, true) => ("send", SocketAddr::new(*to, *port).to_string()),
             What::Unix(path) => ("unix", path.to_string()),
             What::Socket(family, kind) => ("socket", format!("family {family} type {kind}")),
             What::Move(to) => ("cgroup-move", format!("to cgroup {to}")),
@@ -235,6 +235,11 @@ mod tests {
         assert_eq!(recent.bytes(), counted);
         let cut = recent.rings.iter().filter(|ring| ring.cut).count();
         assert!(cut > 0);
+    }
+
+    #[test]
+    fn an_event_takes_no_more_than_fits_a_thousand_workers() {
+        assert!(size_of::<Kept>() <= 56, "{}", size_of::<Kept>());
     }
 
     #[test]

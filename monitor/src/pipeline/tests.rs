@@ -15,6 +15,7 @@ use crate::process::Scanned;
 use crate::profile::{Source, Tier};
 use crate::worker::{Assignment, FoundFile};
 
+mod any;
 mod incident;
 mod notice;
 mod restart;

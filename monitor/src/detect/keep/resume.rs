@@ -7,9 +7,13 @@ use crate::detect::incident::Incident;
 use crate::event::BootNs;
 
 impl Detector {
-    /// Goes on with an incident: the next finding of its scope is its next revision. One of another boot has ended.
+    /// Goes on with an incident: the next finding of its scope is its next revision. One of another boot has ended, and a closed one is
+    /// no more.
     pub fn resume(&mut self, saved: Saved, now: BootNs) {
         let mut incident = saved.incident;
+        if incident.state == State::Closed {
+            return;
+        }
         let place = (incident.cgroup, incident.scope.clone());
         if saved.sent < incident.revision {
             // Its last alert may not have been sent.
