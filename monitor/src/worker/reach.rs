@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,14 @@ fn readable_within(
     who: &Credentials,
     secrets: &[SecretPath],
 ) -> (Vec<Arc<str>>, bool) {
-    let mut look = Look { root, who, folders: HashMap::new(), until: Instant::now() + time, left: looks };
+    let mut look = Look {
+        root,
+        who,
+        folders: HashMap::new(),
+        listed: HashMap::new(),
+        until: Instant::now() + time,
+        left: looks,
+    };
     let homes = look.homes();
     let mut found: Vec<Arc<str>> = Vec::new();
     for secret in secrets {
@@ -72,13 +80,11 @@ fn readable_within(
         if found.contains(&secret.identity) {
             continue;
         }
-        let parts: Vec<&str> = secret.pattern.split('/').filter(|part| !part.is_empty()).collect();
-        let reached = match parts.split_first() {
-            Some((&"~", below)) => homes.iter().any(|home| look.walk(home, below, secret)),
+        let reached = match secret.part(0) {
+            Some("~") => homes.iter().any(|home| look.walk(home, 1, secret)),
             // Anywhere at all: not something to be looked for in a moment.
-            Some((&"**", _)) | None => false,
-            Some(_) if secret.pattern.starts_with('/') => look.walk("", &parts, secret),
-            Some(_) => false,
+            Some("**") | None => false,
+            Some(_) => secret.pattern.starts_with('/') && look.walk("", 0, secret),
         };
         if reached {
             found.push(secret.identity.clone());
@@ -92,6 +98,7 @@ struct Look<'a> {
     who: &'a Credentials,
     /// Whether a folder exists and may be passed through.
     folders: HashMap<String, bool>,
+    listed: HashMap<String, Rc<[String]>>,
     until: Instant,
     left: usize,
 }
@@ -101,44 +108,44 @@ impl Look<'_> {
         self.left == 0 || Instant::now() >= self.until
     }
 
-    /// Whether a readable file matches the rest of a pattern below a folder (without a trailing `/`).
-    fn walk(&mut self, folder: &str, parts: &[&str], secret: &SecretPath) -> bool {
+    /// Whether a readable file below a folder (without a trailing `/`) matches a pattern from a component on.
+    fn walk(&mut self, folder: &str, at: usize, secret: &SecretPath) -> bool {
         if self.is_over() || !self.passes(folder) {
             return false;
         }
-        let Some((part, rest)) = parts.split_first() else { return false };
-        if *part == "**" {
-            return self.walk_deep(folder, rest, secret, DEPTH_MAX);
+        match secret.part(at) {
+            None => false,
+            Some("**") => self.walk_deep(folder, at, secret, DEPTH_MAX),
+            Some(part) if !secret.is_wild(at) => self.step(&format!("{folder}/{part}"), at, secret),
+            Some(_) => self.names(folder).iter().any(|name| {
+                secret.part_matches(at, name) && self.step(&format!("{folder}/{name}"), at, secret)
+            }),
         }
-        let plain = !part.contains(['*', '?', '[', '\\']);
-        if plain {
-            return self.step(&format!("{folder}/{part}"), rest, secret);
-        }
-        let names = self.names(folder);
-        names.iter().any(|name| {
-            let path = format!("{folder}/{name}");
-            // The last part is held against the whole pattern; a folder's name is found to be right by what is in it.
-            (!rest.is_empty() || secret.matches(&path)) && self.step(&path, rest, secret)
-        })
     }
 
-    fn walk_deep(&mut self, folder: &str, rest: &[&str], secret: &SecretPath, depth: usize) -> bool {
-        let here = if rest.is_empty() { vec!["*"] } else { rest.to_vec() };
-        if self.walk(folder, &here, secret) {
+    /// `**`: the rest of the pattern in this folder, or in those below it; at the end of a pattern any file at all.
+    fn walk_deep(&mut self, folder: &str, at: usize, secret: &SecretPath, depth: usize) -> bool {
+        let last = at + 1 == secret.len();
+        if !last && self.walk(folder, at + 1, secret) {
+            return true;
+        }
+        let names = self.names(folder);
+        if last && names.iter().any(|name| self.may_read(&format!("{folder}/{name}"))) {
             return true;
         }
         depth > 0
-            && self.names(folder).iter().any(|name| {
+            && names.iter().any(|name| {
                 let path = format!("{folder}/{name}");
-                self.passes(&path) && self.walk_deep(&path, rest, secret, depth - 1)
+                self.passes(&path) && self.walk_deep(&path, at, secret, depth - 1)
             })
     }
 
-    fn step(&mut self, path: &str, rest: &[&str], secret: &SecretPath) -> bool {
-        if rest.is_empty() {
+    /// A path that matches up to a component.
+    fn step(&mut self, path: &str, at: usize, secret: &SecretPath) -> bool {
+        if at + 1 == secret.len() {
             secret.matches(path) && self.may_read(path)
         } else {
-            self.walk(path, rest, secret)
+            self.walk(path, at + 1, secret)
         }
     }
 
@@ -170,8 +177,18 @@ impl Look<'_> {
         Some((file.metadata().ok()?, file))
     }
 
-    /// Names in a folder, if the process may list it; in order, so that the same folder gives the same answer.
-    fn names(&mut self, folder: &str) -> Vec<String> {
+    /// Names in a folder, if the process may list it.
+    fn names(&mut self, folder: &str) -> Rc<[String]> {
+        if let Some(known) = self.listed.get(folder) {
+            return known.clone();
+        }
+        let names: Rc<[String]> = self.list(folder).into();
+        self.listed.insert(folder.to_owned(), names.clone());
+        names
+    }
+
+    /// In order, so that the same folder gives the same answer.
+    fn list(&mut self, folder: &str) -> Vec<String> {
         let Some((meta, file)) = self.open(if folder.is_empty() { "/" } else { folder }) else {
             return Vec::new();
         };
@@ -196,9 +213,10 @@ impl Look<'_> {
     /// The home folders: where people and services usually have theirs, and that of the process's user by its owner.
     fn homes(&mut self) -> Vec<String> {
         let mut homes = vec!["/root".to_owned()];
-        homes.extend(self.names("/home").into_iter().map(|name| format!("/home/{name}")));
-        homes.extend(self.passwd_home());
-        homes.dedup();
+        homes.extend(self.names("/home").iter().map(|name| format!("/home/{name}")));
+        if let Some(own) = self.passwd_home().filter(|own| !homes.contains(own)) {
+            homes.insert(0, own);
+        }
         homes.truncate(HOMES_MAX);
         homes
     }

@@ -195,7 +195,15 @@ fn respond(page: &mut Page<'_>, alert: &Alert) {
     }
     page.section("What to do");
     for (index, step) in alert.respond.iter().enumerate() {
-        page.item(&format!("{}.", index + 1), step);
+        let number = format!("{}.", index + 1);
+        match step.split_once(": echo ") {
+            // A command on a line of its own can be copied.
+            Some((what, command)) => {
+                page.item(&number, what);
+                page.item("", &format!("echo {command}"));
+            }
+            None => page.item(&number, step),
+        }
     }
 }
 

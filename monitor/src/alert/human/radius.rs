@@ -33,8 +33,12 @@ pub(super) fn radius(page: &mut Page<'_>, alert: &Alert) {
 
 fn within_reach(radius: &BlastRadius) -> Vec<String> {
     let mut lines = Vec::new();
-    if !radius.reachable.is_empty() {
-        lines.push(radius.reachable.join(", "));
+    let held = |id: &&str| {
+        radius.taken.iter().all(|taken| taken.identity != *id) && !radius.used.iter().any(|used| used == id)
+    };
+    let reachable: Vec<&str> = radius.reachable.iter().map(String::as_str).filter(held).collect();
+    if !reachable.is_empty() {
+        lines.push(reachable.join(", "));
     }
     if !radius.environment.is_empty() {
         lines.push(format!("in its environment: {}", radius.environment.join(", ")));
