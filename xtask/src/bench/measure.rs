@@ -127,7 +127,7 @@ impl Run<'_> {
             (Load::Open, Some(self.lab.secret_file()), 0),
             (Load::Exec, Some(PathBuf::from("/bin/true")), 0),
             (Load::UdpSend, None, listeners.udp_port()),
-            (Load::TcpConnect, None, listeners.tcp_port()),
+            (Load::TcpConnect, None, 0),
         ] {
             self.lab.run(Some(&worker), &LoadOptions { load, path, port, millis: 300, rate: 0 })?;
         }

@@ -1,11 +1,10 @@
-//! The other ends of the measured connections: they take what comes and throw it away.
+//! The other end of the measured datagrams: it takes what comes and throws it away.
 
 use anyhow::{Context, Result};
-use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 
-/// Loopback listeners of this process, which is in no worker cgroup. They live as long as the process.
+/// A loopback listener of this process, which is in no worker cgroup. It lives as long as the process.
 pub(crate) struct Listeners {
-    tcp: u16,
     udp: u16,
     /// Never read: a full receive buffer drops datagrams, which costs the sender the same each time.
     _udp_socket: UdpSocket,
@@ -13,21 +12,9 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     pub(crate) fn open() -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on loopback")?;
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot bind on loopback")?;
-        let tcp = listener.local_addr()?.port();
         let udp = socket.local_addr()?.port();
-        std::thread::spawn(move || {
-            // A connection that was reset before it was taken is an error of that connection alone.
-            for stream in listener.incoming() {
-                drop(stream);
-            }
-        });
-        Ok(Self { tcp, udp, _udp_socket: socket })
-    }
-
-    pub(crate) fn tcp_port(&self) -> u16 {
-        self.tcp
+        Ok(Self { udp, _udp_socket: socket })
     }
 
     pub(crate) fn udp_port(&self) -> u16 {
