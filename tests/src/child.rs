@@ -54,6 +54,16 @@ pub(crate) fn join(cgroup: &Path) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), "0")
 }
 
+/// Runs on one CPU from here on.
+pub(crate) fn pin(cpu: usize) {
+    // SAFETY: all zero is an empty set; the set outlives the call.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
+    }
+}
+
 /// A path or text for a system call.
 pub(crate) fn c(text: impl AsRef<Path>) -> CString {
     CString::new(text.as_ref().as_os_str().as_bytes()).unwrap_or_default()

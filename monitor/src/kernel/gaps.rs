@@ -64,6 +64,14 @@ pub(crate) fn of(climbed: &Climbed, facts: &Facts<'_>) -> Vec<KnownGap> {
             "report the kernel version",
         ));
     }
+    if skips_interrupted(rung, facts.host) {
+        gaps.push(detail(
+            "interrupted-runs",
+            "while a task is interrupted in this probe, the kernel skips it for the other tasks of that CPU; each skip is \
+             counted and becomes a gap alert",
+            "BPF LSM where the signal has it, or booting with preempt=none or preempt=voluntary",
+        ));
+    }
     if !facts.host.at_least(5, 12) {
         gaps.push(detail(
             "unknowable-skips",
@@ -72,6 +80,19 @@ pub(crate) fn of(climbed: &Climbed, facts: &Facts<'_>) -> Vec<KnownGap> {
         ));
     }
     gaps
+}
+
+/// Whether a run of the rung's programs can be interrupted by another task that then finds the program closed. Since 5.12
+/// trampolines keep a task from other CPUs only, and fentry programs do not nest (kernel/bpf/trampoline.c,
+/// `__bpf_prog_enter_recur`); since 7.0 that holds for tracepoints and kprobes too (seen there; kernel/trace/bpf_trace.c,
+/// `trace_call_bpf` and `__bpf_trace_run`). LSM programs may nest.
+fn skips_interrupted(rung: Rung, host: &Host) -> bool {
+    host.preemptible != Some(false)
+        && match rung {
+            Rung::Fentry => host.at_least(5, 12),
+            Rung::TpBtf | Rung::RawTp | Rung::Kprobe | Rung::Tracepoint => host.at_least(7, 0),
+            Rung::Lsm | Rung::Cgroup => false,
+        }
 }
 
 fn open(rung: Rung, facts: &Facts<'_>, gaps: &mut Vec<KnownGap>) {
@@ -281,7 +302,7 @@ mod tests {
     }
 
     fn modern() -> Host {
-        Host { version: (6, 18, 0), ia32: Some(true), ..Host::default() }
+        Host { version: (6, 18, 0), ia32: Some(true), preemptible: Some(false), ..Host::default() }
     }
 
     #[test]
@@ -322,6 +343,20 @@ mod tests {
             of(&climbed, &facts)
                 .iter()
                 .any(|gap| gap.name == "address-stage" && gap.what.contains("cil_sock4"))
+        );
+    }
+
+    #[test]
+    fn gaps_of_preemptible_kernels_name_interrupted_runs_where_programs_do_not_nest() {
+        let host = |version| Host { version, preemptible: Some(true), ..Host::default() };
+        let has = |rung, version| {
+            names(Signal::Open, Some(rung), &host(version), &|_| true).contains(&"interrupted-runs")
+        };
+        assert!(has(Rung::Fentry, (6, 1, 0)) && has(Rung::Tracepoint, (7, 2, 0)));
+        assert!(
+            !has(Rung::Lsm, (7, 2, 0))
+                && !has(Rung::Tracepoint, (6, 18, 0))
+                && !has(Rung::Fentry, (5, 10, 0))
         );
     }
 

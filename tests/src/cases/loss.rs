@@ -9,7 +9,7 @@ use monitor::kernel::{Probes as _, Rates};
 use monitor_common::map::{Label, label_state};
 
 use super::{ensure_same, ensure_that};
-use crate::child::{Child, open};
+use crate::child::{Child, open, pin};
 use crate::files::{WATCHED_NAME, folder, secret};
 use crate::world::{cgroup_id, remove_cgroups};
 use crate::{Case, Verdict, World};
@@ -137,16 +137,6 @@ fn short_child() {
             libc::_exit(0);
         }
         libc::waitpid(pid, std::ptr::null_mut(), 0);
-    }
-}
-
-/// Runs on one CPU from here on.
-fn pin(cpu: usize) {
-    // SAFETY: all zero is an empty set; the set outlives the call.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
     }
 }
 

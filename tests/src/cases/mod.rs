@@ -9,6 +9,7 @@ mod ladder;
 mod loss;
 mod open;
 mod outside;
+mod preempt;
 mod socket;
 mod unix;
 
@@ -26,6 +27,7 @@ pub(crate) fn all() -> Vec<Case> {
         inet::CASES,
         unix::CASES,
         socket::CASES,
+        preempt::CASES,
         loss::CASES,
         ladder::CASES,
     ]

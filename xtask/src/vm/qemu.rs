@@ -9,8 +9,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const QEMU: Package = Package { name: "qemu-system-x86", proof: "/usr/bin/qemu-system-x86_64" };
-/// LSM order with BPF in it; kernels skip names they do not have.
-const LSM_WITH_BPF: &str = "lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
+/// LSM order with BPF in it; kernels skip names they do not have. Such VMs are fully preemptible too, where the kernel lets that
+/// be chosen (CONFIG_PREEMPT_DYNAMIC, 5.12 on), so that probes are interrupted by each other.
+const LSM_WITH_BPF: &str = "preempt=full lsm=landlock,lockdown,yama,integrity,apparmor,bpf";
 /// Spelled out as well: Debian's default order has no BPF on 5.10 and has it since 6.1.
 const LSM_WITHOUT_BPF: &str = "lsm=landlock,lockdown,yama,integrity,apparmor";
 

@@ -37,6 +37,8 @@ pub struct Host {
     pub capabilities: u64,
     /// Whether the kernel runs 32-bit system calls; `None` if it cannot be told.
     pub ia32: Option<bool>,
+    /// Whether a task may lose its CPU inside the kernel; `None` if it cannot be told.
+    pub preemptible: Option<bool>,
     /// Number of possible CPUs.
     pub cpus: u32,
 }
@@ -97,6 +99,10 @@ impl Host {
                 .and_then(|text| text.trim().parse().ok()),
             capabilities,
             ia32: ia32(&fs::read_to_string("/proc/cmdline").unwrap_or_default()),
+            preemptible: preemptible(
+                &read("/proc/sys/kernel/version").unwrap_or_default(),
+                &fs::read_to_string("/proc/cmdline").unwrap_or_default(),
+            ),
             cpus: possible_cpus(&fs::read_to_string("/sys/devices/system/cpu/possible").unwrap_or_default()),
         })
     }
@@ -150,6 +156,21 @@ fn noted(
 }
 
 /// `6.18.44-fc-v657` → (6, 18, 44).
+/// From the build's version line ("#1 SMP PREEMPT_DYNAMIC Debian …"; init/version-timestamp.c) and the command line, which
+/// chooses the mode of a PREEMPT_DYNAMIC kernel (kernel/sched/core.c, `setup_preempt_mode`) whose default is not told.
+fn preemptible(version: &str, cmdline: &str) -> Option<bool> {
+    if !version.contains("PREEMPT") {
+        return Some(false);
+    }
+    let chosen = cmdline.split_whitespace().filter_map(|word| word.strip_prefix("preempt=")).next_back();
+    match (version.contains("PREEMPT_DYNAMIC"), chosen) {
+        (false, _) => Some(true),
+        (true, Some("full" | "lazy")) => Some(true),
+        (true, Some("none" | "voluntary")) => Some(false),
+        (true, _) => None,
+    }
+}
+
 fn version(release: &str) -> (u32, u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
@@ -217,6 +238,15 @@ fn possible_cpus(list: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn host_preemption_is_told_by_build_and_command_line() {
+        assert_eq!(preemptible("#1 SMP Debian 5.10.1", "preempt=full"), Some(false));
+        assert_eq!(preemptible("#1 SMP PREEMPT_RT Debian", ""), Some(true));
+        assert_eq!(preemptible("#1 SMP PREEMPT_DYNAMIC Debian", "quiet preempt=full"), Some(true));
+        assert_eq!(preemptible("#1 SMP PREEMPT_DYNAMIC Debian", "preempt=voluntary"), Some(false));
+        assert_eq!(preemptible("#1 SMP PREEMPT_DYNAMIC Debian", "quiet"), None);
+    }
 
     #[test]
     fn host_version_of_distribution_kernels_is_read() {
