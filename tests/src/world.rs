@@ -150,6 +150,12 @@ impl World {
         }
     }
 
+    /// Runs of any program that the kernel skipped so far (gap `interrupted-runs`).
+    pub(crate) fn skipped(&mut self) -> Result<u64> {
+        let counters = self.sensor().counters()?;
+        Ok(counters.programs.iter().filter_map(|program| program.missed).sum())
+    }
+
     /// Takes what arrived for the worker so far.
     pub(crate) fn take(&mut self) -> Vec<Event> {
         self.events.remove(&self.label).unwrap_or_default()

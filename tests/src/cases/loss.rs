@@ -62,6 +62,7 @@ fn flood(world: &mut World) -> Result<Verdict> {
     let flooder_label = world.label() + 1000;
     let id = cgroup_id(&flooder)?;
     world.sensor().label_cgroup(id, Label { id: flooder_label, state: label_state::WORKER })?;
+    let skipped_before = world.skipped()?;
     let noise = Child::spawn(&flooder, || {
         let until = Instant::now() + Duration::from_secs(4);
         for _ in 0..FLOOD {
@@ -97,7 +98,12 @@ fn flood(world: &mut World) -> Result<Verdict> {
     settled(world)?;
     remove_cgroups(&flooder)?;
     let seen = events.iter().filter(|event| matches!(event.body, Body::Open(_))).count();
-    ensure_same!(seen, QUIET as usize, "opens of the quiet worker that arrived");
+    // A flooder that is interrupted in the probe closes it to the others of its CPU, on rungs that have the gap; the kernel counts that.
+    let skipped = world.skipped()? - skipped_before;
+    ensure_that!(
+        seen == QUIET as usize || (seen < QUIET as usize && (QUIET as u64 - seen as u64) <= skipped),
+        "{seen} of {QUIET} opens of the quiet worker arrived, and the kernel skipped {skipped} runs"
+    );
     Ok(Verdict::Holds)
 }
 

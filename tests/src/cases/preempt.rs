@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use monitor::event::Body;
-use monitor::kernel::Probes as _;
 
 use super::{ensure_same, ensure_that};
 use crate::child::{Child, open, pin};
@@ -30,7 +29,7 @@ fn mix(world: &mut World) -> Result<Verdict> {
         fs::create_dir_all(&inner)?;
         files.push(secret(&inner, WATCHED_NAME)?);
     }
-    let skipped_before = skipped(world)?;
+    let skipped_before = world.skipped()?;
     let mut expected = BTreeMap::new();
     let mut children = Vec::new();
     for path in &files {
@@ -76,7 +75,7 @@ fn mix(world: &mut World) -> Result<Verdict> {
     }
     // From 7.0 a program at a system call may lose its CPU while the kernel holds that CPU's BPF closed to all perf events
     // (kernel/trace/bpf_trace.c, `trace_call_bpf`): the others' runs are skipped, and counted.
-    let skipped = skipped(world)? - skipped_before;
+    let skipped = world.skipped()? - skipped_before;
     let arrived: u32 = seen.values().sum();
     let all = OPENS * files.len() as u32;
     ensure_that!(arrived <= all, "{arrived} of {all} opens arrived");
@@ -85,10 +84,4 @@ fn mix(world: &mut World) -> Result<Verdict> {
         "{arrived} of {all} opens arrived, and the kernel counted {skipped} runs that it skipped"
     );
     Ok(Verdict::Holds)
-}
-
-/// Runs that the kernel skipped so far, of all programs.
-fn skipped(world: &mut World) -> Result<u64> {
-    let counters = world.sensor().counters()?;
-    Ok(counters.programs.iter().filter_map(|program| program.missed).sum())
 }
