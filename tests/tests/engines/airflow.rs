@@ -34,7 +34,7 @@ fn airflow_is_silent_until_a_bash_operator_runs_and_names_the_run() {
     let logs = home.join("logs");
     // Its result is handed over after it ran.
     lab.eventually("the task is done", || task_log(&logs.join("dag_id=normal")).contains("Pushing xcom"));
-    lab.incidents().assert_silent("a start and a task");
+    lab.was_normal("a start and a task");
 
     write("escape");
     lab.eventually("the theft is found", || {

@@ -1,5 +1,6 @@
 //! An engine's folder, its worker cgroups, and the agent that watches them.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::incidents::Incidents;
 use crate::net;
+use crate::recorder::Recorder;
 
 /// How long an engine may take for anything.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -19,6 +21,7 @@ pub(crate) struct Lab {
     cgroups: Vec<PathBuf>,
     agent: Child,
     started: Vec<Child>,
+    recorder: RefCell<Option<Recorder>>,
 }
 
 impl Lab {
@@ -57,14 +60,25 @@ impl Lab {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut lab = Self { folder, engine, cgroups, agent, started: Vec::new() };
+        let mut lab =
+            Self { folder, engine, cgroups, agent, started: Vec::new(), recorder: RefCell::new(None) };
         while !lab.log("agent").contains("watching") {
             let ended = lab.agent.try_wait().unwrap();
             assert!(ended.is_none(), "{ended:?}: {}", lab.log("agent"));
             std::thread::sleep(Duration::from_millis(20));
         }
+        lab.recorder =
+            Recorder::start(&named_by("SANDWATCH_BIN"), &config, profile, &lab.folder, &lab.engine).into();
         net::isolate();
         lab
+    }
+
+    /// All that happened so far was normal: nothing serious was found.
+    pub(crate) fn was_normal(&self, what: &str) {
+        self.incidents().assert_silent(what);
+        if let Some(recorder) = self.recorder.borrow_mut().as_mut() {
+            recorder.end("normal", &self.folder);
+        }
     }
 
     /// A file of the engine's installation.
@@ -178,6 +192,9 @@ impl Lab {
 
     /// Ends the engine, then the agent, and gives all alerts.
     pub(crate) fn finish(mut self) -> Incidents {
+        if let Some(recorder) = self.recorder.borrow_mut().as_mut() {
+            recorder.end("escape", &self.folder);
+        }
         self.end_workers();
         std::thread::sleep(Duration::from_millis(300));
         // SAFETY: kill only takes numbers; the child was not waited for, so its pid is its own.

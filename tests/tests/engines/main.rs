@@ -15,4 +15,5 @@ mod lab;
 mod net;
 mod node_red;
 mod prefect;
+mod recorder;
 mod temporal;
