@@ -28,8 +28,8 @@ impl Lab {
     /// An agent that watches one worker cgroup per name, each with the same profile.
     pub(crate) fn new(profile: &str, engine_variable: &str, workers: &[&str]) -> Self {
         let engine = named_by(engine_variable);
-        // Not below /tmp: a program or script there never is the engine's.
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{profile}-{}", std::process::id()));
+        // Not below /tmp, where no program or script is the engine's, and in no repository, which git would look at.
+        let folder = PathBuf::from(format!("/var/lib/sw-engine-{profile}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("home/.aws")).unwrap();
         fs::write(folder.join("home/.aws/credentials"), "[default]\naws_access_key_id = none\n").unwrap();

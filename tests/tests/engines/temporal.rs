@@ -1,6 +1,8 @@
 //! Temporal: a Python worker with an activity that computes, and one that starts a shell. The server stays outside the
 //! worker, as it does in life.
 
+use std::fs;
+
 use crate::incidents::{chain, taken};
 use crate::lab::{Lab, recipe};
 
@@ -14,7 +16,8 @@ fn temporal_is_silent_until_an_activity_starts_a_shell() {
         lab.outside(&temporal, &["operator", "cluster", "health"], &[]).status.success()
     });
     let python = lab.engine("bin/python");
-    let script = recipe("temporal/worker.py");
+    let script = lab.folder.join("worker.py");
+    fs::copy(recipe("temporal/worker.py"), &script).unwrap();
     lab.start(0, "worker", &[python.to_str().unwrap(), script.to_str().unwrap()], &[]);
     lab.eventually("the worker is ready", || lab.log("worker").contains("ready"));
     let execute = |workflow: &str| {
