@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::args::{FilesArgs, HooksArgs, RulesArgs, RulesCommand, SchemaOf};
 use super::run::configuration;
 use super::{CliError, Exit, RulesFrom, load_rules};
+use crate::detect::{WallClock, boot_now};
 use crate::profile::{RuleSet, rule_test};
 use crate::{alert, config, profile, recording};
 
@@ -57,6 +58,9 @@ fn checked(from: &RulesFrom, rules: &RuleSet) -> String {
     for warning in rules.warnings() {
         text.push_str(&format!("\nwarning: {warning}"));
     }
+    for warning in worn_out(rules, WallClock::now().seconds(boot_now()).unwrap_or(0)) {
+        text.push_str(&format!("\nwarning: {warning}"));
+    }
     text
 }
 
@@ -71,6 +75,22 @@ fn test(dirs: &[PathBuf]) -> Result<Exit, CliError> {
     let failed = report.failed().count();
     crate::observe::say(&format!("{} rule tests, {failed} failed", report.tests.len()));
     Ok(if failed == 0 { Exit::Ok } else { Exit::No })
+}
+
+/// Exceptions that have expired, or will within two weeks of `now` (seconds since the epoch).
+fn worn_out(rules: &RuleSet, now: u64) -> Vec<String> {
+    let soon = now.saturating_add(14 * 86_400);
+    let due = rules.exceptions().filter(|exception| exception.until <= soon);
+    due.map(|exception| {
+        let (id, owner, last) = (exception.id, exception.owner, exception.expires);
+        let what = if exception.until <= now {
+            format!("exception `{id}` has expired ({last}) and allows nothing any more; renew it or take it out")
+        } else {
+            format!("exception `{id}` expires soon: {last} is its last day; ask {owner} whether it is still needed")
+        };
+        format!("{}:{}: {what}", exception.rule.file, exception.rule.line)
+    })
+    .collect()
 }
 
 fn schema(of: SchemaOf) -> String {
@@ -117,6 +137,19 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(&schema(*of)).unwrap();
             assert!(value["properties"].is_object(), "{of:?}");
         }
+    }
+
+    #[test]
+    fn check_tells_of_exceptions_that_are_worn_out_or_soon_will_be() {
+        let text = "schema: sandwatch/exceptions/v1\nexceptions:\n  - { id: e, worker: w, profile: generic, role: entry, \
+                    what: { files: { path: /x, permits: preload-written } }, owner: us, reason: r, expires: 2026-06-30 }\n";
+        let mut sources = super::super::rules_from::shipped();
+        sources.push(crate::profile::Source { file: "e.yaml".into(), text: text.into(), layer: 1 });
+        let rules = RuleSet::from_sources(&sources).unwrap();
+        let end = 1_782_864_000; // 2026-07-01
+        assert_eq!(worn_out(&rules, end - 30 * 86_400), Vec::<String>::new());
+        assert!(worn_out(&rules, end - 86_400)[0].starts_with("e.yaml:3: exception `e` expires soon"));
+        assert!(worn_out(&rules, end)[0].contains("has expired"));
     }
 
     #[test]

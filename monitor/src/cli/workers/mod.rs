@@ -30,6 +30,8 @@ struct Listed {
     profile: String,
     cgroup: String,
     unit: Option<String>,
+    /// Facts that its profile asks for and the configuration does not state: what goes by them matches nothing.
+    facts_not_stated: Vec<String>,
     processes: Vec<ListedProcess>,
 }
 
@@ -105,6 +107,12 @@ fn listed(pipeline: &Pipeline, worker: &Worker) -> Listed {
         profile: rules.profile_name(worker.profile).to_owned(),
         cgroup: worker.path.to_string(),
         unit: worker.unit.as_deref().map(str::to_owned),
+        facts_not_stated: rules
+            .facts(worker.profile)
+            .map(|(name, _)| name)
+            .filter(|name| !worker.assignment.facts.states(name))
+            .map(str::to_owned)
+            .collect(),
         processes,
     }
 }

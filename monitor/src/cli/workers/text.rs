@@ -16,6 +16,9 @@ pub(super) fn page(workers: &[Listed], style: &Style) -> String {
         let unit = worker.unit.as_ref().map_or(String::new(), |unit| format!(", unit {unit}"));
         lines.push(format!("{}  profile {}, engine {}{unit}", worker.name, worker.profile, worker.engine));
         lines.push(format!("  cgroup {}", worker.cgroup));
+        if !worker.facts_not_stated.is_empty() {
+            lines.push(format!("  facts not stated: {}", worker.facts_not_stated.join(", ")));
+        }
         for process in worker.processes.iter().take(SHOWN) {
             let indent = "  ".repeat(process.depth.min(12) + 1);
             let exe = process.exe.as_deref().unwrap_or("(program unknown)");
@@ -60,6 +63,7 @@ mod tests {
             profile: "n8n".into(),
             cgroup: "/lab/n8n".into(),
             unit: None,
+            facts_not_stated: vec!["metadata_database".into()],
             processes: vec![
                 process(10, 0, "engine", "/usr/local/bin/node"),
                 process(11, 1, "runner", "/usr/local/bin/node\x1b[2J"),

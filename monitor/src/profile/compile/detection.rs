@@ -146,6 +146,7 @@ impl Compiler {
             ..Match::default()
         };
         out.program = self.take(&here(&m.program), Programs::new(m.program.value.iter()));
+        self.exec_programs.insert(&out.program, at);
         out.not_program = self.take(&here(&m.not_program), Programs::new(m.not_program.value.iter()));
         if let Some(argv) = &m.argv {
             out.argv = self.take(&place((argv.line, argv.column)), ArgvPattern::new(&argv.value).map(Some));

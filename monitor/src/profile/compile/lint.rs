@@ -13,6 +13,7 @@ impl Compiler {
         shadowed_roles(profile, &mut out);
         for role in &profile.roles {
             self.idle_permits(profile, role, &mut out);
+            idle_items(profile, role, &mut out);
         }
         out
     }
@@ -48,6 +49,36 @@ impl Compiler {
                 }
             }
         }
+    }
+}
+
+/// Items that allow what the same section allows already, and silence nothing.
+fn idle_items(profile: &Profile, role: &RoleSpec, out: &mut Vec<String>) {
+    fn idle<R>(rules: &[R], broad: impl Fn(&R) -> bool, own: impl Fn(&R) -> (&Common, bool)) -> Vec<u32> {
+        let whole = |rule: &R| {
+            let common = own(rule).0;
+            common.within.is_none() && common.condition.is_none() && common.program.is_empty()
+        };
+        if !rules.iter().any(|rule| broad(rule) && whole(rule)) {
+            return Vec::new();
+        }
+        let idle = rules.iter().filter(|rule| {
+            let (common, leads) = own(rule);
+            !broad(rule) && !leads && common.permits.is_empty() && !common.permits_loader
+        });
+        idle.map(|rule| own(rule).0.line).collect()
+    }
+    let e = &role.expect;
+    let lines = [
+        idle(&e.exec.rules, |r| r.any && r.becomes.is_none(), |r| (&r.common, r.becomes.is_some())),
+        idle(&e.identities.rules, |r| r.any && !r.own && r.script.is_empty(), |r| (&r.common, false)),
+        idle(&e.unix.rules, |r| r.any, |r| (&r.common, false)),
+    ];
+    for line in lines.into_iter().flatten() {
+        out.push(format!(
+            "{}:{line}: this item does nothing: another one allows anything to role {} already",
+            profile.rule.file, role.name
+        ));
     }
 }
 

@@ -29,7 +29,7 @@ use super::error::{Place, RuleError, RuleErrors, suggest};
 use super::finding::RuleRef;
 use super::loader::LOADER_VARIABLES;
 use super::model::{Detection, DetectionIdx, EndpointTable, Exception, IdentityTable, Profile};
-use super::pattern::GlobIndex;
+use super::pattern::{GlobIndex, NameIndex};
 use super::ruleset::{KernelFilter, Source};
 
 pub(crate) use exception::FILL_IN;
@@ -63,6 +63,8 @@ pub(super) struct Compiled {
     pub(super) detections: Vec<Detection>,
     /// Path patterns of detections on opens.
     pub(super) open_paths: GlobIndex<DetectionIdx>,
+    /// Programs that detections on execs name.
+    pub(super) exec_programs: NameIndex,
     pub(super) profiles: Vec<Profile>,
     pub(super) exceptions: Vec<Exception>,
     pub(super) filter: KernelFilter,
@@ -223,6 +225,7 @@ struct Compiler {
     detections: Vec<Detection>,
     detection_ids: HashMap<Arc<str>, DetectionIdx>,
     open_paths: GlobIndex<DetectionIdx>,
+    exec_programs: NameIndex,
     profiles: Vec<Profile>,
     exceptions: Vec<Exception>,
     /// Every fact that some profile lets its site state.
@@ -241,6 +244,7 @@ impl Compiler {
             detections: Vec::new(),
             detection_ids: HashMap::new(),
             open_paths: GlobIndex::default(),
+            exec_programs: NameIndex::default(),
             profiles: Vec::new(),
             exceptions: Vec::new(),
             facts: BTreeSet::new(),
@@ -297,6 +301,7 @@ impl Compiler {
             endpoints: self.endpoints,
             detections: self.detections,
             open_paths: self.open_paths,
+            exec_programs: self.exec_programs,
             profiles: self.profiles,
             exceptions: self.exceptions,
             filter,

@@ -124,14 +124,20 @@ pub(super) fn common_held(common: &Common, scene: &Scene<'_>, held: &mut Held) -
     }
 }
 
-/// Whether any name of an exec matches: resolved, as given, argv[0], script.
-fn program_of_exec(programs: &Programs, image: &Image<'_>) -> Tri {
-    let argv0 = image.argv.first().map(|a| a.strip_prefix('-').unwrap_or(a));
+/// The names of an exec, as detections look at them: resolved, as given, argv[0], script.
+pub(super) fn names<'a>(image: &Image<'a>) -> [Option<&'a str>; 4] {
+    let argv: &'a [std::sync::Arc<str>] = image.argv;
+    let argv0 = argv.first().map(|a| a.strip_prefix('-').unwrap_or(a));
     let script = match script_of(image) {
         Script::File { path, .. } => Some(path),
         Script::None => None,
     };
-    if [image.exe, image.given, argv0, script].into_iter().flatten().any(|name| programs.matches(name)) {
+    [image.exe, image.given, argv0, script]
+}
+
+/// Whether any name of an exec is one that a detection names.
+fn program_of_exec(named: bool, image: &Image<'_>) -> Tri {
+    if named {
         Tri::Yes
     } else if image.exe.is_none() || (image.given.is_none() && image.argv.is_empty()) {
         Tri::Unknown("exe")
@@ -152,9 +158,16 @@ fn excluded(programs: &Programs, image: &Image<'_>) -> bool {
     [exe, script].into_iter().flatten().any(|name| programs.matches(name))
 }
 
-/// What a detection asks of an exec.
-pub(super) fn exec_held(m: &Match, exec: &Exec, subject: &Subject, image: &Image<'_>, held: &mut Held) {
-    if !m.program.is_empty() && !held.and(program_of_exec(&m.program, image)) {
+/// What a detection asks of an exec; `named`: it names the program.
+pub(super) fn exec_held(
+    m: &Match,
+    named: bool,
+    exec: &Exec,
+    subject: &Subject,
+    image: &Image<'_>,
+    held: &mut Held,
+) {
+    if !m.program.is_empty() && !held.and(program_of_exec(named, image)) {
         return;
     }
     if !m.not_program.is_empty() && excluded(&m.not_program, image) && !held.and(Tri::No) {

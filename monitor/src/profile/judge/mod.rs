@@ -21,7 +21,7 @@ use crate::profile::actor::{Actor, Image, RoleContext, RoleId, RoleKind};
 use crate::profile::doc::On;
 use crate::profile::finding::{Finding, Identity, Tier};
 use crate::profile::model::{DetectionIdx, IdentityIdx, Profile, RoleSpec, on_index};
-use crate::profile::pattern::canonical;
+use crate::profile::pattern::{RuleBits, canonical};
 use crate::profile::ruleset::RuleSet;
 use monitor_common::filter::access;
 
@@ -30,7 +30,6 @@ pub(super) use image::{exec_rule_holds, image_matches, trusted};
 pub(super) use open::{identity_of_path, identity_of_socket};
 
 use held::Tri;
-use open::PathHits;
 use report::{Broken, Report};
 
 /// What came of an event.
@@ -57,7 +56,10 @@ struct Scene<'a> {
     image: Option<Image<'a>>,
     identity: Option<IdentityIdx>,
     place: Option<connect::Place>,
-    paths: PathHits,
+    /// For an open: the detections that name its path.
+    paths: RuleBits,
+    /// For an exec: the detections that name its program.
+    programs: RuleBits,
     /// For an exec: the role it leads to.
     becomes: Option<RoleId>,
 }
@@ -103,7 +105,8 @@ impl RuleSet {
             image: actor.image,
             identity: None,
             place: None,
-            paths: PathHits::default(),
+            paths: RuleBits::default(),
+            programs: RuleBits::default(),
             becomes: None,
         };
         let known = || actor.known_identity.and_then(|id| identities.by_id.get(id).copied());
@@ -111,6 +114,7 @@ impl RuleSet {
             Body::Exec(exec) => {
                 let image = Image { pin: actor.pin, ..Image::of_exec(exec, event.subject.uid) };
                 scene.image = Some(image);
+                scene.programs = self.inner.exec_programs.find(image::names(&image));
                 scene.becomes = actor.role.map(|role| {
                     let at = RoleContext {
                         profile: actor.profile,
@@ -127,7 +131,7 @@ impl RuleSet {
             }
             Body::Open(open) => {
                 scene.identity = identity_of_path(identities, &open.path).or_else(known);
-                scene.paths = PathHits::of(&self.inner.open_paths, &open.path);
+                scene.paths = open::path_hits(&self.inner.open_paths, &open.path);
             }
             Body::Unix(unix) => scene.identity = identity_of_socket(identities, unix).or_else(known),
             Body::Connect(connect) => {
@@ -228,7 +232,7 @@ fn detection(
     match &scene.event.body {
         Body::Exec(exec) => {
             if let Some(image) = &scene.image {
-                image::exec_held(m, exec, &scene.event.subject, image, &mut held);
+                image::exec_held(m, scene.programs.has(at), exec, &scene.event.subject, image, &mut held);
             }
         }
         Body::Open(open) => open::open_held(m, at, scene, open, &mut held),

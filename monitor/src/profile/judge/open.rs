@@ -6,12 +6,10 @@ use crate::event::{MountRelation, Open, Path, Unix};
 use crate::profile::actor::ProcTarget;
 use crate::profile::doc::{MountName, ProcFile, ProcOf};
 use crate::profile::model::{DetectionIdx, IdentityIdx, IdentityTable, Match};
-use crate::profile::pattern::{GlobIndex, Globs};
+use crate::profile::pattern::{GlobIndex, Globs, RuleBits};
 
 /// `PROC_SUPER_MAGIC` (include/uapi/linux/magic.h).
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-/// 64 detections a word.
-const WORDS: usize = super::super::compile::DETECTIONS_MAX / 64;
 
 /// The identity a path belongs to, by what the worker calls it or by its full path.
 pub(crate) fn identity_of_path(table: &IdentityTable, path: &Path) -> Option<IdentityIdx> {
@@ -31,29 +29,18 @@ pub(crate) fn identity_of_socket(table: &IdentityTable, unix: &Unix) -> Option<I
 }
 
 /// Which detections' path patterns an open matches: one look at the index for all detections.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PathHits([u64; WORDS]);
-
-impl PathHits {
-    pub(super) fn of(index: &GlobIndex<DetectionIdx>, path: &Path) -> Self {
-        let mut hits = Self::default();
-        if path.unreadable || path.none {
-            return hits;
-        }
-        for text in [Some(&*path.view), path.full.as_deref()].into_iter().flatten() {
-            index.find(text, |at| {
-                if let Some(word) = hits.0.get_mut(usize::from(*at) / 64) {
-                    *word |= 1 << (at % 64);
-                }
-                true
-            });
-        }
-        hits
+pub(super) fn path_hits(index: &GlobIndex<DetectionIdx>, path: &Path) -> RuleBits {
+    let mut hits = RuleBits::default();
+    if path.unreadable || path.none {
+        return hits;
     }
-
-    fn has(&self, at: DetectionIdx) -> bool {
-        self.0.get(usize::from(at) / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
+    for text in [Some(&*path.view), path.full.as_deref()].into_iter().flatten() {
+        index.find(text, |at| {
+            hits.add(*at);
+            true
+        });
     }
+    hits
 }
 
 /// A file of /proc/PID, whatever procfs is mounted as.

@@ -5,10 +5,12 @@ mod address;
 mod argv;
 mod glob;
 mod index;
+mod names;
 mod program;
 
 pub(crate) use address::{Networks, Port, canonical, parse_networks, parse_ports, scope_of};
 pub(crate) use argv::ArgvPattern;
 pub(crate) use glob::{Component, Glob, Globs, Piece, braces};
 pub(crate) use index::GlobIndex;
+pub(crate) use names::{NameIndex, RuleBits};
 pub(crate) use program::{Programs, Script, absolute, base, script_of, volatile_folder};

@@ -29,6 +29,11 @@ impl Programs {
         self.0.is_empty()
     }
 
+    /// The patterns, each with whether it is for a whole path.
+    pub(crate) fn globs(&self) -> impl Iterator<Item = (bool, &Glob)> {
+        self.0.iter().map(|(is_path, glob)| (*is_path, glob))
+    }
+
     /// Whether this one name matches.
     pub(crate) fn matches(&self, name: &str) -> bool {
         self.0.iter().any(|(is_path, glob)| glob.matches(if *is_path { name } else { base(name) }))
