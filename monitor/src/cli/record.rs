@@ -48,7 +48,8 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
     let to = open(&args.output, args.force)?;
     let options = sensor_options(&config, &rules)?;
     let sensor = Sensor::start(&options)?;
-    let header = header(args, sensor.coverage());
+    let root = sensor.cgroup_root().to_owned();
+    let header = header(args, sensor.coverage(), &root);
     let cgroups: Vec<GlobMatcher> =
         args.cgroup.iter().map(|cgroup| glob(cgroup)).collect::<Result<_, _>>()?;
     let recorder = Recorder::new(
@@ -65,7 +66,6 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
         },
         args.max_size.0,
     );
-    let root = sensor.cgroup_root().to_owned();
     let sinks = match &args.alerts {
         Some(path) => Sinks::open(&[SinkConfig::file(path.clone())])?,
         None => Sinks::default(),
@@ -111,7 +111,7 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
     Ok(Exit::Ok)
 }
 
-fn header(args: &RecordArgs, coverage: &Coverage) -> Header {
+fn header(args: &RecordArgs, coverage: &Coverage, cgroup_root: &Path) -> Header {
     let host = HostFacts::read();
     let rungs: BTreeMap<String, String> = coverage
         .signals
@@ -127,6 +127,7 @@ fn header(args: &RecordArgs, coverage: &Coverage) -> Header {
         boot_id: host.boot_id,
         kernel: host.kernel,
         boot: WallClock::now().format(0),
+        cgroup_root: Some(cgroup_root.display().to_string()),
         rungs,
         redaction: if args.no_redaction { Redaction::None } else { Redaction::Secrets },
         workers: Vec::new(),

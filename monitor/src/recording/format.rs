@@ -41,6 +41,9 @@ pub struct Header {
     pub kernel: String,
     /// Wall-clock time of boot, RFC 3339: what every `time` counts from.
     pub boot: String,
+    /// Where cgroup2 was mounted; `/sys/fs/cgroup` if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup_root: Option<String>,
     /// By signal, the rung it was seen through.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rungs: BTreeMap<String, String>,

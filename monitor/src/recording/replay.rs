@@ -62,7 +62,7 @@ impl Replay {
             labels: BTreeMap::from([(MARK.to_owned(), header.made.name().to_owned())]),
             rules: rules.digest().to_owned(),
             clock: WallClock { boot: boot.as_nanosecond() },
-            cgroup_root: "/sys/fs/cgroup".to_owned(),
+            cgroup_root: header.cgroup_root.clone().unwrap_or_else(|| "/sys/fs/cgroup".to_owned()),
         };
         let facts = RecordedFacts::default();
         let pipeline =

@@ -22,6 +22,9 @@ pub(super) use walk::of_worker;
 /// Most images whose values are kept; beyond it new ones are not taken. Those of ended processes go each second.
 const TAKEN_MAX: usize = 65_536;
 
+/// Opens kept per item and image: a root's own record may be read before those of opens that came before it.
+const OPENS_MAX: usize = 4;
+
 /// A value of one field.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Value {
@@ -31,12 +34,16 @@ pub(super) struct Value {
     source: Arc<str>,
     /// Number of the item in its profile.
     item: usize,
+    /// For an open: when it was; 0 for what holds as long as the image.
+    time: BootNs,
 }
 
 /// What an author root froze.
 #[derive(Clone, Debug)]
 struct Root {
     values: Vec<Value>,
+    /// When it became one: opens after that say nothing of it.
+    since: BootNs,
     label: u32,
     process: Option<ProcessRef>,
     /// When that process ended.
@@ -111,11 +118,19 @@ impl Attributions {
         }
     }
 
-    /// Takes what an open by a process on the engine's side shows; the newest counts.
-    pub(super) fn opened(&mut self, items: &[Attribution], standing: Standing, exec_id: u64, path: &str) {
+    /// Takes what an open by a process on the engine's side shows; whether it shows something.
+    pub(super) fn opened(
+        &mut self,
+        items: &[Attribution],
+        standing: Standing,
+        exec_id: u64,
+        path: &str,
+        time: BootNs,
+    ) -> bool {
         if standing.below_author {
-            return;
+            return false;
         }
+        let mut any = false;
         for (number, item) in items.iter().enumerate() {
             let here = match item.at {
                 IdAt::EngineSide => true,
@@ -126,9 +141,48 @@ impl Attributions {
             if found.is_empty() || (self.taken.len() >= TAKEN_MAX && !self.taken.contains_key(&exec_id)) {
                 continue;
             }
+            any = true;
             let taken = self.taken.entry(exec_id).or_default();
-            taken.retain(|value| value.item != number);
-            taken.extend(found.into_iter().map(|found| value_of(found, item, number, IdTrust::Engine)));
+            let mut times: Vec<BootNs> =
+                taken.iter().filter(|value| value.item == number).map(|value| value.time).collect();
+            times.dedup();
+            if times.len() >= OPENS_MAX {
+                taken.retain(|value| value.item != number || value.time != times[0]);
+            }
+            taken.extend(
+                found
+                    .into_iter()
+                    .map(|found| Value { time, ..value_of(found, item, number, IdTrust::Engine) }),
+            );
+        }
+        any
+    }
+
+    /// An open by `by` at `time` was read after roots below it had frozen: those that began later belong to what it shows.
+    pub(super) fn freeze_late(
+        &mut self,
+        by: ProcessRef,
+        time: BootNs,
+        processes: &ProcessTable,
+        items: &[Attribution],
+        labels: &BTreeMap<String, String>,
+    ) {
+        let late: Vec<(u64, ProcessRef, BootNs)> = self
+            .roots
+            .iter()
+            .filter(|(_, root)| root.since > time)
+            .filter_map(|(number, root)| Some((*number, root.process?, root.since)))
+            .filter(|(_, process, _)| processes.lineage(*process).any(|(at, _)| at == by))
+            .collect();
+        for (number, process, since) in late {
+            let values = self.resolve(processes, process, Some((number, since)), items, labels);
+            let Some(root) = self.roots.get_mut(&number) else { continue };
+            let before = std::mem::replace(&mut root.values, values);
+            for word in before {
+                if !root.values.iter().any(|value| value.field == word.field) {
+                    root.values.push(word);
+                }
+            }
         }
     }
 
@@ -139,14 +193,16 @@ impl Attributions {
         processes: &ProcessTable,
         items: &[Attribution],
         labels: &BTreeMap<String, String>,
-        label: u32,
+        (label, since): (u32, BootNs),
     ) {
         if root == 0 || items.is_empty() || self.roots.contains_key(&root) {
             return;
         }
         let at = processes.find_exec(root);
-        let values = at.map(|at| self.resolve(processes, at, Some(root), items, labels)).unwrap_or_default();
-        self.roots.insert(root, Root { values, label, process: at, ended: None, said: HashSet::new() });
+        let limit = Some((root, since));
+        let values = at.map(|at| self.resolve(processes, at, limit, items, labels)).unwrap_or_default();
+        self.roots
+            .insert(root, Root { values, since, label, process: at, ended: None, said: HashSet::new() });
     }
 
     /// The attribution of a process, seen at one of its images.
@@ -172,7 +228,7 @@ impl Attributions {
         &self,
         processes: &ProcessTable,
         at: ProcessRef,
-        until: Option<u64>,
+        until: Option<(u64, BootNs)>,
         items: &[Attribution],
         labels: &BTreeMap<String, String>,
     ) -> Vec<Value> {
@@ -186,12 +242,15 @@ impl Attributions {
             let own = process_at == at;
             for image in process.images.iter().rev() {
                 // What the root's process executed after it became the root is not the engine's.
-                if own && until.is_some_and(|until| is_after(process, image.exec_id, until)) {
+                if own && until.is_some_and(|(root, _)| is_after(process, image.exec_id, root)) {
                     continue;
                 }
-                for value in self.taken.get(&image.exec_id).into_iter().flatten() {
-                    offer(value);
-                }
+                let in_time = |value: &&Value| until.is_none_or(|(_, since)| value.time <= since);
+                let mut taken: Vec<&Value> =
+                    self.taken.get(&image.exec_id).into_iter().flatten().filter(in_time).collect();
+                // The item that comes first; of its opens the newest.
+                taken.sort_by(|a, b| a.item.cmp(&b.item).then(b.time.cmp(&a.time)));
+                taken.into_iter().for_each(&mut offer);
             }
         }
         for (number, item) in items.iter().enumerate() {
@@ -254,7 +313,14 @@ fn value_of(found: Found, item: &Attribution, number: usize, most: IdTrust) -> V
     if found.doubtful {
         trust = trust.min(IdTrust::Candidate);
     }
-    Value { field: found.field, value: found.value, trust, source: item.place().into(), item: number }
+    Value {
+        field: found.field,
+        value: found.value,
+        trust,
+        source: item.place().into(),
+        item: number,
+        time: 0,
+    }
 }
 
 fn in_alert(values: &[Value]) -> Option<alert::Attribution> {

@@ -132,6 +132,18 @@ fn forged_ids_change_no_attribution() {
     }
 }
 
+/// The two lanes are read one after the other: the open that names the tenant may be read after the root's exec.
+#[test]
+fn open_that_is_read_late_still_counts_for_what_began_after_it() {
+    let events = format!(
+        "{START}  - open: {{ path: /var/log/toy/later/run.log }}\n  - {{ as: thief, from: root, exec: {{ exe: /bin/sh }} }}{THEFT}"
+    );
+    let mut built = scenario("", &events);
+    let open = built.lines.remove(1);
+    built.lines.insert(3, open);
+    assert_eq!(of_theft(&play(built.lines, &built.header)), ALL);
+}
+
 #[test]
 fn daemon_keeps_the_run_it_was_started_in() {
     let events = format!(

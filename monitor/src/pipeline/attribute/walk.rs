@@ -73,8 +73,8 @@ impl Pipeline {
             env_most,
             most: IdTrust::Engine,
         });
-        let root = image.author_root;
-        self.attributions.freeze(root, &self.processes, items, labels, event.subject.label);
+        let (root, when) = (image.author_root, (event.subject.label, event.time));
+        self.attributions.freeze(root, &self.processes, items, labels, when);
     }
 
     /// Takes the ids that another event shows: an open by the engine; the first act of a fork that is an author root.
@@ -91,10 +91,13 @@ impl Pipeline {
             && open.path.is_known()
             && image.author_root == 0
         {
-            self.attributions.opened(items, image.standing, image.exec_id, &open.path.view);
+            let (standing, path) = (image.standing, &open.path.view);
+            if self.attributions.opened(items, standing, image.exec_id, path, event.time) {
+                self.attributions.freeze_late(at, event.time, &self.processes, items, labels);
+            }
         }
-        let root = image.author_root;
-        self.attributions.freeze(root, &self.processes, items, labels, event.subject.label);
+        let (root, when) = (image.author_root, (event.subject.label, event.time));
+        self.attributions.freeze(root, &self.processes, items, labels, when);
     }
 
     /// Takes the ids of a process that ran before the agent did.
@@ -120,8 +123,8 @@ impl Pipeline {
             env_most: IdTrust::Scan,
             most: IdTrust::Scan,
         });
-        let root = image.author_root;
-        self.attributions.freeze(root, &self.processes, items, labels, label);
+        let (root, when) = (image.author_root, (label, image.since));
+        self.attributions.freeze(root, &self.processes, items, labels, when);
     }
 }
 

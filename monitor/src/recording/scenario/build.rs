@@ -66,6 +66,7 @@ pub(super) fn build(file: &Arc<str>, doc: &ScenarioDoc) -> Result<(Header, Vec<L
         boot_id: format!("scenario:{file}"),
         kernel: String::new(),
         boot: "2026-01-01T00:00:00Z".to_owned(),
+        cgroup_root: None,
         rungs: BTreeMap::new(),
         redaction: Redaction::None,
         workers: vec![worker],

@@ -224,6 +224,7 @@ pub(super) fn header() -> Header {
         boot_id: "b".to_owned(),
         kernel: "6".to_owned(),
         boot: "2026-01-01T00:00:00Z".to_owned(),
+        cgroup_root: None,
         rungs: Default::default(),
         redaction: Redaction::None,
         workers: Vec::new(),
