@@ -228,8 +228,12 @@ impl Toy {
             "echo $$ > {}/cgroup.procs; exec {folder}/toy-engine -c '{script}'",
             self.cgroup.display()
         );
-        let status =
-            Command::new("/bin/sh").args(["-c", &enter]).current_dir(self.folder.path()).status().unwrap();
+        let status = Command::new("/bin/sh")
+            .args(["-c", &enter])
+            .current_dir(self.folder.path())
+            .stdout(Stdio::null())
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 }
