@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Effect, Pipeline, entry_of, placing};
 use crate::detect::GapReport;
 use crate::event::join::Release;
-use crate::event::{Body, BootNs, DecodeError, Event, Lane, decode};
-use crate::process::Program;
+use crate::event::{Body, BootNs, DecodeError, Event, Lane, Subject, decode};
+use crate::process::{ProcessTable, Program};
 
 /// What the pipeline has seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,11 +45,10 @@ impl Pipeline {
         }
         let mut ready = Vec::new();
         let processes = &self.processes;
-        // What the kernel made up on first sight has no fork or exec record to wait for.
         self.join.push(
             event,
             now,
-            |subject| subject.unknown_history || processes.knows(subject),
+            |subject| explained(subject, processes),
             |event, why| ready.push((event, why)),
         );
         self.judge_all(ready);
@@ -67,7 +66,7 @@ impl Pipeline {
         let processes = &self.processes;
         self.join.release(
             now,
-            |subject| subject.unknown_history || processes.knows(subject),
+            |subject| explained(subject, processes),
             |event, why| ready.push((event, why)),
         );
         self.judge_all(ready);
@@ -212,6 +211,15 @@ impl Pipeline {
             self.heard(&event);
         }
     }
+}
+
+/// The numbers the exec probe gives have this bit.
+const EXECUTED: u64 = 1 << 63;
+
+/// Whether no record is still to come that says what the subject runs: it is known, or the kernel made the process up on
+/// first sight. One that has executed something since has an exec record on its way.
+fn explained(subject: &Subject, processes: &ProcessTable) -> bool {
+    processes.knows(subject) || (subject.unknown_history && subject.exec_id & EXECUTED == 0)
 }
 
 fn kind(body: &Body) -> &'static str {

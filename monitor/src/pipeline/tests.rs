@@ -327,6 +327,20 @@ fn open_that_overtakes_its_exec_is_judged_by_the_role_after_it() {
     assert_eq!(pipeline.counts().unexplained, 0);
 }
 
+/// It entered from outside, so the kernel knows nothing of its past; but its exec was seen, and is on its way.
+#[test]
+fn first_open_of_a_process_without_history_waits_for_its_exec() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    let image = 1 << 63 | 1_100;
+    let mut early = head(Kind::Open, ENGINE, image, 1_200);
+    early.proc_flags = proc_flags::LATE;
+    pipeline.handle(&fixture::open(early, "/etc/toy/key", access::READ, 0), 1_200);
+    exec(&mut pipeline, ENGINE, ENGINE.1, image, (1, 1), "/opt/toy-engine", &["toy-engine"]);
+    pipeline.turn_over(Some(1_300), 1_300);
+    assert_eq!(alerts(&mut pipeline), [], "the engine may read its key; as the entry it might not");
+    assert_eq!(pipeline.counts().unexplained, 0);
+}
+
 #[test]
 fn event_without_history_is_judged_and_the_gap_is_said() {
     let mut pipeline = started();

@@ -1,6 +1,9 @@
 //! Whole recordings: there and back, twice the same, and what is wrong with a file.
 
+use std::sync::{Arc, LazyLock};
+
 use super::*;
+use crate::profile::RuleSet;
 
 /// The committed schemas are what this program reads. `UPDATE_SCHEMAS=1` writes them.
 #[test]
@@ -17,8 +20,10 @@ fn committed_schemas_are_current() {
     }
 }
 
-fn demo_rules() -> std::sync::Arc<crate::profile::RuleSet> {
-    crate::cli::load_rules(&crate::cli::RulesFrom::Shipped).unwrap()
+fn demo_rules() -> Arc<RuleSet> {
+    static RULES: LazyLock<Arc<RuleSet>> =
+        LazyLock::new(|| crate::cli::load_rules(&crate::cli::RulesFrom::Shipped).unwrap());
+    RULES.clone()
 }
 
 /// A theft by the demo's engine, with what `expect` says must come of it.
