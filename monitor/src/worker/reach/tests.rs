@@ -167,7 +167,7 @@ fn names_of_credentials_are_told_from_names_of_other_things() {
 fn wildcard_in_a_folders_name_leads_into_no_other_folder() {
     let root = Root::new(&["/tmp/cc_1/key"]);
     for number in 0..50 {
-        std::fs::create_dir_all(root.path(&format!("/tmp/other-{number}/below"))).unwrap();
+        fs::create_dir_all(root.path(&format!("/tmp/other-{number}/below"))).unwrap();
     }
     let secrets = [SecretPath::new("/tmp/cc_*/**", &Arc::from("x")).unwrap()];
     let (found, cut) =
