@@ -10,8 +10,10 @@ use super::radius::Radius;
 use super::respond::Steps;
 use super::scene::Scene;
 use super::scope::{self, Anchor};
-use super::{attribution, describe, severity, title};
-use crate::alert::{self, Alert, AlertKind, Attribution, ClosedBy, Closure, Evidence, Refs, Severity, State};
+use super::{attribution, describe, offers, severity, title};
+use crate::alert::{
+    self, Alert, AlertKind, Attribution, ClosedBy, Closure, Evidence, Refs, Severity, State, redact,
+};
 use crate::event::BootNs;
 use crate::profile::{Finding, Tier};
 
@@ -180,11 +182,11 @@ impl Incident {
         let taken = self.radius.note(finding, scene);
         self.steps.add(finding);
         self.add_refs(&finding.refs);
-        if let Some(allow) = &finding.allow_with
+        if let Some(allow) = finding.allow_with.as_deref().map(redact::text)
             && self.allow.len() < ALLOW_MAX
-            && !self.allow.contains(allow)
+            && self.allow.iter().all(|known| **known != *allow)
         {
-            self.allow.push(allow.clone());
+            self.allow.push(allow.into_owned());
         }
         if self.anchors.len() < ANCHORS_MAX {
             self.anchors.extend(scope::anchors(scene, &self.scope));
@@ -300,7 +302,7 @@ impl Incident {
         alert.blast_radius = self.radius.shown();
         // Never in a page: at 3 a.m. the quickest way to silence must not be the one offered.
         let may_allow = self.tier == Tier::Deviation && !self.allow.is_empty();
-        alert.allow_with = may_allow.then(|| self.allow.join("---\n"));
+        alert.allow_with = may_allow.then(|| offers::as_one(&self.allow));
         alert.truncated = [
             (self.chain.unlisted().is_some(), "incident.chain"),
             (self.radius.is_cut(), "blast_radius"),

@@ -3,7 +3,7 @@
 //! A finding with its scene (`scene`: the event, the process and its lineage, the worker) joins the incident of its run or
 //! lineage (`scope`, `detector`), which is over when its time has come (`due`). An incident (`incident`) grows a chain of findings (`chain`), a blast radius (`radius`, with
 //! what was `used`), and what to do (`respond`); what became of its connects comes later (`connects`). Deviations wait for
-//! company (`deviations`). Incidents outlive the agent (`keep`). `recent` and `tree` are the evidence an incident begins with. `describe`, `title`, `severity` and
+//! company (`deviations`). Incidents outlive the agent (`keep`). `recent` and `tree` are the evidence an incident begins with. `describe`, `title`, `offers`, `severity` and
 //! `attribution` say in an alert's words what the scene shows; `gap` speaks of what was, or may have been, missed; `envelope` is
 //! what every alert carries.
 
@@ -18,6 +18,7 @@ mod envelope;
 mod gap;
 mod incident;
 mod keep;
+mod offers;
 mod radius;
 mod recent;
 mod respond;

@@ -277,3 +277,37 @@ fn worker_with_too_many_incidents_has_one_more_for_all_the_rest() {
         alerts(&mut pipeline).into_iter().rfind(|alert| alert.truncated == ["incident.scope"]).unwrap();
     assert_eq!(last.incident.unwrap().findings, 36, "counted, never muted");
 }
+
+#[test]
+fn what_a_digest_offers_is_refused_until_filled_in_and_allows_everything_then() {
+    let mut pipeline = started();
+    connect(&mut pipeline, ENGINE, 1_100, 3_000, 9998);
+    connect(&mut pipeline, ENGINE, 1_100, 3_100, 9999);
+    pipeline.finish(4_000);
+    let offered = alerts(&mut pipeline).pop().unwrap().allow_with.unwrap();
+    let with = |text: &str| {
+        let mut files = RULES.to_vec();
+        files.push(("exceptions.yaml", text));
+        let sources: Vec<Source> = files
+            .iter()
+            .map(|(file, text)| Source { file: (*file).into(), text: (*text).to_owned(), layer: 0 })
+            .collect();
+        RuleSet::from_sources(&sources)
+    };
+    assert!(with(&offered).is_err(), "{offered}");
+    let soon = jiff::Timestamp::now().checked_add(jiff::SignedDuration::from_hours(24 * 30)).unwrap();
+    let filled: String = offered
+        .lines()
+        .map(|line| match line.split_once(": FILL") {
+            Some((key, _)) if key.trim() == "expires" => format!("{key}: {}\n", &soon.to_string()[..10]),
+            Some((key, _)) => format!("{key}: somebody\n"),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    let allowed = with(&filled).unwrap_or_else(|error| panic!("{error}: {filled}"));
+    let mut pipeline = started();
+    pipeline.reload(allowed, 2_900);
+    connect(&mut pipeline, ENGINE, 1_100, 3_000, 9998);
+    connect(&mut pipeline, ENGINE, 1_100, 3_100, 9999);
+    assert_eq!(alerts(&mut pipeline), []);
+}
