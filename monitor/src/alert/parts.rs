@@ -190,6 +190,9 @@ pub type Refs = BTreeMap<String, Vec<String>>;
 pub struct GapInfo {
     /// Why: `lost`, `throttled`, `law-broken`, `unhooked`, `held`, …
     pub reason: String,
+    /// Id of what is the matter: the same in every alert of it, from `open` to `closed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// Signal, if it is one signal's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 
 use super::describe;
 use super::envelope::Envelope;
-use crate::alert::{Alert, AlertKind, GapInfo, Severity, State, WorkerInfo};
+use crate::alert::{Alert, AlertKind, ClosedBy, GapInfo, Severity, State, WorkerInfo};
 use crate::event::{BootNs, Lane, Signal};
 use crate::profile::RuleSet;
 use crate::worker::Worker;
 
 /// The same kind of gap is said at most this often; what comes in between is added up. ns.
 const EVERY: BootNs = 10 * 1_000_000_000;
+/// A kind of gap that did not come again for this long is over. ns.
+const OVER: BootNs = 60 * 1_000_000_000;
 
 /// One gap.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,8 +41,18 @@ pub struct GapReport {
 #[derive(Default)]
 pub struct Gaps {
     waiting: HashMap<Kind, GapReport>,
-    said: HashMap<Kind, BootNs>,
+    said: HashMap<Kind, Said>,
     number: u64,
+}
+
+/// A gap that was said and is not over.
+struct Said {
+    /// Its id, the same in every alert of it.
+    condition: String,
+    /// When last.
+    at: BootNs,
+    /// As it was said last, for when it is over.
+    gap: GapReport,
 }
 
 type Kind = (&'static str, Option<Lane>, Option<u32>, Option<Signal>, Option<u32>);
@@ -76,30 +88,60 @@ impl Gaps {
         let mut due: Vec<Kind> = self
             .waiting
             .keys()
-            .filter(|kind| all || self.said.get(*kind).is_none_or(|said| now.saturating_sub(*said) >= EVERY))
+            .filter(|kind| {
+                all || self.said.get(*kind).is_none_or(|said| now.saturating_sub(said.at) >= EVERY)
+            })
             .copied()
+            .collect();
+        let mut over: Vec<Kind> = self
+            .said
+            .iter()
+            .filter(|(kind, said)| now.saturating_sub(said.at) >= OVER && !self.waiting.contains_key(*kind))
+            .map(|(kind, _)| *kind)
             .collect();
         // Each gets a number: in one order, whatever the map's.
         due.sort_unstable();
+        over.sort_unstable();
         let mut alerts = Vec::new();
         for kind in due {
             let Some(gap) = self.waiting.remove(&kind) else { continue };
-            if self.said.len() >= Self::KINDS_MAX {
-                self.said.retain(|_, said| now.saturating_sub(*said) < EVERY);
-            }
-            self.said.insert(kind, now);
-            let worker = gap.label.and_then(&worker).map(|(worker, rules, profile)| {
-                describe::worker(worker, Some(rules.engine(profile)), rules.profile_name(profile))
-            });
             self.number += 1;
-            alerts.push(alert(&gap, worker, envelope, self.number));
+            if self.said.len() >= Self::KINDS_MAX {
+                self.said.retain(|_, said| now.saturating_sub(said.at) < EVERY);
+            }
+            let state = if self.said.contains_key(&kind) { State::Update } else { State::Open };
+            let said = self.said.entry(kind).or_insert_with(|| Said {
+                condition: envelope.id("gap-condition", &format!("{}:{}", gap.reason, self.number)),
+                at: now,
+                gap: gap.clone(),
+            });
+            (said.at, said.gap) = (now, gap.clone());
+            let about = gap.label.and_then(&worker).map(shown);
+            alerts.push(alert(&gap, state, &said.condition, about, envelope, self.number));
+        }
+        for kind in over {
+            let Some(Said { condition, gap, .. }) = self.said.remove(&kind) else { continue };
+            self.number += 1;
+            let about = gap.label.and_then(&worker).map(shown);
+            alerts.push(alert(&gap, State::Closed, &condition, about, envelope, self.number));
         }
         alerts.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.title.cmp(&b.title)));
         alerts
     }
 }
 
-fn alert(gap: &GapReport, worker: Option<WorkerInfo>, envelope: &Envelope, number: u64) -> Alert {
+fn shown((worker, rules, profile): (&Worker, &RuleSet, crate::profile::ProfileId)) -> WorkerInfo {
+    describe::worker(worker, Some(rules.engine(profile)), rules.profile_name(profile))
+}
+
+fn alert(
+    gap: &GapReport,
+    state: State,
+    condition: &str,
+    worker: Option<WorkerInfo>,
+    envelope: &Envelope,
+    number: u64,
+) -> Alert {
     let count = gap.lost.map_or_else(|| "events".to_owned(), |lost| format!("{lost} event(s)"));
     let of = worker.as_ref().map(|worker| format!(" of worker {}", worker.name)).unwrap_or_default();
     let lane = gap.lane.map(|lane| format!(" in the {} lane", lane.name())).unwrap_or_default();
@@ -112,7 +154,9 @@ fn alert(gap: &GapReport, worker: Option<WorkerInfo>, envelope: &Envelope, numbe
         "unwatched" => "A cgroup that should be watched is not".to_owned(),
         reason => format!("{count}{of} may have been missed: {reason}"),
     };
+    let title = if state == State::Closed { format!("Over: {title}") } else { title };
     let severity = match gap.reason {
+        _ if state == State::Closed => Severity::Info,
         "unexplained" => Severity::Low,
         "law-broken" | "unwatched" => Severity::High,
         // A loss in the priority lane may hide the very theft.
@@ -121,10 +165,12 @@ fn alert(gap: &GapReport, worker: Option<WorkerInfo>, envelope: &Envelope, numbe
     };
     let mut alert = envelope.alert(AlertKind::Gap, severity, gap.to, title);
     alert.id = envelope.id("gap", &format!("{}:{}:{number}", gap.reason, gap.to));
-    alert.state = State::Open;
+    alert.state = state;
+    alert.closed_by = (state == State::Closed).then_some(ClosedBy::Recovered);
     alert.worker = worker;
     alert.gap = Some(GapInfo {
         reason: gap.reason.to_owned(),
+        condition: Some(condition.to_owned()),
         signal: gap.signal.map(|signal| signal.name().to_owned()),
         lane: gap.lane.map(|lane| lane.name().to_owned()),
         cpu: gap.cpu,
@@ -199,5 +245,27 @@ mod tests {
         gaps.take(30, false, &envelope(), |_| None);
         gaps.note(lost(0, 31, 32, 3));
         assert_eq!(gaps.take(33, true, &envelope(), |_| None).len(), 1);
+    }
+
+    #[test]
+    fn gap_that_does_not_come_again_is_over() {
+        let mut gaps = Gaps::default();
+        let mut take = |now, gap: Option<GapReport>| {
+            gap.into_iter().for_each(|gap| gaps.note(gap));
+            gaps.take(now, false, &envelope(), |_| None)
+        };
+        let first = take(0, Some(lost(0, 5, 9, 3))).remove(0);
+        let again = take(EVERY, Some(lost(0, 5, 9, 3))).remove(0);
+        assert_eq!((first.state, again.state), (State::Open, State::Update));
+        assert!(take(EVERY + OVER - 1, None).is_empty());
+        let over = take(EVERY + OVER, None).remove(0);
+        assert_eq!((over.state, over.closed_by), (State::Closed, Some(ClosedBy::Recovered)));
+        let condition = |alert: &Alert| alert.gap.as_ref().unwrap().condition.clone();
+        assert_eq!(condition(&first), condition(&over));
+        assert_eq!(condition(&first), condition(&again));
+        assert!(take(3 * OVER, None).is_empty(), "once");
+        let next = take(4 * OVER, Some(lost(0, 5, 9, 3))).remove(0);
+        assert_eq!(next.state, State::Open);
+        assert_ne!(condition(&first), condition(&next));
     }
 }
