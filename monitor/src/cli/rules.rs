@@ -144,7 +144,7 @@ mod tests {
         let text = "schema: sandwatch/exceptions/v1\nexceptions:\n  - { id: e, worker: w, profile: generic, role: entry, \
                     what: { files: { path: /x, permits: preload-written } }, owner: us, reason: r, expires: 2026-06-30 }\n";
         let mut sources = super::super::rules_from::shipped();
-        sources.push(crate::profile::Source { file: "e.yaml".into(), text: text.into(), layer: 1 });
+        sources.push(profile::Source { file: "e.yaml".into(), text: text.into(), layer: 1 });
         let rules = RuleSet::from_sources(&sources).unwrap();
         let end = 1_782_864_000; // 2026-07-01
         assert_eq!(worn_out(&rules, end - 30 * 86_400), Vec::<String>::new());

@@ -306,3 +306,33 @@ proptest! {
         let _ = one(&format!("schema: sandwatch/identities/v1\nidentities: [{{ id: {}, class: k8s, gives: g, paths: {pattern} }}]\n", quoted(&id)));
     }
 }
+
+#[test]
+fn rules_that_do_nothing_are_warned_of_by_line() {
+    let warnings = |text: &str| one(text).unwrap().warnings().to_vec();
+    let idle = profile(
+        "expect:\n  entry:\n    exec:\n      allow:\n        - { any: true }\n        - { program: sh }\n        - { any: true, within: 10s }\n",
+    );
+    let all = warnings(&idle);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert!(all[0].starts_with("r.yaml:9: this item does nothing"), "{all:#?}");
+    let useful =
+        profile("expect:\n  entry:\n    exec: { allow: [{ any: true, within: 10s }, { program: sh }] }\n");
+    assert_eq!(warnings(&useful), Vec::<String>::new());
+    let unreachable =
+        profile("roles:\n  - { name: a, parent: b, program: x }\n  - { name: b, parent: a, program: y }\n");
+    assert!(warnings(&unreachable).iter().all(|w| w.contains("is never taken")), "none is reached");
+    assert_eq!(warnings(&unreachable).len(), 2);
+    let fact = detection("    on: connect\n    match: { address: $nowhere }\n");
+    assert!(warnings(&fact)[0].contains("no loaded profile has the fact `nowhere`"));
+}
+
+#[test]
+fn an_aliased_item_is_told_by_the_line_that_says_it() {
+    let text = profile(
+        "roles:\n  - { name: a, parent: entry, program: a }\nexpect:\n  entry: &same\n    exec:\n      allow:\n        - { program: sh }\n  a: *same\n",
+    );
+    let rules = one(&text).unwrap();
+    let said = rules.explain(rules.profile("p").unwrap());
+    assert_eq!(said.matches("May execute sh (r.yaml:10).").count(), 2, "{said}");
+}

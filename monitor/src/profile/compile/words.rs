@@ -103,10 +103,11 @@ pub(super) fn identity(item: &IdentityAllow) -> String {
 
 /// `tcp:5432 to private addresses`
 pub(super) fn connect(item: &ConnectAllow) -> String {
+    let to = if item.to.value.is_empty() { "" } else { "to " };
     join([
         Some(either(&item.to.value.0)),
-        (!item.scope.is_empty()).then(|| format!("to {} addresses", words(&item.scope, |s| s.word()))),
-        (!item.address.value.is_empty()).then(|| format!("to {}", either(&item.address.value.0))),
+        (!item.scope.is_empty()).then(|| format!("{to}{} addresses", words(&item.scope, |s| s.word()))),
+        (!item.address.value.is_empty()).then(|| format!("{to}{}", either(&item.address.value.0))),
         (!item.endpoint.value.is_empty()).then(|| format!("endpoint {}", either(&item.endpoint.value.0))),
         by(&item.program),
         span(item.within),

@@ -25,8 +25,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
         let spanned = serde_saphyr::Spanned::<T>::deserialize(deserializer)?;
         let clamp = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         Ok(Self {
-            line: clamp(spanned.referenced.line()),
-            column: clamp(spanned.referenced.column()),
+            // Where it stands, not where an alias repeats it: that is the line that says so.
+            line: clamp(spanned.defined.line()),
+            column: clamp(spanned.defined.column()),
             value: spanned.value,
         })
     }
