@@ -20,6 +20,8 @@ fn airflow_is_silent_until_a_bash_operator_runs_and_names_the_run() {
         set("AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION", "False"),
         set("AIRFLOW__CORE__PARALLELISM", "2"),
         set("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", "http://127.0.0.1:8080/execution/"),
+        // A busy machine answers late, and a task that asks twice has failed.
+        set("AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT", "60"),
         set("AIRFLOW__API__HOST", "127.0.0.1"),
         set("AIRFLOW__API__BASE_URL", "http://127.0.0.1:8080"),
         set("AIRFLOW__API__WORKERS", "1"),

@@ -11,7 +11,7 @@ use crate::net;
 use crate::recorder::Recorder;
 
 /// How long an engine may take for anything.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running agent, the workers it watches, and a folder.
 pub(crate) struct Lab {
