@@ -168,11 +168,19 @@ fn interpreter(name: &str) -> Option<&'static Interpreter> {
 
 /// The script an image runs: the first argument that is not an option, if its program is a known interpreter.
 pub(crate) fn script_of<'a>(image: &Image<'a>) -> Script<'a> {
-    let known = [image.exe, image.given].into_iter().flatten().find_map(|p| interpreter(base(p)));
-    match known {
-        Some(interpreter) => script_in(interpreter, image.argv),
-        None => Script::None,
+    let names = || [image.exe, image.given].into_iter().flatten().map(base);
+    if let Some(known) = names().find_map(interpreter) {
+        return script_in(known, image.argv);
     }
+    // One file that is many programs: what it is, it goes by argv[0], or by the argument after its own name.
+    if names().any(|name| matches!(name, "busybox" | "toybox")) {
+        let own = image.argv.first().is_some_and(|a| matches!(base(a), "busybox" | "toybox"));
+        let argv = image.argv.get(usize::from(own)..).unwrap_or_default();
+        if let Some(known) = argv.first().and_then(|applet| interpreter(base(applet))) {
+            return script_in(known, argv);
+        }
+    }
+    Script::None
 }
 
 fn script_in<'a>(how: &Interpreter, argv: &'a [Arc<str>]) -> Script<'a> {
@@ -231,18 +239,22 @@ mod tests {
     use super::*;
     use crate::profile::actor::Trust;
 
-    fn script(argv: &[&str]) -> Option<(String, bool)> {
-        let argv: Vec<Arc<str>> = argv.iter().map(|s| Arc::from(*s)).collect();
-        let exe = format!("/usr/bin/{}", &*argv[0]);
-        let image = Image {
-            exe: Some(&exe),
+    fn image_of_nothing<'a>() -> Image<'a> {
+        Image {
+            exe: None,
             given: None,
-            argv: &argv,
+            argv: &[],
             argv_truncated: false,
             cwd: None,
             trust: Trust::Trusted,
             pin: crate::profile::actor::Pin::None,
-        };
+        }
+    }
+
+    fn script(argv: &[&str]) -> Option<(String, bool)> {
+        let argv: Vec<Arc<str>> = argv.iter().map(|s| Arc::from(*s)).collect();
+        let exe = format!("/usr/bin/{}", &*argv[0]);
+        let image = Image { exe: Some(&exe), argv: &argv, ..image_of_nothing() };
         match script_of(&image) {
             Script::None => None,
             Script::File { path, injected } => Some((path.to_owned(), injected)),
@@ -285,6 +297,25 @@ mod tests {
         ] {
             assert_eq!(script(argv), Some(("/s".to_owned(), true)), "{argv:?}");
         }
+    }
+
+    #[test]
+    fn busybox_is_the_applet_it_is_called_by() {
+        let script = |argv: &[&str]| {
+            let argv: Vec<Arc<str>> = argv.iter().map(|s| Arc::from(*s)).collect();
+            let image = Image { exe: Some("/bin/busybox"), argv: &argv, ..image_of_nothing() };
+            match script_of(&image) {
+                Script::None => None,
+                Script::File { path, .. } => Some(path.to_owned()),
+            }
+        };
+        assert_eq!(script(&["/bin/sh", "/x.sh", "a"]).as_deref(), Some("/x.sh"));
+        assert_eq!(script(&["ash", "-e", "/x.sh"]).as_deref(), Some("/x.sh"));
+        assert_eq!(script(&["busybox", "sh", "/x.sh"]).as_deref(), Some("/x.sh"));
+        assert_eq!(script(&["sh", "-c", "id"]), None);
+        assert_eq!(script(&["cat", "/x.sh"]), None);
+        assert_eq!(script(&["busybox"]), None);
+        assert_eq!(script(&[]), None);
     }
 
     #[test]
