@@ -118,8 +118,16 @@ impl Chain {
         true
     }
 
-    pub(super) fn links(&self) -> &[ChainLink] {
-        &self.links
+    /// Number of links.
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// The links in order of time: findings of the two lanes, and what was known before, may come out of order.
+    pub(super) fn in_order(&self) -> Vec<ChainLink> {
+        let mut links = self.links.clone();
+        links.sort_by(|a, b| a.time.cmp(&b.time));
+        links
     }
 
     pub(super) fn unlisted(&self) -> Option<&Unlisted> {
@@ -157,7 +165,7 @@ pub(super) mod tests {
         assert_eq!(chain.add(link(1, "a", "t1")), Added::New);
         assert_eq!(chain.add(link(1, "a", "t2")), Added::Repeat);
         assert_eq!(chain.add(link(1, "a", "t3")), Added::Repeat);
-        let only = &chain.links()[0];
+        let only = &chain.links[0];
         assert_eq!((&*only.time, only.repeats, only.last.as_deref()), ("t1", Some(2), Some("t3")));
     }
 
@@ -167,14 +175,14 @@ pub(super) mod tests {
         for number in 0..200 {
             chain.add(link(number, "a", &format!("t{number}")));
         }
-        assert_eq!(chain.links().len(), LINKS_MAX);
+        assert_eq!(chain.len(), LINKS_MAX);
         let unlisted = chain.unlisted().unwrap();
         assert_eq!((unlisted.findings, &*unlisted.first, &*unlisted.last), (136, "t64", "t199"));
         assert_eq!(chain.add(link(1000, "b", "t")), Added::New);
         for number in 0..200 {
             chain.add(link(2000 + number, &number.to_string(), "t"));
         }
-        assert_eq!(chain.links().len(), KINDS_MAX);
+        assert_eq!(chain.len(), KINDS_MAX);
     }
 
     #[test]
@@ -186,6 +194,17 @@ pub(super) mod tests {
         assert!(chain.settle(1, "established"));
         assert!(!chain.settle(1, "timeout"));
         assert!(!chain.settle(2, "refused"), "no such link");
-        assert_eq!(chain.links()[0].outcome.as_deref(), Some("established"));
+        assert_eq!(chain.links[0].outcome.as_deref(), Some("established"));
+    }
+
+    #[test]
+    fn links_are_shown_in_order_of_time_whenever_they_came() {
+        let mut chain = Chain::default();
+        chain.add(link(1, "b", "2026-01-01T00:00:02.000000000Z"));
+        chain.add(link(2, "a", "2026-01-01T00:00:01.000000000Z"));
+        let order: Vec<String> = chain.in_order().into_iter().map(|link| link.finding).collect();
+        assert_eq!(order, ["a", "b"]);
+        assert_eq!(chain.add(link(1, "b", "t")), Added::Repeat, "their places are still known");
+        assert_eq!(chain.links[0].repeats, Some(1));
     }
 }

@@ -194,7 +194,7 @@ impl Incident {
         let is_new = added == Added::New || taken || higher;
         if is_new {
             self.new.insert(finding.id.to_string());
-            let title = title::grown(&self.alert.title, &finding.title, self.chain.links().len());
+            let title = title::grown(&self.alert.title, &finding.title, self.chain.len());
             let attribution = attribution::merged(self.alert.attribution.take(), attribution);
             let newest = alert_of(envelope, finding, scene, attribution);
             // The rest stays as it was said until it is said again.
@@ -313,7 +313,7 @@ impl Incident {
         .map(|(_, part)| part.to_owned())
         .collect();
         if self.scope == scope::DIGEST || self.scope.starts_with(scope::OPERATOR) {
-            alert.title = title::digest(alert, self.chain.links().len());
+            alert.title = title::digest(alert, self.chain.len());
         }
         alert.incident = Some(alert::Incident {
             id: self.id.clone(),
@@ -323,7 +323,7 @@ impl Incident {
             last,
             findings: self.findings,
             new: std::mem::take(&mut self.new).into_iter().collect(),
-            chain: self.chain.links().to_vec(),
+            chain: self.chain.in_order(),
             unlisted: self.chain.unlisted().cloned(),
             closure: self.closure.clone(),
         });

@@ -112,6 +112,13 @@ impl<P: Probes> Agent<P> {
                 reason: request.reason.clone(),
                 time: self.pipeline.detector.envelope.clock.format(now),
             };
+            if !self.pipeline.detector.knows(&request.id) {
+                // One that only its file knows: too many waited to be closed.
+                let all = self.keeper.as_ref().map(|keeper| keeper.store.load().0).unwrap_or_default();
+                if let Some(saved) = all.into_iter().find(|saved| saved.id() == request.id) {
+                    self.pipeline.detector.resume(saved, now);
+                }
+            }
             match self.pipeline.detector.close(&request.id, closure, now) {
                 Ok(alert) => {
                     tracing::info!(incident = request.id, by = request.by, "incident closed");

@@ -269,3 +269,44 @@ fn sink_that_cannot_write_does_not_end_the_agent() {
     assert!(!rig.turn());
     assert_eq!(rig.agent.pipeline().counts().alerts, 1);
 }
+
+#[test]
+fn incidents_are_kept_said_again_and_closed_through_their_files() {
+    let mut rig = Rig::new();
+    rig.agent.keep_incidents(&rig.path("state"));
+    let record = fixture::open(rig.head(Kind::Open), "/etc/toy/key", access::READ, 0);
+    rig.agent.probes.state.records.push_back(record);
+    rig.turn();
+    let alert = rig.alerts().remove(0);
+    let id = alert.incident.unwrap().id;
+    let (kept, problems) = crate::detect::read_incidents(&rig.path("state")).unwrap();
+    assert_eq!((kept.len(), kept[0].id(), problems.len()), (1, &*id, 0), "written in the turn of its alert");
+    // As if it had been forgotten since: the file is all there is.
+    rig.agent.pipeline.detector = crate::detect::Detector::new(rig.agent.pipeline.detector.envelope.clone());
+    let request = crate::detect::CloseRequest {
+        id: id.clone(),
+        by: "ops".into(),
+        reason: "rotated".into(),
+        time: "t".into(),
+    };
+    crate::detect::leave_request(&rig.path("state"), &request).unwrap();
+    rig.agent.second_now();
+    let closed = rig.alerts().pop().unwrap();
+    assert_eq!(closed.state, crate::alert::State::Closed);
+    assert_eq!(closed.incident.unwrap().closure.unwrap().reason, "rotated");
+    assert!(!crate::detect::request_waits(&rig.path("state"), &id));
+    let (kept, _) = crate::detect::read_incidents(&rig.path("state")).unwrap();
+    assert_eq!(kept[0].state(), crate::alert::State::Closed);
+}
+
+#[test]
+fn state_directory_that_cannot_be_used_is_said_and_the_agent_goes_on() {
+    let mut rig = Rig::new();
+    fs::write(rig.path("state"), "a file").unwrap();
+    rig.agent.keep_incidents(&rig.path("state"));
+    assert_eq!(rig.alerts()[0].health.as_ref().unwrap().condition, "incident-state");
+    let record = fixture::open(rig.head(Kind::Open), "/etc/toy/key", access::READ, 0);
+    rig.agent.probes.state.records.push_back(record);
+    rig.turn();
+    assert!(rig.alerts().iter().any(|alert| alert.incident.is_some()));
+}

@@ -177,7 +177,8 @@ fn what(page: &mut Page<'_>, alert: &Alert) {
         page.field("Agent", &format!("{}: {}", health.condition, health.detail));
     }
     if let Some(finding) = &alert.finding {
-        if finding.outcome != "ok" {
+        let settled = alert.network.as_ref().is_some_and(|network| network.result.is_some());
+        if finding.outcome != "ok" && !settled {
             page.field("Outcome", &finding.outcome);
         }
         if finding.certainty != "known" {

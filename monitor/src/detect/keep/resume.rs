@@ -54,6 +54,11 @@ impl Detector {
         Some(Saved::new(&self.envelope.host.boot_id, incident, sent, false))
     }
 
+    /// Whether it has an incident of this id, open or ended.
+    pub fn knows(&self, id: &str) -> bool {
+        self.all().any(|incident| incident.id == id)
+    }
+
     /// The ids of incidents that changed since the last call: their files are out of date.
     pub fn take_changed(&mut self) -> Vec<String> {
         std::mem::take(&mut self.changed).into_iter().collect()
