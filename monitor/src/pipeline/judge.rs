@@ -118,7 +118,9 @@ impl Pipeline {
                 let (proc, roots) = (&*self.proc, &*self.roots);
                 let surroundings = Surroundings { proc, roots, files: &self.files };
                 let around = Around { recent: &self.recent, reach: &|| surroundings.reach(&scene) };
-                let alerts = self.detector.found(&finding, &scene, attribution(), &around);
+                let known = attribution();
+                let known = self.attributions.with_running(known, &scene, items, roots);
+                let alerts = self.detector.found(&finding, &scene, known, &around);
                 self.counts.alerts += alerts.len() as u64;
                 self.alerts.extend(alerts);
             }

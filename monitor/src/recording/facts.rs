@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::format::{Facts, FileFact, ProcessFact};
 use crate::process::{Credentials, ProcReader, Scanned};
 use crate::profile::SecretPath;
-use crate::worker::{FoundFile, RootFiles};
+use crate::worker::{Execution, FoundFile, RootFiles};
 
 /// What the recording says at this point of it.
 #[derive(Default)]
@@ -17,6 +17,8 @@ struct Told {
     processes: HashMap<u32, ProcessFact>,
     /// Of files: until it says something else.
     files: HashMap<Arc<str>, FoundFile>,
+    /// Of the engine's event log: as of processes.
+    running: Vec<Execution>,
 }
 
 /// A recording's answers, shared by the pipeline's readers and whoever plays the recording.
@@ -27,6 +29,7 @@ impl RecordedFacts {
     /// From now on the host is as these facts say.
     pub(super) fn tell(&self, facts: Facts) {
         self.processes(facts.processes);
+        self.0.borrow_mut().running = facts.running;
         if let Some(files) = facts.files {
             self.files(files);
         }
@@ -45,7 +48,9 @@ impl RecordedFacts {
 
     /// What was read of processes is no longer so: they may have executed something else.
     pub(super) fn forget_processes(&self) {
-        self.0.borrow_mut().processes.clear();
+        let mut told = self.0.borrow_mut();
+        told.processes.clear();
+        told.running.clear();
     }
 }
 
@@ -73,6 +78,10 @@ impl RootFiles for RecordedFacts {
     fn resolve(&self, _: u32, paths: &mut dyn Iterator<Item = &str>) -> Vec<Option<FoundFile>> {
         let told = self.0.borrow();
         paths.map(|path| told.files.get(path).copied()).collect()
+    }
+
+    fn running(&self, _: u32, _: &[Arc<str>]) -> Vec<Execution> {
+        self.0.borrow().running.clone()
     }
 
     fn readable(&self, pid: u32, _: &Credentials, _: &[SecretPath]) -> Option<(Vec<Arc<str>>, bool)> {

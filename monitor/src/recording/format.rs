@@ -13,7 +13,7 @@ use crate::detect::GapReport;
 use crate::event::{BootNs, Event, FileId, Lane, Path, ProcessKey, Signal};
 use crate::process::{Program, Scanned, Stamp};
 use crate::profile::{self, Trust};
-use crate::worker::{Assignment, FoundFile, Worker, unit_of};
+use crate::worker::{Assignment, Execution, FoundFile, Worker, unit_of};
 
 /// The `schema` of this version's recordings.
 pub const RECORDING_SCHEMA: &str = "sandwatch/recording/v1";
@@ -194,12 +194,15 @@ pub struct Facts {
     /// Files of the rules in the root of a worker's process; absent: no root was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<Vec<FileFact>>,
+    /// What the engine's event log said was running.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<Execution>,
 }
 
 impl Facts {
     /// Nothing was read.
     pub fn is_empty(&self) -> bool {
-        self.processes.is_empty() && self.files.is_none()
+        self.processes.is_empty() && self.files.is_none() && self.running.is_empty()
     }
 }
 

@@ -16,7 +16,7 @@ use crate::event::{BootNs, Event, ProcessKey};
 use crate::pipeline::Tap;
 use crate::process::{Credentials, ProcReader, Scanned};
 use crate::profile::SecretPath;
-use crate::worker::{FoundFile, RootFiles, Worker};
+use crate::worker::{Execution, FoundFile, RootFiles, Worker};
 
 /// Why a recording cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -284,6 +284,14 @@ impl<T: RootFiles> RootFiles for Noted<T> {
         self.to.0.borrow_mut().read.files = Some(files);
         found
     }
+    fn running(&self, pid: u32, logs: &[Arc<str>]) -> Vec<Execution> {
+        let running = self.of.running(pid, logs);
+        if !running.is_empty() {
+            self.to.0.borrow_mut().read.running = running.clone();
+        }
+        running
+    }
+
     fn readable(&self, pid: u32, who: &Credentials, secrets: &[SecretPath]) -> Option<(Vec<Arc<str>>, bool)> {
         let (identities, cut) = self.of.readable(pid, who, secrets)?;
         let fact = ReadableFact { identities: identities.clone(), cut };

@@ -5,6 +5,7 @@
 //! catalogue's files are in each; `reach` says what a process of one could read.
 
 mod discovery;
+mod executions;
 mod labels;
 mod pattern;
 mod reach;
@@ -14,6 +15,7 @@ mod tree;
 mod watch;
 
 pub use discovery::{Change, Discovery, LabelMap};
+pub use executions::Execution;
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
 pub use reach::{Reach, is_credential_name};
 pub use secrets::{FoundFile, KnownFiles, RootFiles, SystemRoots};

@@ -18,6 +18,7 @@ use crate::kernel::InodeFilter;
 use crate::process::{Credentials, kernel_dev};
 use crate::profile::{LiteralPath, SecretPath};
 
+use super::executions::{self, Execution};
 use super::reach::readable;
 
 /// Most files known at once; the kernel's map has its own, larger bound.
@@ -46,6 +47,12 @@ pub trait RootFiles {
         let _ = (pid, who, secrets);
         None
     }
+
+    /// What the first of these event logs that is in that process's root says is running.
+    fn running(&self, pid: u32, logs: &[Arc<str>]) -> Vec<Execution> {
+        let _ = (pid, logs);
+        Vec::new()
+    }
 }
 
 fn root_of(pid: u32) -> io::Result<File> {
@@ -69,6 +76,10 @@ impl RootFiles for SystemRoots {
 
     fn readable(&self, pid: u32, who: &Credentials, secrets: &[SecretPath]) -> Option<(Vec<Arc<str>>, bool)> {
         Some(readable(&root_of(pid).ok()?, who, secrets))
+    }
+
+    fn running(&self, pid: u32, logs: &[Arc<str>]) -> Vec<Execution> {
+        root_of(pid).map(|root| executions::read(&root, logs)).unwrap_or_default()
     }
 }
 

@@ -5,6 +5,7 @@
 //! root belongs to, and says nothing that changes it. `walk` is where in an event's walk all this happens; `sign` has the findings of processes that claim to belong to
 //! something else, or outlive their run.
 
+mod log;
 mod sign;
 mod walk;
 
@@ -16,6 +17,7 @@ use crate::event::BootNs;
 use crate::process::{Process, ProcessRef, ProcessTable, Standing};
 use crate::profile::Image;
 use crate::profile::attribution::{Attribution, Field, Found, IdAt, IdSource, IdTrust};
+use crate::worker::Execution;
 
 pub(super) use walk::of_worker;
 
@@ -77,6 +79,8 @@ pub(super) struct Taking<'a> {
 pub(super) struct Attributions {
     taken: HashMap<u64, Vec<Value>>,
     roots: HashMap<u64, Root>,
+    /// By label: what the engine's event log said, and when.
+    running: HashMap<u32, (BootNs, Vec<Execution>)>,
 }
 
 impl Attributions {
@@ -277,6 +281,7 @@ impl Attributions {
 
     /// Forgets what nothing descends from any more.
     pub(super) fn tidy(&mut self, processes: &ProcessTable, now: BootNs) {
+        self.running.retain(|_, (at, _)| now.saturating_sub(*at) < log::FRESH);
         if self.taken.is_empty() && self.roots.is_empty() {
             return;
         }

@@ -252,6 +252,30 @@ fn what_ran_before_the_agent_is_attributed_as_scan() {
     assert_eq!(of_theft(&alerts), ["nightly/scan", "42/scan", "load/scan", "-", "-"]);
 }
 
+/// An engine that shows no ids: its log says what was running at the time.
+#[test]
+fn event_log_gives_the_only_run_or_candidates() {
+    let of = |running: &str| {
+        let events = format!(
+            "\n  - exec: {{ exe: /opt/toy-engine }}\n  - {{ as: thief, from: main, exec: {{ exe: /bin/sh }}, running: {running} }}{THEFT}"
+        );
+        let built = scenario("", &events);
+        let attribution = PROFILE.find("attribution:").unwrap();
+        let item = "attribution:\n  - { field: run, from: event_log, pattern: [/home/node/.n8n/n8nEventLog.log], trust: candidate }\n";
+        let profile = format!("{}{item}", &PROFILE[..attribution]);
+        let mut replay = Replay::new(&built.header, rules(&profile)).unwrap();
+        built.lines.into_iter().for_each(|line| replay.take(line));
+        let alerts: Vec<Alert> = std::iter::from_fn(|| replay.next_alert()).collect();
+        let candidates =
+            alerts.last().and_then(|alert| alert.attribution.as_ref()).map(|a| a.candidates.len());
+        (of_theft(&alerts), candidates)
+    };
+    let (fields, candidates) = of("[{ workflow: w, run: \"7\" }]");
+    assert_eq!((fields[0].as_str(), fields[1].as_str(), candidates), ("w/candidate", "7/candidate", Some(0)));
+    let (fields, candidates) = of("[{ run: \"7\" }, { run: \"8\" }]");
+    assert_eq!((fields[1].as_str(), candidates), ("-", Some(2)));
+}
+
 #[test]
 fn items_that_make_no_sense_are_refused_with_their_line() {
     for (item, part) in [
@@ -272,6 +296,8 @@ fn items_that_make_no_sense_are_refused_with_their_line() {
             "kernel cannot filter",
         ),
         ("{ field: run, from: env, name: A, at: descendant, trust: engine }", "could forge"),
+        ("{ field: run, from: event_log, pattern: /x, trust: engine }", "trust: candidate"),
+        ("{ field: run, from: event_log, pattern: \"/x*\", trust: candidate }", "without wildcards"),
         ("{ field: run, from: env, name: A, at: enigne, trust: engine }", "did you mean `engine`"),
     ] {
         let profile =

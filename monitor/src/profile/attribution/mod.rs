@@ -101,6 +101,8 @@ pub enum IdSource {
     Open(PathCapture),
     /// At a label of the pod.
     Label(Arc<str>),
+    /// At what the engine's event log, the first of these that is there, says is running.
+    EventLog(Box<[Arc<str>]>),
 }
 
 /// Whose exec or open an item looks at.
@@ -176,7 +178,7 @@ impl Attribution {
                 let Some(script) = script else { return Vec::new() };
                 all(pattern.captures(&script), false)
             }
-            IdSource::Env(_) | IdSource::Open(_) | IdSource::Label(_) => Vec::new(),
+            IdSource::Env(_) | IdSource::Open(_) | IdSource::Label(_) | IdSource::EventLog(_) => Vec::new(),
         }
     }
 
@@ -196,6 +198,7 @@ impl Attribution {
             IdSource::Script(_) => "script path".to_owned(),
             IdSource::Open(pattern) => format!("open {pattern}"),
             IdSource::Label(name) => format!("label {name}"),
+            IdSource::EventLog(paths) => format!("event log {}", paths.join(" or ")),
         }
     }
 }

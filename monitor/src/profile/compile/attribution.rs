@@ -13,7 +13,7 @@ use crate::profile::error::{Place, suggest};
 use crate::profile::finding::RuleRef;
 
 /// The places an item may look at.
-const SOURCES: [&str; 6] = ["env", "argv", "cwd", "script", "open", "label"];
+const SOURCES: [&str; 7] = ["env", "argv", "cwd", "script", "open", "label", "event_log"];
 
 impl Compiler {
     pub(super) fn compile_attribution(
@@ -32,6 +32,7 @@ impl Compiler {
         let (field, trust, source, at) = (field?, trust?, source?, at?);
         let filled = match &source {
             IdSource::Env(_) | IdSource::Flag(_) | IdSource::Label(_) => vec![field],
+            IdSource::EventLog(_) => vec![Field::Run],
             IdSource::Argv(pattern) => pattern.fields(),
             IdSource::Cwd(pattern) | IdSource::Script(pattern) | IdSource::Open(pattern) => pattern.fields(),
         };
@@ -39,6 +40,12 @@ impl Compiler {
             self.errors.push(place.error(
                 format!("the pattern does not say where `{}` stands", field.name()),
                 format!("write `{{{}}}` in its place", field.name()),
+            ));
+        }
+        if matches!(source, IdSource::EventLog(_)) && trust != IdTrust::Candidate {
+            self.errors.push(place.error(
+                "an event log says what ran at that time, not who did it",
+                "write `trust: candidate`",
             ));
         }
         if let IdAt::Role(role) = at
@@ -83,7 +90,7 @@ impl Compiler {
         let wants = match from {
             "env" | "label" => ["name"].as_slice(),
             "argv" => &["flag", "pattern"],
-            "cwd" | "script" | "open" => &["pattern"],
+            "cwd" | "script" | "open" | "event_log" => &["pattern"],
             other => {
                 self.errors.push(
                     part.at(doc.from.line, doc.from.column)
@@ -119,7 +126,9 @@ impl Compiler {
         }
         let pattern = doc.pattern.as_ref()?;
         let at = part.at(pattern.line, pattern.column);
-        let compiled = if from == "argv" {
+        let compiled = if from == "event_log" {
+            logs(&pattern.value).map(IdSource::EventLog)
+        } else if from == "argv" {
             ArgvCapture::new(&pattern.value.0).map(IdSource::Argv)
         } else {
             one_path(&pattern.value).map(|pattern| match from {
@@ -193,6 +202,14 @@ impl Compiler {
                 "leave some out",
             ));
         }
+    }
+}
+
+fn logs(paths: &OneOrMany<String>) -> Result<Box<[Arc<str>]>, String> {
+    let wrong = paths.iter().find(|path| !path.starts_with('/') || path.contains(['*', '{', '?']));
+    match wrong {
+        Some(path) => Err(format!("`{path}` is no path of a file; write it whole, without wildcards")),
+        None => Ok(paths.iter().map(|path| Arc::from(path.as_str())).collect()),
     }
 }
 

@@ -189,7 +189,7 @@ pub struct ExpectDoc {
 pub struct AttributionDoc {
     /// `workflow`, `run`, `step`, `actor` or `tenant`.
     pub field: At<String>,
-    /// `env`, `argv`, `cwd`, `script`, `open` or `label`.
+    /// `env`, `argv`, `cwd`, `script`, `open`, `label` or `event_log` (n8n's: what was running then, as candidates).
     pub from: At<String>,
     /// For `env` the variable, for `label` the label of the pod.
     #[serde(default)]
@@ -197,7 +197,7 @@ pub struct AttributionDoc {
     /// For `argv`: the flag whose value it is (`--pack x`, `--pack=x`).
     #[serde(default)]
     pub flag: Option<At<String>>,
-    /// For `argv` the arguments, else a path, with `{workflow}`, `{run}`, `{step}`, `{actor}` or `{tenant}` where the value
+    /// For `event_log` paths of the log, the first that is there counts. For `argv` the arguments, else a path, with `{workflow}`, `{run}`, `{step}`, `{actor}` or `{tenant}` where the value
     /// stands; one of them is `field`, others fill their own.
     #[serde(default)]
     pub pattern: Option<At<OneOrMany<String>>>,

@@ -154,6 +154,10 @@ impl Build<'_> {
             if turn == 0 {
                 self.enter(name, doc).map_err(place)?;
             }
+            if !doc.running.is_empty() {
+                let facts = Facts { running: doc.running.clone(), ..Facts::default() };
+                self.lines.push(Line::Facts(facts));
+            }
             self.act(name, doc).map_err(place)?;
         }
         Ok(())
@@ -267,7 +271,7 @@ impl Build<'_> {
             let env = std::mem::take(&mut exec.env);
             exec.env_from_kernel = false;
             let process = ProcessFact { env: Some(env), ..ProcessFact::new(actor.key) };
-            self.lines.push(Line::Facts(Facts { processes: vec![process], files: None }));
+            self.lines.push(Line::Facts(Facts { processes: vec![process], ..Facts::default() }));
         }
         self.event(&actor, Body::Exec(Box::new(exec)), false);
         self.actors.insert(name.to_owned(), actor);

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::profile::doc::{At, OneOrMany, Span};
 use crate::profile::rule_test::{ConnectStep, ExecStep, ForkStep, MoveStep, OpenStep, SocketStep, UnixStep};
 use crate::recording::expect::ExpectationDoc;
+use crate::worker::Execution;
 
 /// A recording written by hand, and what must come of it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -87,6 +88,9 @@ pub struct ScenarioStep {
     /// Effective uid of the process from now on.
     #[serde(default)]
     pub uid: Option<u32>,
+    /// What the engine's event log says is running when it happens.
+    #[serde(default)]
+    pub running: Vec<Execution>,
     /// How often the same happens.
     #[serde(default)]
     pub repeat: Option<u32>,
