@@ -230,6 +230,46 @@ fn an_image_alone_does_not_choose_a_profile_that_allows_identities() {
 }
 
 #[test]
+fn what_a_controller_sets_goes_before_what_the_author_of_a_job_may_set() {
+    let text = |name: &str, select: &str| {
+        let rest = "expect: { entry: { exec: { allow: [{ any: true }] } } }\n";
+        source(
+            &format!("{name}.yaml"),
+            &format!(
+                "schema: sandwatch/profile/v1\nname: {name}\ntitle: t\nselect: [{{ {select} }}]\n{rest}"
+            ),
+            0,
+        )
+    };
+    let rules = RuleSet::from_sources(&[
+        text("by-image", "image: \"**/toy:*\""),
+        text("by-controller", "namespace: \"jobs-*\", owner: \"toy-*\", container: main"),
+        text("both", "image: \"**/toy:*\", namespace: trusted"),
+    ])
+    .unwrap();
+    let some = |text: &str| Some(text.to_owned());
+    let image = WorkerFacts { image: some("registry/toy:1"), ..WorkerFacts::default() };
+    assert_eq!(
+        rules.select(&image).profile,
+        ProfileId::GENERIC,
+        "an image chooses nothing that allows anything"
+    );
+    let job = WorkerFacts {
+        namespace: some("jobs-1"),
+        owner: some("toy-7"),
+        container: some("main"),
+        ..image.clone()
+    };
+    let selection = rules.select(&job);
+    assert_eq!(rules.profile_name(selection.profile), "by-controller");
+    assert_eq!((selection.rank, selection.notice), (SelectRank::Workload, None));
+    let sidecar = WorkerFacts { container: some("proxy"), ..job };
+    assert_eq!(rules.select(&sidecar).profile, ProfileId::GENERIC, "all keys of an item hold");
+    let agreed = WorkerFacts { namespace: some("trusted"), ..image };
+    assert_eq!(rules.profile_name(rules.select(&agreed).profile), "both", "a stronger rank agrees");
+}
+
+#[test]
 fn a_longer_prefix_reports_what_the_shorter_ones_report() {
     let text = "schema: sandwatch/detections/v1\ndetections:\n  \
         - { id: a, title: t, tier: boundary, on: open, match: { path: \"/srv/a/**\", access: write } }\n  \

@@ -1,4 +1,5 @@
-//! Many path globs at once: found by file name, so that an open is held against a handful of them and not all.
+//! Many path globs at once: found by file name or by a folder on the way, so that an open is held against a handful of them
+//! and not all.
 
 use std::collections::HashMap;
 
@@ -10,13 +11,23 @@ pub(crate) struct GlobIndex<T> {
     globs: Vec<(Glob, T)>,
     /// Globs whose last component is literal, by it.
     by_name: HashMap<Box<str>, Vec<u32>>,
-    /// The others, with a literal component that a matching path must contain (empty if there is none).
-    rest: Vec<(Box<str>, u32)>,
+    /// The others, by the longest literal component: a folder that is on the way to every path they match.
+    by_folder: HashMap<Box<str>, Vec<u32>>,
+    /// Those without a literal component.
+    rest: Vec<u32>,
 }
 
 impl<T> Default for GlobIndex<T> {
     fn default() -> Self {
-        Self { globs: Vec::new(), by_name: HashMap::new(), rest: Vec::new() }
+        Self { globs: Vec::new(), by_name: HashMap::new(), by_folder: HashMap::new(), rest: Vec::new() }
+    }
+}
+
+/// The text of a component without wildcards, if there is any.
+fn folder(component: &Component) -> Option<&str> {
+    match component {
+        Component::Literal(text) if !text.is_empty() => Some(text),
+        _ => None,
     }
 }
 
@@ -26,27 +37,32 @@ impl<T> GlobIndex<T> {
         let at = u32::try_from(self.globs.len()).unwrap_or(u32::MAX);
         match glob.components().last() {
             Some(Component::Literal(name)) => self.by_name.entry(name.clone()).or_default().push(at),
-            _ => {
-                let longest = glob
-                    .components()
-                    .iter()
-                    .filter_map(|c| if let Component::Literal(text) = c { Some(text.clone()) } else { None })
-                    .max_by_key(|text| text.len());
-                self.rest.push((longest.unwrap_or_default(), at));
-            }
+            _ => match glob.components().iter().filter_map(folder).max_by_key(|text| text.len()) {
+                Some(folder) => self.by_folder.entry(folder.into()).or_default().push(at),
+                None => self.rest.push(at),
+            },
         }
         self.globs.push((glob, value));
     }
 
     /// Calls `found` with the value of every glob that matches; `found` returns whether to go on.
     pub(crate) fn find<'a>(&'a self, path: &str, mut found: impl FnMut(&'a T) -> bool) {
+        let mut look = |all: &[u32]| {
+            all.iter().all(|at| match self.globs.get(*at as usize) {
+                Some((glob, value)) if glob.matches(path) => found(value),
+                _ => true,
+            })
+        };
         let name = path.rsplit('/').next().unwrap_or(path);
-        let named = self.by_name.get(name).into_iter().flatten();
-        let rest = self.rest.iter().filter(|(literal, _)| path.contains(&**literal)).map(|(_, at)| at);
-        for at in named.chain(rest) {
-            if let Some((glob, value)) = self.globs.get(*at as usize)
-                && glob.matches(path)
-                && !found(value)
+        let named = self.by_name.get(name).map_or(&[][..], |all| all);
+        if !look(named) || !look(&self.rest) {
+            return;
+        }
+        for (n, folder) in path.split('/').enumerate().filter(|(_, folder)| !folder.is_empty()) {
+            if let Some(all) = self.by_folder.get(folder)
+                // A folder of the same name further up has led to them already.
+                && !path.split('/').take(n).any(|before| before == folder)
+                && !look(all)
             {
                 return;
             }
