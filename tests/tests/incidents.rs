@@ -84,6 +84,10 @@ fn incident_goes_on_after_the_agent_was_killed() {
     thief.read(&first);
     eventually("the first theft is told", || theft(&lab, "ssh-private-key").is_some());
     let before = theft(&lab, "ssh-private-key").unwrap();
+    // Written right after the alert was: a kill in that very moment would lose it.
+    let id = before["incident"]["id"].as_str().unwrap();
+    let kept = lab.folder.path().join(format!("state/incidents/{id}.json"));
+    eventually("the incident is kept", || kept.exists());
     lab.kill_and_restart();
     thief.read(&second);
     eventually("the second theft is told", || {

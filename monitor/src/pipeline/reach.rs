@@ -43,7 +43,16 @@ impl Surroundings<'_> {
                 capabilities: if subject.uid == 0 { u64::MAX } else { 0 },
             });
             let secrets = &scene.rules.kernel_filter().secrets;
+            let began = std::time::Instant::now();
             if let Some((identities, cut)) = self.roots.readable(pid, &who, secrets) {
+                let micros = began.elapsed().as_micros();
+                tracing::debug!(
+                    pid,
+                    micros,
+                    identities = identities.len(),
+                    cut,
+                    "looked up what is within reach"
+                );
                 reach.identities = identities;
                 reach.cut = cut;
                 looked = true;
