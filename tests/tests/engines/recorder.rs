@@ -70,7 +70,7 @@ impl Recorder {
         for (place, shown) in &self.replaced {
             text = text.replace(place.as_str(), shown);
         }
-        fs::write(self.to.join(format!("recorded-{part}.ndjson")), text).unwrap();
+        fs::write(self.to.join(format!("{part}-recorded.ndjson")), text).unwrap();
     }
 }
 
