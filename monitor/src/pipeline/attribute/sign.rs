@@ -47,6 +47,10 @@ impl Attributions {
         items: &[Attribution],
         processes: &ProcessTable,
     ) -> Option<Sign> {
+        // Before the look at other roots: a daemon is asked about at each of its events.
+        if root.said.contains(&("run-residue", "run")) {
+            return None;
+        }
         let run = root.values.iter().find(|value| value.field == Field::Run)?;
         let over = |root: &Root| root.ended.or_else(|| ended(root, processes, event.time));
         let at = over(root)?;
