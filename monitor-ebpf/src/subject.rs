@@ -19,8 +19,6 @@ use crate::read;
 /// The acting process of a worker's run, and the program that saw it.
 #[derive(Clone, Copy)]
 pub struct Subject {
-    /// Number of the program (`monitor_common::program`).
-    pub program: u32,
     /// Label of the worker.
     pub label: u32,
     /// `header_flags` known so far.
@@ -103,7 +101,7 @@ pub fn current(program: u32, signal: Signal, rung: Rung) -> Option<Subject> {
         _ => return None,
     };
     let tallies = count::tallies(program, label, signal)?;
-    Some(Subject { program, label, flags, pid, tid, signal, rung, cgroup, task, tallies })
+    Some(Subject { label, flags, pid, tid, signal, rung, cgroup, task, tallies })
 }
 
 /// Label a process has kept in a cgroup that has none.

@@ -118,7 +118,6 @@ fn enrol(own: Label, pid: u32, task: u64, start: u64) -> Result<(), i32> {
         && (own.state == label_state::WORKER || own.state == label_state::PENDING)
     {
         let subject = Subject {
-            program: program::CGROUP_ATTACH,
             label: own.id,
             flags: 0,
             pid,
@@ -144,7 +143,6 @@ fn report(label: u32, to: u64, target: u32, to_label: u32, state: *mut ProcState
     let Some(tallies) = count::tallies(program::CGROUP_ATTACH, label, Signal::Fork) else { return };
     let mover = if pid == target { Some(state) } else { procs::of(pid, start) };
     let subject = Subject {
-        program: program::CGROUP_ATTACH,
         label,
         flags: 0,
         pid,

@@ -125,18 +125,7 @@ fn child_subject(
     let pid = read::or_zero(child, &OFF_TASK_TGID);
     let tid = read::or_zero(child, &OFF_TASK_PID);
     let tallies = count::tallies(program, label, Signal::Fork)?;
-    Some(Subject {
-        program,
-        label,
-        flags,
-        pid,
-        tid,
-        signal: Signal::Fork,
-        rung,
-        cgroup,
-        task: child,
-        tallies,
-    })
+    Some(Subject { label, flags, pid, tid, signal: Signal::Fork, rung, cgroup, task: child, tallies })
 }
 
 /// Makes probes in an unlabelled cgroup look at the process map.

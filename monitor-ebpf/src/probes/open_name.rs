@@ -13,7 +13,7 @@ use crate::emit;
 use crate::fd::{self, Holdings};
 use crate::offsets::*;
 use crate::path::Path;
-use crate::read::{kernel_or_zero, or_zero};
+use crate::read::kernel_or_zero;
 use crate::record::Record;
 use crate::scratch::Small;
 use crate::subject::Subject;

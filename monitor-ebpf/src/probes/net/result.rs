@@ -56,7 +56,6 @@ fn report(sock: u64, kept: *const Header, error: i32, state: u32) {
     let kept = unsafe { &*kept };
     let Some(tallies) = count::tallies(RAW_SOCK_STATE, kept.label, Signal::Connect) else { return };
     let subject = Subject {
-        program: RAW_SOCK_STATE,
         label: kept.label,
         flags: kept.flags,
         pid: kept.pid,
