@@ -90,8 +90,8 @@ pub fn outside(program: u32) {
     }
 }
 
-/// Counts the end of a worker's run. Call it exactly once per run that passed the worker check: `hits` and the fate's
-/// own counter, of the program and of the label.
+/// Counts the end of a worker's run: the fate's counter, of the program and of the label. Call it exactly once per run
+/// that [`hit`] counted.
 #[inline(always)]
 pub fn ended(subject: &Subject, fate: Fate) {
     let word = read::forget(word(fate));

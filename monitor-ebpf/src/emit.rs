@@ -15,6 +15,7 @@ use monitor_common::record::{Header, header_flags};
 
 use crate::count::{self, Fate};
 use crate::maps::{BUCKETS, LANE_TALLY, RING_LIFECYCLE, RING_PRIORITY, SETTINGS};
+use crate::procs;
 use crate::subject::{self, Subject};
 
 const SECOND: u64 = 1_000_000_000;
@@ -133,7 +134,9 @@ fn reserve<F: 'static>(
         }
         core::ptr::write_bytes(record, 0, 1);
         let header: *mut Header = record.cast();
-        subject::fill(header, subject, kind, lane);
+        // Only a process that is known already: some callers' subject is not who acts in the worker.
+        let start = subject::start_of(subject.task);
+        subject::fill_with(header, subject, kind, lane, start, procs::of(subject.pid, start));
         (*header).len = len as u32;
         (*header).seq = seq;
         (*header).flags |= header_flags::DEGRADED | header_flags::NO_SCRATCH;

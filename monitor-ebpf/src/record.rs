@@ -4,7 +4,7 @@
 //! let Some(mut record) = Record::<Small, Open>::claim() else { return emit::bare::<Open>(…) };
 //! let path = record.kernel(text, len, 0);
 //! unsafe { (*record.fixed()).path = path };
-//! record.send(&subject, Kind::Open, Lane::Priority);
+//! record.send(&subject, Kind::Open, Lane::Priority, |open| …);
 //! ```
 
 use core::marker::PhantomData;
@@ -149,21 +149,28 @@ impl<P: Pool, F: 'static> Record<P, F> {
         }
     }
 
-    /// Fills the header and sends the record, exact length, then gives the slot back. Counts the fate.
+    /// Fills the header and sends the record, exact length, then gives the slot back. Counts the fate. If the slot was
+    /// taken from under us, `again` fills what is known without it, as for [`emit::bare`].
     #[inline(always)]
-    pub fn send(self, subject: &Subject, kind: Kind, lane: Lane) {
+    pub fn send(self, subject: &Subject, kind: Kind, lane: Lane, again: impl FnOnce(*mut F)) {
         let header: *mut Header = self.fixed().cast();
         subject::fill(header, subject, kind, lane);
-        self.finish(subject, kind, lane);
+        self.finish(subject, kind, lane, again);
+    }
+
+    /// Whether the slot is still ours.
+    #[inline(always)]
+    pub fn owned(&self) -> bool {
+        scratch::owned(P::owner(self.slot))
     }
 
     /// The same for a record whose header the caller filled (all but `len` and `seq`).
     #[inline(always)]
-    pub fn finish(self, subject: &Subject, kind: Kind, lane: Lane) {
+    pub fn finish(self, subject: &Subject, kind: Kind, lane: Lane, again: impl FnOnce(*mut F)) {
         let header: *mut Header = self.fixed().cast();
-        if !scratch::owned(P::owner(self.slot)) {
+        if !self.owned() {
             // Another task's run on this CPU took the slot while we were preempted: what is in it is not ours.
-            return emit::bare::<F>(subject, kind, lane, |_| {});
+            return emit::bare::<F>(subject, kind, lane, again);
         }
         // SAFETY: a word of a map value.
         let used = read::bounded(unsafe { core::ptr::read_volatile(P::used(self.slot)) }, P::DATA as u64);

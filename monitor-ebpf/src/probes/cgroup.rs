@@ -167,7 +167,7 @@ fn report(label: u32, to: u64, target: u32, to_label: u32, state: *mut ProcState
             fill(record.fixed());
             let header: *mut Header = record.fixed().cast();
             subject::fill_with(header, &subject, Kind::CgroupMove, Lane::Priority, start, mover);
-            record.finish(&subject, Kind::CgroupMove, Lane::Priority);
+            record.finish(&subject, Kind::CgroupMove, Lane::Priority, fill);
         }
         None => emit::bare::<CgroupMove>(&subject, Kind::CgroupMove, Lane::Priority, fill),
     }

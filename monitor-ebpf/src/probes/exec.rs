@@ -34,25 +34,25 @@ fn exec(program: u32, rung: Rung, bprm: u64) -> i32 {
     let Some(subject) = subject::worker(program, Signal::Exec, rung) else { return 0 };
     let start = subject::start_of(subject.task);
     let old_exec_id = renew(&subject, start);
+    let known = |exec: *mut Exec| {
+        // SAFETY: a claimed slot or reserved ring memory.
+        unsafe { (*exec).old_exec_id = old_exec_id };
+    };
     let Some(mut record) = Record::<Large, Exec>::claim() else {
-        emit::bare::<Exec>(&subject, Kind::Exec, Lane::Lifecycle, |exec| {
-            // SAFETY: reserved ring memory.
-            unsafe { (*exec).old_exec_id = old_exec_id };
-        });
+        emit::bare::<Exec>(&subject, Kind::Exec, Lane::Lifecycle, known);
         return 0;
     };
-    // SAFETY: the fixed part of a claimed slot.
-    unsafe { (*record.fixed()).old_exec_id = old_exec_id };
+    known(record.fixed());
     people(record.fixed(), subject.task);
     spaces(record.fixed(), subject.task);
     descriptors(record.fixed(), subject.task);
     strings(&mut record, &subject, bprm);
     file(record.fixed(), subject.task);
-    before(record.fixed(), subject.task, bprm);
+    before(record.fixed(), subject.task);
     let header: *mut Header = record.fixed().cast();
     let state = procs::of(subject.pid, start);
     subject::fill_with(header, &subject, Kind::Exec, Lane::Lifecycle, start, state);
-    record.finish(&subject, Kind::Exec, Lane::Lifecycle);
+    record.finish(&subject, Kind::Exec, Lane::Lifecycle, known);
     0
 }
 
@@ -226,8 +226,7 @@ fn file(exec: *mut Exec, task: u64) {
 
 /// What changed with this exec: privileges, and what earlier hooks saw.
 #[inline(always)]
-fn before(exec: *mut Exec, task: u64, bprm: u64) {
-    let _ = bprm;
+fn before(exec: *mut Exec, task: u64) {
     let (uid, gid) = cred::effective(task);
     // SAFETY: the fixed part of a claimed slot.
     let exec = unsafe { &mut *exec };

@@ -62,12 +62,16 @@ fn exit(program: u32, rung: Rung) -> i32 {
         count::ended(&subject, Fate::Folded);
         return 0;
     }
+    let fill = |exit: *mut Exit| {
+        // SAFETY: a claimed slot or reserved ring memory.
+        unsafe { (*exit).code = code };
+    };
     match Record::<Small, Exit>::claim() {
         Some(record) => {
             // SAFETY: the fixed part of a claimed slot.
             unsafe {
                 let exit = record.fixed();
-                (*exit).code = code;
+                fill(exit);
                 let header = &raw mut (*exit).header;
                 subject::fill_with(
                     header,
@@ -78,12 +82,9 @@ fn exit(program: u32, rung: Rung) -> i32 {
                     Some(&raw mut state),
                 );
             }
-            record.finish(&subject, Kind::Exit, Lane::Lifecycle);
+            record.finish(&subject, Kind::Exit, Lane::Lifecycle, fill);
         }
-        // SAFETY: reserved ring memory.
-        None => {
-            emit::bare::<Exit>(&subject, Kind::Exit, Lane::Lifecycle, |exit| unsafe { (*exit).code = code })
-        }
+        None => emit::bare::<Exit>(&subject, Kind::Exit, Lane::Lifecycle, fill),
     }
     0
 }

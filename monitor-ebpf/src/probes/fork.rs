@@ -73,7 +73,7 @@ fn fork(program: u32, rung: Rung, parent: u64, child: u64) -> i32 {
                 start,
                 PROCS.get_ptr_mut(&subject.pid),
             );
-            record.finish(&subject, Kind::Fork, Lane::Lifecycle);
+            record.finish(&subject, Kind::Fork, Lane::Lifecycle, fill);
         }
         None => emit::bare::<Fork>(&subject, Kind::Fork, Lane::Lifecycle, fill),
     }

@@ -179,8 +179,25 @@ fn send(subject: &Subject, seen: &Seen, facts: &Facts, path: Path) -> bool {
         (*open).opcode = seen.opcode;
     }
     path.release();
-    record.send(subject, Kind::Open, Lane::Priority);
+    let (ino, dev, flags) = (facts.ino, facts.dev, facts.flags);
+    record.send(subject, Kind::Open, Lane::Priority, |open| pathless(open, seen, ino, dev, flags));
     true
+}
+
+/// What is known without scratch.
+#[inline(always)]
+fn pathless(open: *mut Open, seen: &Seen, ino: u64, dev: u32, flags: u32) {
+    // SAFETY: the callers pass reserved ring memory.
+    let open = unsafe { &mut *open };
+    open.ino = ino;
+    open.dev = dev;
+    open.open_flags = flags;
+    open.access = access_of_flags(flags);
+    open.mount_rel = mount_rel::UNKNOWN;
+    open.ret = seen.ret;
+    open.opcode = seen.opcode;
+    open.matched = matched::UNRESOLVED;
+    open.path.flags = slice_flags::UNREADABLE | slice_flags::CUT;
 }
 
 /// All scratch is taken: the record carries what a few reads give, and no path.
@@ -190,19 +207,7 @@ fn bare(subject: &Subject, seen: &Seen) {
     let flags: u32 = or_zero(seen.file, &OFF_FILE_FLAGS);
     let ino: u64 = or_zero(inode, &OFF_INODE_INO);
     let dev: u32 = or_zero(or_zero(inode, &OFF_INODE_SB), &OFF_SB_DEV);
-    emit::bare::<Open>(subject, Kind::Open, Lane::Priority, |open| {
-        // SAFETY: reserved ring memory.
-        let open = unsafe { &mut *open };
-        open.ino = ino;
-        open.dev = dev;
-        open.open_flags = flags;
-        open.access = access_of_flags(flags);
-        open.mount_rel = mount_rel::UNKNOWN;
-        open.ret = seen.ret;
-        open.opcode = seen.opcode;
-        open.matched = matched::UNRESOLVED;
-        open.path.flags = slice_flags::UNREADABLE | slice_flags::CUT;
-    });
+    emit::bare::<Open>(subject, Kind::Open, Lane::Priority, |open| pathless(open, seen, ino, dev, flags));
 }
 
 #[inline(always)]

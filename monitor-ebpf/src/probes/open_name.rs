@@ -157,7 +157,7 @@ fn send(subject: &Subject, named: &Named, found: u32, path: Path) {
         (*open).file_mnt_ns = path.mount_namespace();
     }
     path.release();
-    record.send(subject, named.kind, Lane::Priority);
+    record.send(subject, named.kind, Lane::Priority, |open| nameless(open, named));
 }
 
 #[inline(always)]
@@ -172,15 +172,19 @@ fn fill(open: *mut Open, named: &Named) {
     open.matched = named.matched;
 }
 
+/// What is known without scratch.
+#[inline(always)]
+fn nameless(open: *mut Open, named: &Named) {
+    fill(open, named);
+    // SAFETY: the callers pass reserved ring memory.
+    unsafe {
+        (*open).matched |= matched::UNRESOLVED;
+        (*open).path.flags = slice_flags::UNREADABLE | slice_flags::CUT;
+    }
+}
+
 /// All scratch is taken: neither the name nor whether it is of interest can be said.
 #[inline(always)]
 fn bare(subject: &Subject, named: &Named) {
-    emit::bare::<Open>(subject, named.kind, Lane::Priority, |open| {
-        fill(open, named);
-        // SAFETY: reserved ring memory.
-        unsafe {
-            (*open).matched |= matched::UNRESOLVED;
-            (*open).path.flags = slice_flags::UNREADABLE | slice_flags::CUT;
-        }
-    });
+    emit::bare::<Open>(subject, named.kind, Lane::Priority, |open| nameless(open, named));
 }

@@ -72,7 +72,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     }
     let rung = Rung::from_wire(header.rung).ok_or(DecodeError::Rung(header.rung))?;
     let kind = Kind::from_wire(header.kind).ok_or(DecodeError::Kind(header.kind))?;
-    let body = match kind {
+    let mut body = match kind {
         Kind::Fork => fork(bytes)?,
         Kind::Exec => exec(bytes)?,
         Kind::Exit => Body::Exit { code: fixed::<wire::Exit>(bytes)?.0.code },
@@ -84,6 +84,9 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         Kind::Socket => socket(bytes)?,
         Kind::CgroupMove => cgroup_move(bytes)?,
     };
+    if header.flags & header_flags::NO_SCRATCH != 0 {
+        without_strings(&mut body);
+    }
     Ok(Event {
         time: header.time,
         rung,
@@ -92,6 +95,27 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         body,
         degraded: header.flags & (header_flags::DEGRADED | header_flags::NO_SCRATCH) != 0,
     })
+}
+
+/// A record that was written without scratch memory has no strings, and of an exec little more than that it happened: what
+/// is zero or empty in it is not known.
+fn without_strings(body: &mut Body) {
+    let unknown = |path: &mut Path| (path.unreadable, path.cut) = (true, true);
+    match body {
+        Body::Exec(exec) => {
+            unknown(&mut exec.exe);
+            unknown(&mut exec.cwd);
+            exec.filename.unreadable = true;
+            exec.argv_truncated = true;
+            exec.env_incomplete = true;
+            exec.home.overlay_upper = None;
+            (exec.uid_before, exec.gid_before) = (None, None);
+            exec.stdio = [Stdio::Unknown; 3];
+        }
+        Body::Open(open) => unknown(&mut open.path),
+        Body::Unix(unix) => unknown(&mut unix.path),
+        _ => {}
+    }
 }
 
 /// Outcome of an action that returned `error` (0 or a negative errno, as the kernel gives it).

@@ -56,7 +56,8 @@ pub enum RunError {
 
 /// A lifecycle record may still be on its way into the ring this long after its clock was read: its CPU was preempted.
 const IN_FLIGHT: BootNs = 2_000_000;
-/// How long the rings are left alone while nothing wakes the agent (forks and exits do not).
+/// How long the rings are left alone while nothing wakes the agent (forks and exits do
+/// not until their ring is a quarter full).
 const QUIET_TURN: Duration = Duration::from_millis(250);
 /// The same right after something happened. The probes rely on it: for as long they wake nobody again (`AWAKE` in
 /// `monitor-ebpf/src/emit.rs`).

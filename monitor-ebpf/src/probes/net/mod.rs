@@ -55,17 +55,18 @@ fn net_ns(sock: u64) -> u32 {
 /// Sends a connect record. What the hook does not know of the socket is read from it.
 #[inline(always)]
 pub(super) fn report(subject: &Subject, target: &Target) {
+    let fill = |connect: *mut Connect| {
+        // SAFETY: a claimed slot, or reserved ring memory of this size.
+        unsafe {
+            (*connect).family = target.to.family;
+            (*connect).port = target.to.port;
+            (*connect).addr = target.to.addr;
+            (*connect).error = target.error;
+            (*connect).flags = target.flags;
+        }
+    };
     let Some(record) = Record::<Small, Connect>::claim() else {
-        return emit::bare::<Connect>(subject, Kind::Connect, Lane::Priority, |bare| {
-            // SAFETY: `bare` is reserved ring memory of this size.
-            unsafe {
-                (*bare).family = target.to.family;
-                (*bare).port = target.to.port;
-                (*bare).addr = target.to.addr;
-                (*bare).error = target.error;
-                (*bare).flags = target.flags;
-            }
-        });
+        return emit::bare::<Connect>(subject, Kind::Connect, Lane::Priority, fill);
     };
     // SAFETY: the fixed part of a claimed slot. The socket pointer goes through map memory and back, so that to the
     // verifier it is a number: arithmetic on a socket pointer is refused (kernel/bpf/verifier.c, adjust_ptr_min_max_vals).
@@ -73,11 +74,7 @@ pub(super) fn report(subject: &Subject, target: &Target) {
         let fixed = record.fixed();
         core::ptr::write_volatile(&raw mut (*fixed).sock, target.sock);
         let sock = core::ptr::read_volatile(&raw const (*fixed).sock);
-        (*fixed).addr = target.to.addr;
-        (*fixed).family = target.to.family;
-        (*fixed).port = target.to.port;
-        (*fixed).error = target.error;
-        (*fixed).flags = target.flags;
+        fill(fixed);
         if sock != 0 {
             (*fixed).protocol = sock_u16(sock, &OFF_SOCK_PROTOCOL);
             (*fixed).sock_type = sock_u16(sock, &OFF_SOCK_TYPE);
@@ -91,7 +88,11 @@ pub(super) fn report(subject: &Subject, target: &Target) {
         {
             // A full map costs the result, not the connect: the outcome stays `attempted`.
             let _ = CONNECTS.insert(&sock, &(*fixed).header, 0);
+            if !record.owned() {
+                // It was another task's head that was kept.
+                let _ = CONNECTS.remove(&sock);
+            }
         }
     }
-    record.finish(subject, Kind::Connect, Lane::Priority);
+    record.finish(subject, Kind::Connect, Lane::Priority, fill);
 }

@@ -67,15 +67,16 @@ fn report(sock: u64, kept: *const Header, error: i32, state: u32) {
         tallies,
     };
     count::hit(tallies);
+    let fill = |result: *mut ConnectResult| {
+        // SAFETY: a claimed slot, or reserved ring memory of this size.
+        unsafe {
+            (*result).sock = sock;
+            (*result).error = error;
+            (*result).state = state;
+        }
+    };
     let Some(record) = Record::<Small, ConnectResult>::claim() else {
-        return emit::bare::<ConnectResult>(&subject, Kind::ConnectResult, Lane::Priority, |bare| {
-            // SAFETY: reserved ring memory of this size.
-            unsafe {
-                (*bare).sock = sock;
-                (*bare).error = error;
-                (*bare).state = state;
-            }
-        });
+        return emit::bare::<ConnectResult>(&subject, Kind::ConnectResult, Lane::Priority, fill);
     };
     // SAFETY: the fixed part of a claimed slot.
     unsafe {
@@ -86,9 +87,7 @@ fn report(sock: u64, kept: *const Header, error: i32, state: u32) {
         header.rung = Rung::RawTp as u16;
         header.time = subject::now();
         header.cpu = bpf_get_smp_processor_id() as u16;
-        (*fixed).sock = sock;
-        (*fixed).error = error;
-        (*fixed).state = state;
+        fill(fixed);
     }
-    record.finish(&subject, Kind::ConnectResult, Lane::Priority);
+    record.finish(&subject, Kind::ConnectResult, Lane::Priority, fill);
 }

@@ -41,7 +41,7 @@ fn report(subject: &Subject, family: u32, sock_type: u32, protocol: u32, error: 
         return emit::bare::<Socket>(subject, Kind::Socket, Lane::Priority, fill);
     };
     fill(record.fixed());
-    record.send(subject, Kind::Socket, Lane::Priority);
+    record.send(subject, Kind::Socket, Lane::Priority, fill);
 }
 
 /// The last argument is set for sockets the kernel makes for itself (net/socket.c `sock_create_kern`).

@@ -31,13 +31,7 @@ const SUN_PATH_MAX: u64 = 108;
 #[inline(always)]
 fn peer(subject: &Subject, other: u64, error: i32, flags: u32) {
     let Some(mut record) = Record::<Small, Unix>::claim() else {
-        return emit::bare::<Unix>(subject, Kind::Unix, Lane::Priority, |bare| {
-            // SAFETY: reserved ring memory of this size.
-            unsafe {
-                (*bare).error = error;
-                (*bare).flags = flags;
-            }
-        });
+        return emit::bare::<Unix>(subject, Kind::Unix, Lane::Priority, |bare| known(bare, error, flags));
     };
     let dentry = read::field::<u64>(other, &OFF_UNIX_PATH_DENTRY).unwrap_or(0);
     let (path, more) =
@@ -56,7 +50,17 @@ fn peer(subject: &Subject, other: u64, error: i32, flags: u32) {
             (*fixed).dev = dev;
         }
     }
-    record.send(subject, Kind::Unix, Lane::Priority);
+    record.send(subject, Kind::Unix, Lane::Priority, |bare| known(bare, error, flags));
+}
+
+/// What is known without scratch.
+#[inline(always)]
+fn known(unix: *mut Unix, error: i32, flags: u32) {
+    // SAFETY: the callers pass reserved ring memory of this size.
+    unsafe {
+        (*unix).error = error;
+        (*unix).flags = flags;
+    }
 }
 
 /// Path of the socket file.
@@ -94,10 +98,7 @@ fn name(record: &mut Record<Small, Unix>, other: u64) -> (Slice, u32) {
 #[inline(always)]
 fn named(subject: &Subject, address: u64, len: u64, error: i32) {
     let Some(mut record) = Record::<Small, Unix>::claim() else {
-        return emit::bare::<Unix>(subject, Kind::Unix, Lane::Priority, |bare| {
-            // SAFETY: reserved ring memory of this size.
-            unsafe { (*bare).error = error };
-        });
+        return emit::bare::<Unix>(subject, Kind::Unix, Lane::Priority, |bare| known(bare, error, 0));
     };
     let mut first = 0u8;
     let abstract_name = read::copy_user(&raw mut first, 1, address.wrapping_add(SUN_PATH)) == 0 && first == 0;
@@ -121,5 +122,5 @@ fn named(subject: &Subject, address: u64, len: u64, error: i32) {
         (*fixed).error = error;
         (*fixed).flags = flags;
     }
-    record.send(subject, Kind::Unix, Lane::Priority);
+    record.send(subject, Kind::Unix, Lane::Priority, |bare| known(bare, error, flags));
 }

@@ -42,6 +42,22 @@ fn exec_carries_its_strings_and_ids() {
 }
 
 #[test]
+fn record_without_scratch_has_strings_that_are_unknown_and_not_empty() {
+    let header = |kind| wire::Header {
+        flags: header_flags::DEGRADED | header_flags::NO_SCRATCH,
+        ..fixture::header(kind, 1, 1, 1)
+    };
+    let exec =
+        exec_body(&Build::default().finish(&wire::Exec { header: header(Kind::Exec), ..wire::Exec::ZERO }));
+    assert!(!exec.exe.is_known() && !exec.cwd.is_known() && exec.filename.unreadable);
+    assert!(exec.argv_truncated && exec.env_incomplete);
+    assert_eq!((exec.uid_before, exec.gid_before), (None, None), "0 would be root");
+    let open =
+        open_body(&Build::default().finish(&wire::Open { header: header(Kind::Open), ..wire::Open::ZERO }));
+    assert!(!open.path.is_known());
+}
+
+#[test]
 fn open_splits_the_workers_view_from_the_whole_path() {
     let mut build = Build::default();
     let path = build.put(b"/var/lib/x/merged/etc/shadow", 0);
