@@ -16,6 +16,7 @@ use monitor_common::record::{Header, header_flags};
 use crate::count::{self, Fate};
 use crate::maps::{BUCKETS, LANE_TALLY, RING_LIFECYCLE, RING_PRIORITY, SETTINGS};
 use crate::procs;
+use crate::read;
 use crate::subject::{self, Subject};
 
 const SECOND: u64 = 1_000_000_000;
@@ -55,15 +56,15 @@ fn wake(tally: *mut LaneTally, kind: Kind, lane: Lane, now: u64, filled: Filled)
     flags
 }
 
-/// Sends `len` bytes that start with a filled [`Header`], and counts what became of them.
+/// Sends `len` bytes, at most `most`, that start with a filled [`Header`], and counts what became of them.
 #[inline(always)]
-pub fn send(subject: &Subject, kind: Kind, lane: Lane, header: *mut Header, len: u64) {
+pub fn send(subject: &Subject, kind: Kind, lane: Lane, header: *mut Header, len: u64, most: u64) {
     // SAFETY: the start of a filled record.
     let now = unsafe { (*header).time };
     let fate = match (paid(subject.label, lane, now), LANE_TALLY.get_ptr_mut(lane as u32)) {
         (None, _) => Fate::Throttled,
         (_, None) => Fate::Error,
-        (Some(filled), Some(tally)) => output(tally, kind, lane, header, len, filled),
+        (Some(filled), Some(tally)) => output(tally, kind, lane, header, (len, most), filled),
     };
     count::ended(subject, fate);
 }
@@ -74,7 +75,7 @@ fn output(
     kind: Kind,
     lane: Lane,
     header: *mut Header,
-    len: u64,
+    (len, most): (u64, u64),
     filled: Filled,
 ) -> Fate {
     // SAFETY: `tally` is a map value, `header` the start of a slot that holds `len` bytes.
@@ -82,7 +83,8 @@ fn output(
         (*header).len = len as u32;
         (*header).seq = count::fetch_add(&raw mut (*tally).next_seq, 1);
         let flags = wake(tally, kind, lane, (*header).time, filled);
-        bpf_ringbuf_output(ring(lane), header.cast(), len, flags)
+        // Bounded again where it is used: 5.10 forgets the bound of a register that was spilled.
+        bpf_ringbuf_output(ring(lane), header.cast(), read::bounded(len, most), flags)
     };
     settle(tally, result == 0, len)
 }

@@ -174,7 +174,8 @@ impl<P: Pool, F: 'static> Record<P, F> {
         }
         // SAFETY: a word of a map value.
         let used = read::bounded(unsafe { core::ptr::read_volatile(P::used(self.slot)) }, P::DATA as u64);
-        emit::send(subject, kind, lane, header, size_of::<F>() as u64 + used);
+        let fixed = size_of::<F>() as u64;
+        emit::send(subject, kind, lane, header, fixed + used, fixed + P::DATA as u64);
         scratch::release(P::owner(self.slot));
     }
 }
