@@ -263,7 +263,7 @@ impl Voice {
             && !self.quiet_stdout
             && self.shown > 1
         {
-            self.step("5. The incident as it stands: what the person on call reads");
+            self.step("The incident as it stands: what the person on call reads");
             self.say(&human::text(&SafeAlert::new(last.clone()), &self.style));
         }
         Ok(())
