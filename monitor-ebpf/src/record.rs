@@ -3,6 +3,7 @@
 //! ```text
 //! let Some(mut record) = Record::<Small, Open>::claim() else { return emit::bare::<Open>(…) };
 //! let path = record.kernel(text, len, 0);
+//! // SAFETY: the fixed part of a claimed slot.
 //! unsafe { (*record.fixed()).path = path };
 //! record.send(&subject, Kind::Open, Lane::Priority, |open| …);
 //! ```
