@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
-use super::types::{CONFIG_SCHEMA, Config, SinkConfig, SinkKind};
+use super::sink::{SinkConfig, SinkKind};
+use super::types::{CONFIG_SCHEMA, Config};
 
 /// Something that cannot work.
 #[derive(Debug)]
@@ -112,15 +113,12 @@ fn sink_wrong(sink: &SinkConfig, twice: bool) -> Option<(String, &'static str)> 
     if twice {
         return Some((format!("two sinks are named {name:?}"), "alerts carry the name: give each its own"));
     }
-    match (sink.kind, &sink.path) {
-        (SinkKind::File, None) => {
-            return Some((format!("sink {name:?} of type file has no path"), "add `path:`"));
-        }
-        (SinkKind::Stdout, Some(_)) => {
-            let what = format!("sink {name:?} of type stdout takes no path");
-            return Some((what, "remove `path:` or write `type: file`"));
-        }
-        (SinkKind::File, Some(_)) | (SinkKind::Stdout, None) => {}
+    if let Some(key) = sink.special_keys().into_iter().find(|key| !sink.kind.takes().contains(key)) {
+        let what = format!("sink {name:?} of type {} takes no `{key}`", sink.kind.name());
+        return Some((what, "remove it, or change the type"));
+    }
+    if sink.kind == SinkKind::File && sink.path.is_none() {
+        return Some((format!("sink {name:?} of type file has no path"), "add `path:`"));
     }
     (sink.buffer == 0).then(|| (format!("sink {name:?}: buffer must be at least 1"), ""))
 }

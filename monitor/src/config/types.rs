@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::sink::SinkConfig;
 use super::size::{Bytes, Span};
-use crate::alert::{AlertKind, Tier};
 use crate::kernel::{HookChoice, KernelError};
 use crate::profile::doc::OneOrMany;
 
@@ -128,58 +128,6 @@ impl Default for Kernel {
     }
 }
 
-/// A place where alerts go.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SinkConfig {
-    /// Its name, on every alert that it delivers.
-    pub name: String,
-    /// What it is.
-    #[serde(rename = "type")]
-    pub kind: SinkKind,
-    /// The file, for `file`.
-    #[serde(default)]
-    pub path: Option<PathBuf>,
-    /// How alerts are written: `json`, or on a terminal `human`. `auto` takes `human` for a terminal.
-    #[serde(default)]
-    pub format: SinkFormat,
-    /// Incidents below this tier are not sent.
-    #[serde(default = "default_min_tier")]
-    pub min_tier: Tier,
-    /// Kinds that are sent.
-    #[serde(default = "default_kinds")]
-    pub kinds: Vec<AlertKind>,
-    /// Alerts kept in memory while the sink cannot take them; older ones are then dropped and counted.
-    #[serde(default = "default_buffer")]
-    pub buffer: usize,
-    /// How long to wait before a failing sink is tried again.
-    #[serde(default = "default_retry")]
-    pub retry: Span,
-}
-
-/// What a sink is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SinkKind {
-    /// Standard output.
-    Stdout,
-    /// A file, appended to.
-    File,
-}
-
-/// How a sink writes alerts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum SinkFormat {
-    /// `human` on a terminal, `json` otherwise.
-    #[default]
-    Auto,
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Human,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -215,53 +163,10 @@ impl Hooks {
     }
 }
 
-impl SinkConfig {
-    /// A sink to standard output that sends everything.
-    pub fn stdout() -> Self {
-        Self {
-            name: "stdout".into(),
-            kind: SinkKind::Stdout,
-            path: None,
-            format: SinkFormat::Auto,
-            min_tier: default_min_tier(),
-            kinds: default_kinds(),
-            buffer: default_buffer(),
-            retry: default_retry(),
-        }
-    }
-
-    /// A sink to a file that sends everything as JSON lines.
-    pub fn file(path: PathBuf) -> Self {
-        Self {
-            name: "file".into(),
-            kind: SinkKind::File,
-            path: Some(path),
-            format: SinkFormat::Json,
-            ..Self::stdout()
-        }
-    }
-}
-
 fn default_state_dir() -> PathBuf {
     "/var/lib/sandwatch".into()
 }
 
 fn default_rules() -> Vec<PathBuf> {
     vec!["/usr/lib/sandwatch/rules".into(), "/etc/sandwatch/rules.d".into()]
-}
-
-fn default_min_tier() -> Tier {
-    Tier::Deviation
-}
-
-fn default_kinds() -> Vec<AlertKind> {
-    vec![AlertKind::Incident, AlertKind::Gap, AlertKind::Posture, AlertKind::Health, AlertKind::Heartbeat]
-}
-
-fn default_buffer() -> usize {
-    10_000
-}
-
-fn default_retry() -> Span {
-    Span(std::time::Duration::from_secs(1))
 }

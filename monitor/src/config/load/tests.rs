@@ -86,7 +86,7 @@ fn a_key_twice_is_refused() {
 fn sinks_that_cannot_work_are_refused() {
     let with = |sinks: &str| refused(&format!("schema: sandwatch/config/v1\nsinks: {sinks}\n"));
     assert!(with("[{ name: a, type: file }]").contains("no path"));
-    assert!(with("[{ name: a, type: stdout, path: /x }]").contains("takes no path"));
+    assert!(with("[{ name: a, type: stdout, path: /x }]").contains("takes no `path`"));
     assert!(with("[{ name: a, type: stdout }, { name: a, type: stdout }]").contains("two sinks"));
     assert!(with("[{ name: a, type: stdout, buffer: 0 }]").contains("at least 1"));
     let message = with("\n  - { name: a, type: stdout }\n  - { name: a, type: stdout }");

@@ -1,0 +1,33 @@
+//! What a sink with a state of its own sees of the spool.
+
+use std::time::Duration;
+
+use super::Record;
+
+/// A record, as read back.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// An alert.
+    Alert(Box<Record>),
+    /// Records of this sink that were evicted before it had read them.
+    Evicted {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// One sink's view: what it has not dealt with yet, class `high` first.
+pub trait Consumer: Send {
+    /// The next record that the sink's filter takes; waits for one at most `most`. `None`: nothing came, or the agent is
+    /// ending ([`ending`](Consumer::ending)).
+    fn next(&mut self, most: Duration) -> Option<Stored>;
+
+    /// Everything handed out so far is kept elsewhere: it is not handed out again after a restart.
+    fn commit(&mut self);
+
+    /// How many records wait for this sink.
+    fn waiting(&self) -> u64;
+
+    /// Whether the agent is ending: finish what is at hand and return.
+    fn ending(&self) -> bool;
+}

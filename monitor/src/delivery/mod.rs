@@ -1,0 +1,16 @@
+//! From the pipeline to the receivers: what is appended here arrives, or is named as lost.
+//!
+//! An alert becomes a [`Record`] in the spool and is formatted only when it is sent. The engine gives every sink a thread
+//! of its own, so that no receiver delays another, or the agent. A sink that is a log (a file, a SIEM) is a
+//! [`Transport`]: it is handed batches in order and answers for each item; cursors, retries and dead letters are the
+//! engine's. A sink that is a state (a pager) reads the same records through a [`Consumer`] and keeps one row per incident.
+
+mod clock;
+mod consumer;
+mod record;
+mod transport;
+
+pub use clock::{Clock, SystemClock};
+pub use consumer::{Consumer, Stored};
+pub use record::{Class, Record};
+pub use transport::{Item, Limits, Outcome, Promise, Transport};
