@@ -13,6 +13,7 @@ pub(crate) fn incident() -> Alert {
         closed_by: None,
         tier: Some(Tier::Identity),
         severity: Severity::of(Tier::Identity),
+        test: false,
         title: "Engine started a shell, then read a service account token".into(),
         incident: Some(Incident {
             id: "8f3ac2d4e5f60718".into(),

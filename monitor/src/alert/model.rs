@@ -41,6 +41,9 @@ pub struct Alert {
     pub tier: Option<Tier>,
     /// How urgent.
     pub severity: Severity,
+    /// It was sent to see whether alerts arrive: nothing happened.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub test: bool,
     /// What happened, in one sentence.
     pub title: String,
     /// The incident so far.

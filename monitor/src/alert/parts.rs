@@ -218,6 +218,10 @@ pub struct GapInfo {
 pub struct HealthInfo {
     /// Name of the condition, for example `rules-refused`.
     pub condition: String,
+    /// What it is about, where several can be in that condition at a time (a worker, an exception): condition and subject are
+    /// the same in every alert of it, from `open` to `closed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
     /// What is the matter and what to do.
     pub detail: String,
 }

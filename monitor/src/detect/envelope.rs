@@ -127,6 +127,7 @@ impl Envelope {
             closed_by: None,
             tier: None,
             severity,
+            test: false,
             title,
             incident: None,
             finding: None,
@@ -171,7 +172,7 @@ impl Envelope {
         let mut alert = self.alert(AlertKind::Health, severity, time, title);
         alert.id = self.id("health", &format!("{condition}:{time}"));
         alert.state = state;
-        alert.health = Some(HealthInfo { condition: condition.to_owned(), detail });
+        alert.health = Some(HealthInfo { condition: condition.to_owned(), subject: None, detail });
         alert
     }
 

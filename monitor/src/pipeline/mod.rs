@@ -273,7 +273,7 @@ impl Pipeline {
         );
         if let Some(notice) = selection.notice {
             let envelope = &self.detector.envelope;
-            let alert = envelope.health(
+            let mut alert = envelope.health(
                 crate::alert::Severity::Low,
                 crate::alert::State::Open,
                 now,
@@ -281,6 +281,9 @@ impl Pipeline {
                 format!("Worker {name}: {notice}"),
                 notice,
             );
+            if let Some(health) = &mut alert.health {
+                health.subject = Some(name.to_string());
+            }
             self.alerts.push_back(alert);
         }
         self.say_unknown_facts(label, now);

@@ -177,6 +177,9 @@ impl Pipeline {
         let mut alert: Alert = envelope.health(severity, state, now, condition, title, detail);
         // Several of one condition may be said at the same time.
         alert.id = envelope.id("health", &format!("{condition}:{about}:{now}"));
+        if let Some(health) = &mut alert.health {
+            health.subject = Some(about.to_owned());
+        }
         if state == State::Closed {
             alert.closed_by = Some(ClosedBy::Recovered);
         }
