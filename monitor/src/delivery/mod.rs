@@ -8,9 +8,11 @@
 mod clock;
 mod consumer;
 mod record;
+mod secret;
 mod transport;
 
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, Stored};
 pub use record::{Class, Record};
+pub use secret::{Secret, SecretError};
 pub use transport::{Item, Limits, Outcome, Promise, Transport};

@@ -8,6 +8,7 @@
 mod backlog;
 mod filter;
 mod lines;
+pub mod net;
 mod output;
 
 use std::io;

@@ -1,0 +1,89 @@
+//! What went wrong on a connection, in words that say what to do.
+
+use std::io;
+
+use jiff::Timestamp;
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError, Error as TlsFailure, InvalidMessage};
+
+/// An error of a socket or of TLS on it.
+pub fn explain(error: &io::Error) -> String {
+    if let Some(inner) = error.get_ref() {
+        if let Some(failure) = inner.downcast_ref::<TlsFailure>() {
+            return tls(failure);
+        }
+        if let Some(nested) = inner.downcast_ref::<io::Error>() {
+            return explain(nested);
+        }
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused: nobody listens there".to_owned(),
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "no answer in time".to_owned(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            format!("the connection was cut ({error})")
+        }
+        // The standard library has no kind for it.
+        _ if error.to_string().starts_with("failed to lookup") => {
+            format!("the name does not resolve ({error})")
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn tls(failure: &TlsFailure) -> String {
+    match failure {
+        TlsFailure::InvalidCertificate(error) => certificate(error),
+        TlsFailure::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the receiver asks for a client certificate: set `tls.cert_file` and `tls.key_file`".to_owned()
+        }
+        TlsFailure::AlertReceived(
+            alert @ (AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied),
+        ) => format!("the receiver refuses our certificate ({alert:?}): see `tls.cert_file`"),
+        TlsFailure::AlertReceived(alert) => format!("the receiver ended TLS: {alert:?}"),
+        TlsFailure::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            "the receiver does not speak TLS on this port".to_owned()
+        }
+        other => format!("TLS: {other}"),
+    }
+}
+
+fn certificate(error: &CertificateError) -> String {
+    match error {
+        CertificateError::ExpiredContext { not_after, .. } => {
+            format!("the receiver's certificate expired on {}: it must be renewed there", date(*not_after))
+        }
+        CertificateError::Expired => {
+            "the receiver's certificate has expired: it must be renewed there".to_owned()
+        }
+        CertificateError::NotValidYetContext { not_before, .. } => {
+            format!(
+                "the receiver's certificate is not valid before {}: are the clocks right?",
+                date(*not_before)
+            )
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => format!(
+            "the receiver's certificate is for {}, not for {:?}: correct the address, or set `tls.server_name`",
+            if presented.is_empty() { "no name at all".to_owned() } else { presented.join(", ") },
+            expected.to_str()
+        ),
+        CertificateError::UnknownIssuer => {
+            "the receiver's certificate comes from an authority that is not trusted here: \
+             set `tls.ca_file`"
+                .to_owned()
+        }
+        other => format!("the receiver's certificate is not accepted: {other}"),
+    }
+}
+
+fn date(time: UnixTime) -> String {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| Timestamp::from_second(seconds).ok())
+        .map_or_else(|| "an unknown date".to_owned(), |time| time.to_string())
+}
