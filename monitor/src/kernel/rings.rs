@@ -8,6 +8,7 @@ use aya::maps::{MapData, MapError, RingBuf};
 use monitor_common::ABI_VERSION;
 use monitor_common::hook::Lane;
 use monitor_common::record::Header;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use zerocopy::FromBytes;
 
@@ -36,7 +37,7 @@ pub(crate) struct Rings {
 pub struct Polled {
     /// Records handed over.
     pub records: u64,
-    /// Both rings were found empty at the end.
+    /// Both rings were found empty at the end: nothing that was written before stands unread in them.
     pub drained: bool,
 }
 
@@ -76,7 +77,18 @@ impl Rings {
             let others = turn(&mut self.lifecycle, LIFECYCLE_TURN, &mut self.last[1], tracker, each);
             records += urgent + others;
             if urgent + others == 0 {
-                return Polled { records, drained: true };
+                // A record that was reserved and not yet submitted (its writer was preempted) hides those behind it:
+                // the ring gives nothing, and is not empty. The kernel tells (`ringbuf_map_poll`, kernel/bpf/ringbuf.c).
+                if !has_unread(&self.lifecycle) && !has_unread(&self.priority) {
+                    return Polled { records, drained: true };
+                }
+                // Or something arrived just now.
+                let late = turn(&mut self.lifecycle, LIFECYCLE_TURN, &mut self.last[1], tracker, each)
+                    + turn(&mut self.priority, PRIORITY_TURN, &mut self.last[0], tracker, each);
+                if late == 0 {
+                    return Polled { records, drained: false };
+                }
+                records += late;
             }
         }
         Polled { records, drained: false }
@@ -92,6 +104,12 @@ impl std::fmt::Debug for Rings {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         to.debug_struct("Rings").field("last", &self.last).finish_non_exhaustive()
     }
+}
+
+/// Whether a ring has records that were not taken, readable or not.
+fn has_unread(ring: &RingBuf<MapData>) -> bool {
+    let mut fds = [PollFd::new(ring.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }
 
 fn turn(
