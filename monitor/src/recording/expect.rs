@@ -23,6 +23,9 @@ pub struct ExpectationDoc {
     /// Most distinct deviations that belong to no incident; any number if not given.
     #[serde(default)]
     pub deviations: Option<usize>,
+    /// Findings that must be among the deviations that belong to no incident.
+    #[serde(default)]
+    pub deviating: OneOrMany<String>,
     /// Gaps are meant to be reported; without, one is a failure.
     #[serde(default)]
     pub gaps: bool,
@@ -55,6 +58,9 @@ pub struct ExpectedIncident {
     /// The attribution by field; fields that are not named may be anything.
     #[serde(default)]
     pub attribution: BTreeMap<FieldName, ExpectedField>,
+    /// The runs that are named as candidates, exactly; not looked at if not given.
+    #[serde(default)]
+    pub candidates: Option<OneOrMany<String>>,
 }
 
 /// A field of the attribution.
@@ -126,15 +132,24 @@ pub(super) fn check(want: &ExpectationDoc, alerts: &[Alert], replayed: &Replayed
         );
     }
     let digests = last_of_each(alerts, true);
-    let lone: usize =
-        digests.iter().filter_map(|alert| alert.incident.as_ref()).map(|digest| digest.chain.len()).sum();
-    if want.deviations.is_some_and(|most| lone > most) {
+    let lone: Vec<&str> = digests
+        .iter()
+        .filter_map(|alert| alert.incident.as_ref())
+        .flat_map(|digest| &digest.chain)
+        .map(|link| &*link.finding)
+        .collect();
+    if want.deviations.is_some_and(|most| lone.len() > most) {
         let all: Vec<String> = digests.iter().map(|alert| in_words(alert)).collect();
         failures.push(format!(
-            "must give at most {} deviation(s), gave {lone}: {}",
+            "must give at most {} deviation(s), gave {}: {}",
             want.deviations.unwrap_or(0),
+            lone.len(),
             all.join("; ")
         ));
+    }
+    for finding in want.deviating.iter().filter(|finding| !lone.contains(&finding.as_str())) {
+        failures
+            .push(format!("`{finding}` must be among the lone deviations, which are {}", lone.join(", ")));
     }
     if !want.gaps {
         let gaps = alerts.iter().filter(|alert| alert.kind == AlertKind::Gap);
@@ -202,26 +217,11 @@ fn compare(want: &ExpectedIncident, got: &Alert) -> Vec<String> {
     for finding in want.not.iter().filter(|finding| chain.contains(&finding.as_str())) {
         failures.push(format!("`{finding}` must not be in its chain, which is {}", chain.join(", ")));
     }
-    if let Some(taken) = &want.taken {
-        let mut wanted: Vec<&str> = taken.iter().map(String::as_str).collect();
-        let mut got: Vec<&str> =
-            got.blast_radius.iter().flat_map(|radius| &radius.taken).map(|taken| &*taken.identity).collect();
-        wanted.sort_unstable();
-        got.sort_unstable();
-        if wanted != got {
-            failures.push(format!("must take [{}], took [{}]", wanted.join(", "), got.join(", ")));
-        }
-    }
-    if let Some(used) = &want.used {
-        let mut wanted: Vec<&str> = used.iter().map(String::as_str).collect();
-        let mut got: Vec<&str> =
-            got.blast_radius.iter().flat_map(|radius| &radius.used).map(String::as_str).collect();
-        wanted.sort_unstable();
-        got.sort_unstable();
-        if wanted != got {
-            failures.push(format!("must use [{}], used [{}]", wanted.join(", "), got.join(", ")));
-        }
-    }
+    let radius = || got.blast_radius.iter();
+    let taken = radius().flat_map(|radius| &radius.taken).map(|taken| &*taken.identity);
+    failures.extend(exactly("take", "took", want.taken.as_ref(), taken));
+    let used = radius().flat_map(|radius| &radius.used).map(String::as_str);
+    failures.extend(exactly("use", "used", want.used.as_ref(), used));
     let role = got.process.as_ref().and_then(|process| process.role.as_deref());
     if want.role.is_some() && want.role.as_deref() != role {
         failures.push(format!(
@@ -243,7 +243,23 @@ fn compare(want: &ExpectedIncident, got: &Alert) -> Vec<String> {
             failures.push(format!("attribution: {name:?} {wrong}").to_lowercase());
         }
     }
+    let candidates = attribution.candidates.iter().map(|candidate| &*candidate.value);
+    failures.extend(exactly("name the candidates", "named", want.candidates.as_ref(), candidates));
     failures
+}
+
+/// What is wrong with a list that must hold exactly these, in any order; nothing if it is not asked for.
+fn exactly<'a>(
+    must: &str,
+    did: &str,
+    want: Option<&OneOrMany<String>>,
+    got: impl Iterator<Item = &'a str>,
+) -> Option<String> {
+    let mut want: Vec<&str> = want?.iter().map(String::as_str).collect();
+    let mut got: Vec<&str> = got.collect();
+    want.sort_unstable();
+    got.sort_unstable();
+    (want != got).then(|| format!("must {must} [{}], {did} [{}]", want.join(", "), got.join(", ")))
 }
 
 fn field(want: &ExpectedField, got: Option<&Attributed>) -> Option<String> {

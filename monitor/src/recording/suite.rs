@@ -75,6 +75,21 @@ pub fn run_folders<P: AsRef<Path>>(
     if errors.is_empty() { Ok(results) } else { Err(RuleErrors(errors)) }
 }
 
+/// What must come of one recording: what stands in a scenario, or beside a recording.
+///
+/// # Errors
+/// Files that cannot be read or understood, and a scenario that says nothing of it.
+#[cfg(test)]
+pub(super) fn expectation_of(path: &Path) -> Result<Option<ExpectationDoc>, RuleError> {
+    let file: Arc<str> = path.to_string_lossy().into();
+    if path.extension().is_some_and(|extension| extension == "ndjson") {
+        let beside = path.with_extension("expect.yaml");
+        let doc: ExpectationFile = parse_yaml(&file, &read_file(&beside)?)?;
+        return Ok(Some(doc.expect));
+    }
+    Ok(Scenario::parse(&file, &read_file(path)?)?.expect)
+}
+
 fn walk(folder: &Path, out: &mut Vec<PathBuf>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {

@@ -64,6 +64,11 @@ fn each_part_of_an_expectation_can_fail() {
         ("{ incidents: [{ tier: identity, used: [x] }] }", "must use [x], used []"),
         ("{ incidents: [{ tier: identity, role: engine }] }", "of role `engine`"),
         ("{ incidents: [{ tier: identity, attribution: { run: \"1\" } }] }", "run must be `1`, is absent"),
+        (
+            "{ incidents: [{ tier: identity, candidates: [\"1\"] }] }",
+            "must name the candidates [1], named []",
+        ),
+        ("{ deviating: run-residue, incidents: [{ tier: identity }] }", "must be among the lone deviations"),
         ("{ profile: n8n, incidents: [{ tier: identity }] }", "must have `n8n`"),
     ] {
         let got = failures(expect);
@@ -71,5 +76,6 @@ fn each_part_of_an_expectation_can_fail() {
     }
 }
 
+mod bypass;
 mod file;
 mod live;
