@@ -172,7 +172,7 @@ impl Attribution {
             IdSource::Script(pattern) => {
                 let named = match script_of(image) {
                     Script::File { path, .. } => Some(path),
-                    Script::None => None,
+                    Script::None | Script::Module(_) => None,
                 };
                 let script = interpreted.or(named).and_then(|script| absolute(script, image.cwd));
                 let Some(script) = script else { return Vec::new() };

@@ -7,7 +7,9 @@ use crate::profile::doc::{At, DetectionDoc, MatchDoc, On, OneOrMany, ProcFile};
 use crate::profile::error::Place;
 use crate::profile::finding::RuleRef;
 use crate::profile::model::{Detection, Family, Match, RoleWords, access_bits};
-use crate::profile::pattern::{ArgvPattern, Glob, Globs, Programs, braces, parse_networks, parse_ports};
+use crate::profile::pattern::{
+    ArgvAny, ArgvPattern, Glob, Globs, Programs, braces, parse_networks, parse_ports,
+};
 use monitor_common::filter::access;
 
 /// File names of a [`ProcFile`] in /proc/PID; none for those told by their folder.
@@ -151,7 +153,8 @@ impl Compiler {
         if let Some(argv) = &m.argv {
             out.argv = self.take(&place((argv.line, argv.column)), ArgvPattern::new(&argv.value).map(Some));
         }
-        out.argv_any = self.take(&here(&m.argv_any), Globs::flat(m.argv_any.value.iter()));
+        let place_any = place((m.argv_any.line, m.argv_any.column));
+        out.argv_any = self.take(&place_any, ArgvAny::new(&m.argv_any.value.0));
         out.path = self.take(&here(&m.path), Globs::paths(m.path.value.iter()));
         out.not_path = self.take(&here(&m.not_path), Globs::paths(m.not_path.value.iter()));
         let class = here(if m.identity.value.is_empty() { &m.class } else { &m.identity });

@@ -17,7 +17,7 @@ use crate::profile::model::{
     Addresses, Common, ConnectRule, ExecRule, FileRule, IdentityRule, ImagePattern, SocketRule, UnixRule,
     access_bits,
 };
-use crate::profile::pattern::{ArgvPattern, Globs, Programs, parse_networks, parse_ports};
+use crate::profile::pattern::{ArgvPattern, Globs, Programs, Scripts, parse_networks, parse_ports};
 
 /// How a program is to be recognised, as it is written.
 #[derive(Clone, Copy)]
@@ -133,7 +133,7 @@ impl Compiler {
     pub(super) fn image_pattern(&mut self, place: &Place, looks: &Looks<'_>) -> ImagePattern {
         let pattern = ImagePattern {
             program: self.take(place, Programs::new(looks.program.iter())),
-            script: self.take(place, Globs::paths(looks.script.iter())),
+            script: self.take(place, Scripts::new(looks.script.iter())),
             argv: looks.argv.and_then(|argv| self.take(place, ArgvPattern::new(argv).map(Some))),
             argv_none: self.take(place, Globs::flat(looks.argv_none.iter())),
             pinned: looks.trust == Some(TrustName::Pinned),
@@ -184,7 +184,7 @@ impl Compiler {
             self.errors.push(place.error("`installed` does not say which program", "add `program`"));
         }
         let ids = self.identity_set(place, &item.id.value.0, &item.class.value.0);
-        let script = self.take(place, Globs::paths(item.script.iter()));
+        let script = self.take(place, Scripts::new(item.script.iter()));
         let common = self.common(role, place, &said!(item, item.any));
         IdentityRule {
             script,

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::value::{AccessName, At, OneOrMany, ProcFile, ProcOf, Scope, Span, TrustName};
+use super::list::OneOrMany;
+use super::value::{AccessName, At, ProcFile, ProcOf, Scope, Span, TrustName};
 use crate::profile::finding::Tier;
 
 /// What is allowed for one signal, and what everything else is.
@@ -31,7 +32,7 @@ pub struct ExecAllow {
     /// A name of the program: resolved or as given, never argv[0] alone.
     #[serde(default)]
     pub program: OneOrMany<String>,
-    /// The script.
+    /// The script, as in roles.
     #[serde(default)]
     pub script: OneOrMany<String>,
     /// The arguments.
@@ -86,8 +87,7 @@ pub struct IdentityAllow {
     /// is a named file on a disk and not in a folder that everybody can write.
     #[serde(default)]
     pub installed: bool,
-    /// Only when the program runs this script: the first argument of a known interpreter that is not an option; a path
-    /// glob.
+    /// Only when the program runs this script, as in roles.
     #[serde(default)]
     pub script: OneOrMany<String>,
     /// Only where the site states this fact (`$name`), and not as false.

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::{AccessName, At, HomeName, MountName, OneOrMany, ProcFile, ProcOf, Scope, StdioName};
+use super::list::{ArgvPart, OneOrMany};
+use super::value::{AccessName, At, HomeName, MountName, ProcFile, ProcOf, Scope, StdioName};
 use crate::profile::finding::{Refs, Respond, Tier};
 
 /// Detections.
@@ -99,9 +100,10 @@ pub struct MatchDoc {
     /// exec: the arguments, one pattern each; `*` is one argument, `**` any number of arguments.
     #[serde(default)]
     pub argv: Option<At<Vec<String>>>,
-    /// exec: at least one argument (argv[0] not counted) matches one of these globs (`*` also crosses `/` here).
+    /// exec: at least one argument (argv[0] not counted) matches one of these globs (`*` also crosses `/` here, and upper
+    /// and lower case are the same in one that begins with `(?i)`); a list is for arguments that follow each other.
     #[serde(default)]
-    pub argv_any: At<OneOrMany<String>>,
+    pub argv_any: At<OneOrMany<ArgvPart>>,
     /// exec: stdin, stdout or stderr is one of these.
     #[serde(default)]
     pub stdio: At<OneOrMany<StdioName>>,

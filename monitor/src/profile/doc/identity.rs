@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::value::{At, OneOrMany};
+use super::list::OneOrMany;
+use super::value::At;
 use crate::profile::finding::{Refs, Respond};
 
 /// The identity catalogue, or a part of it.

@@ -8,6 +8,7 @@ mod detection;
 mod endpoint;
 mod exception;
 mod identity;
+mod list;
 mod profile;
 mod value;
 
@@ -16,10 +17,9 @@ pub use detection::{DetectionDoc, Detections, MatchDoc, On};
 pub use endpoint::{EndpointDoc, Endpoints};
 pub use exception::{ExceptionDoc, Exceptions, WhatDoc};
 pub use identity::{Identities, IdentityDoc};
+pub use list::{ArgvPart, OneOrMany};
 pub use profile::{AttributionDoc, ExpectDoc, OnlyBy, ProfileDoc, RoleDoc, SelectDoc, SelectProcess};
-pub use value::{
-    AccessName, At, HomeName, MountName, OneOrMany, ProcFile, ProcOf, Scope, Span, StdioName, TrustName,
-};
+pub use value::{AccessName, At, HomeName, MountName, ProcFile, ProcOf, Scope, Span, StdioName, TrustName};
 
 /// Schema names of rule documents, as `schema:` gives them.
 pub mod schema_name {

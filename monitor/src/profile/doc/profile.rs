@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::allow::{ConnectAllow, ExecAllow, FileAllow, IdentityAllow, Section, SocketAllow, UnixAllow};
-use super::value::{At, OneOrMany, TrustName};
+use super::list::OneOrMany;
+use super::value::{At, TrustName};
 
 /// A profile.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -94,7 +95,7 @@ pub struct SelectProcess {
     /// A name of the program.
     #[serde(default)]
     pub program: OneOrMany<String>,
-    /// Its script, a path glob.
+    /// Its script, as in roles.
     #[serde(default)]
     pub script: OneOrMany<String>,
     /// Its arguments.
@@ -117,7 +118,8 @@ pub struct RoleDoc {
     /// A name of the program: resolved or as given, never argv[0] alone.
     #[serde(default)]
     pub program: At<OneOrMany<String>>,
-    /// The script: the first argument of a known interpreter that is not an option; a path glob.
+    /// The script: the first argument of a known interpreter that is not an option, or the archive after `java -jar`, as a
+    /// path glob; or `-m NAME`, a module that Python runs. None has one if its options load other code first.
     #[serde(default)]
     pub script: At<OneOrMany<String>>,
     /// The arguments.

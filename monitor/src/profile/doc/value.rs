@@ -1,12 +1,10 @@
-//! Values that documents share: a value with its place, one-or-many lists, durations, and the closed word lists.
+//! Values that documents share: a value with its place, durations, and the closed word lists.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
 /// A value and where it stands in its file (line and column from 1, 0 if unknown).
@@ -45,87 +43,6 @@ impl<T: JsonSchema> JsonSchema for At<T> {
     }
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         T::json_schema(generator)
-    }
-}
-
-/// A list that may be written as its only element. Scalars are taken as text, so `port: 22` and `port: "22"` are one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OneOrMany<T>(pub Vec<T>);
-
-impl<T> Default for OneOrMany<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T> OneOrMany<T> {
-    /// Nothing was given.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-    /// The elements.
-    pub fn iter(&self) -> std::slice::Iter<'_, T> {
-        self.0.iter()
-    }
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List<T>(PhantomData<T>);
-        impl<T> List<T> {
-            fn one<'de, E: de::Error>(text: &str) -> Result<OneOrMany<T>, E>
-            where
-                T: Deserialize<'de>,
-            {
-                let one = T::deserialize(de::value::StringDeserializer::<E>::new(text.to_owned()))?;
-                Ok(OneOrMany(vec![one]))
-            }
-        }
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for List<T> {
-            type Value = OneOrMany<T>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("one value or a list of values")
-            }
-            fn visit_str<E: de::Error>(self, v: &str) -> Result<Self::Value, E> {
-                Self::one(v)
-            }
-            fn visit_bool<E: de::Error>(self, v: bool) -> Result<Self::Value, E> {
-                Self::one(if v { "true" } else { "false" })
-            }
-            fn visit_i64<E: de::Error>(self, v: i64) -> Result<Self::Value, E> {
-                Self::one(&v.to_string())
-            }
-            fn visit_u64<E: de::Error>(self, v: u64) -> Result<Self::Value, E> {
-                Self::one(&v.to_string())
-            }
-            fn visit_f64<E: de::Error>(self, v: f64) -> Result<Self::Value, E> {
-                Self::one(&v.to_string())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut all = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    all.push(item);
-                }
-                Ok(OneOrMany(all))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
-                Err(de::Error::invalid_type(de::Unexpected::Map, &self))
-            }
-        }
-        deserializer.deserialize_any(List(PhantomData))
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for OneOrMany<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        format!("OneOrMany_{}", T::schema_name()).into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let one = generator.subschema_for::<T>();
-        json_schema!({ "anyOf": [one.clone(), { "type": "array", "items": one }] })
     }
 }
 
@@ -321,14 +238,5 @@ mod tests {
         for bad in ["120", "", "s", "1w", "-1s", "99999999999999999999s"] {
             assert_eq!(parse_span(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn one_or_many_takes_a_scalar_a_number_and_a_list() {
-        let parse = |text: &str| serde_saphyr::from_str::<OneOrMany<String>>(text).unwrap().0;
-        assert_eq!(parse("sh"), ["sh"]);
-        assert_eq!(parse("22"), ["22"]);
-        assert_eq!(parse("[a, b]"), ["a", "b"]);
-        assert!(serde_saphyr::from_str::<OneOrMany<String>>("{a: b}").is_err());
     }
 }

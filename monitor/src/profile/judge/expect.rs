@@ -5,6 +5,7 @@ use super::allow::{
     connect_allowed, exec_allowed, identity_allowed, permitted, section_allows, socket_allowed, unix_allowed,
 };
 use super::held::{Held, Tri};
+use super::image::loads_agent;
 use super::report::{Broken, Report};
 use crate::event::{Exec, Open, Socket, Unix};
 use crate::profile::actor::{Pin, RoleKind};
@@ -34,6 +35,9 @@ pub(super) fn expect_exec(scene: &Scene<'_>, exec: &Exec, report: &mut Report<'_
     if exec.loader_env && role.kind == RoleKind::Named {
         loader_injection(scene, report);
     }
+    if scene.image.as_ref().is_some_and(loads_agent) && scene.becomes_by_item() {
+        agent_loaded(scene, role.kind, report);
+    }
     let section = &role.expect.exec;
     if let Some(tier) = section.otherwise
         && let Err(held) = section_allows(scene, section, |r| exec_allowed(scene, r))
@@ -52,6 +56,15 @@ fn loader_injection(scene: &Scene<'_>, report: &mut Report<'_, '_>) {
     };
     if scene.becomes_by_item() && !permitted(scene, &|common| common.permits_loader) {
         report.add(Broken::LoaderInjection, Tier::Boundary, held);
+    }
+}
+
+/// A program of the engine's with an agent beside its code: what starts the engine may have one on purpose, and should say
+/// so; nobody else has.
+fn agent_loaded(scene: &Scene<'_>, by: RoleKind, report: &mut Report<'_, '_>) {
+    if !permitted(scene, &|common| common.permits_loader) {
+        let tier = if by == RoleKind::Entry { Tier::Deviation } else { Tier::Boundary };
+        report.add(Broken::LoaderInjection, tier, Held::default());
     }
 }
 

@@ -7,7 +7,9 @@ use crate::profile::actor::{Image, Pin, Trust};
 use crate::profile::doc::{HomeName, StdioName};
 use crate::profile::facts::Facts;
 use crate::profile::model::{Common, ExecRule, ImagePattern, Match};
-use crate::profile::pattern::{Globs, Programs, Script, absolute, base, script_of, volatile_folder};
+use crate::profile::pattern::{
+    Before, Programs, Script, Scripts, absolute, base, script_of, volatile_folder,
+};
 
 /// Whether the resolved executable or the path as given matches: never argv[0], which the caller is free to set, nor a
 /// name in a folder where everyone can put one.
@@ -41,17 +43,22 @@ fn image_held(pattern: &ImagePattern, image: &Image<'_>, held: &mut Held) -> boo
 }
 
 /// The script of an image against patterns; a script with other code loaded before it is none of them.
-pub(super) fn script_held(scripts: &Globs, image: &Image<'_>) -> Tri {
-    let Script::File { path, injected } = script_of(image) else {
-        return if image.argv_truncated && image.argv.is_empty() { Tri::Unknown("argv") } else { Tri::No };
+pub(super) fn script_held(scripts: &Scripts, image: &Image<'_>) -> Tri {
+    let path = match script_of(image) {
+        Script::None if image.argv_truncated && image.argv.is_empty() => return Tri::Unknown("argv"),
+        Script::None | Script::File { before: Before::Code, .. } => return Tri::No,
+        Script::Module(name) => return scripts.module(name).into(),
+        Script::File { path, .. } => path,
     };
-    if injected {
-        return Tri::No;
-    }
     match absolute(path, image.cwd) {
-        Some(path) => (!volatile_folder(&path) && scripts.matches(&path)).into(),
+        Some(path) => (!volatile_folder(&path) && scripts.file(&path)).into(),
         None => Tri::Unknown("cwd"),
     }
+}
+
+/// Whether an agent is loaded into the machine that runs the program: its role is what it says, but not its code alone.
+pub(super) fn loads_agent(image: &Image<'_>) -> bool {
+    matches!(script_of(image), Script::File { before: Before::Agent, .. })
 }
 
 /// Whether an image matches with all that it asks known.
@@ -130,7 +137,7 @@ pub(super) fn names<'a>(image: &Image<'a>) -> [Option<&'a str>; 4] {
     let argv0 = argv.first().map(|a| a.strip_prefix('-').unwrap_or(a));
     let script = match script_of(image) {
         Script::File { path, .. } => Some(path),
-        Script::None => None,
+        Script::None | Script::Module(_) => None,
     };
     [image.exe, image.given, argv0, script]
 }
@@ -149,7 +156,7 @@ fn program_of_exec(named: bool, image: &Image<'_>) -> Tri {
 /// A name that takes an exec out of a detection: only one that the caller cannot choose freely.
 fn excluded(programs: &Programs, image: &Image<'_>) -> bool {
     let script = match script_of(image) {
-        Script::File { path, injected: false } if path.starts_with('/') && !volatile_folder(path) => {
+        Script::File { path, before: Before::Nothing } if path.starts_with('/') && !volatile_folder(path) => {
             Some(path)
         }
         _ => None,
@@ -183,7 +190,7 @@ pub(super) fn exec_held(
         }
     }
     if !m.argv_any.is_empty() {
-        let field = match (image.argv.iter().skip(1).any(|a| m.argv_any.matches(a)), image.argv_truncated) {
+        let field = match (m.argv_any.matches(image.argv), image.argv_truncated) {
             (true, _) => Tri::Yes,
             (false, true) => Tri::Unknown("argv"),
             (false, false) => Tri::No,

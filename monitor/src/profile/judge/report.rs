@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::held::Held;
-use super::image::shown_name;
+use super::image::{loads_agent, shown_name};
 use super::offer::allow_with;
 use super::{Scene, built_in};
 use crate::event::{Body, Outcome, Signal};
@@ -270,6 +270,9 @@ fn title(
         }
         (_, Broken::BinaryChanged) => {
             return format!("{} is another file than when this worker first executed it", name());
+        }
+        (_, Broken::LoaderInjection) if scene.image.as_ref().is_some_and(loads_agent) => {
+            format!("started {} with an agent loaded into it", name())
         }
         (_, Broken::LoaderInjection) => {
             format!("started {} with a loader variable that it does not have itself", name())

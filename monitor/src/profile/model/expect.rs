@@ -6,7 +6,7 @@ use super::{Addresses, DetectionIdx, EndpointIdx, Family, IdentityIdx, ImagePatt
 use crate::profile::actor::RoleId;
 use crate::profile::doc::{ProcFile, ProcOf, Scope};
 use crate::profile::finding::{RuleRef, Tier};
-use crate::profile::pattern::{Globs, Port, Programs};
+use crate::profile::pattern::{Globs, Port, Programs, Scripts};
 
 /// What is expected of a role.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(in crate::profile) struct ExecRule {
 pub(in crate::profile) struct IdentityRule {
     pub(in crate::profile) any: bool,
     pub(in crate::profile) own: bool,
-    pub(in crate::profile) script: Globs,
+    pub(in crate::profile) script: Scripts,
     pub(in crate::profile) ids: Box<[IdentityIdx]>,
     pub(in crate::profile) access: u32,
     pub(in crate::profile) common: Common,

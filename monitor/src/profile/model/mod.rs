@@ -10,7 +10,7 @@ use crate::profile::attribution::Attribution;
 use crate::profile::doc::{AccessName, HomeName, MountName, On, OnlyBy, ProcFile, ProcOf, Scope, StdioName};
 use crate::profile::facts::Facts;
 use crate::profile::finding::{Endpoint, Identity, Refs, Respond, RuleRef, Tier};
-use crate::profile::pattern::{ArgvPattern, GlobIndex, Globs, Networks, Port, Programs};
+use crate::profile::pattern::{ArgvAny, ArgvPattern, GlobIndex, Globs, Networks, Port, Programs, Scripts};
 use monitor_common::filter::access;
 
 pub(in crate::profile) use expect::{
@@ -164,7 +164,7 @@ pub(in crate::profile) struct Match {
     pub(in crate::profile) program: Programs,
     pub(in crate::profile) not_program: Programs,
     pub(in crate::profile) argv: Option<ArgvPattern>,
-    pub(in crate::profile) argv_any: Globs,
+    pub(in crate::profile) argv_any: ArgvAny,
     pub(in crate::profile) stdio: Box<[StdioName]>,
     pub(in crate::profile) home: Box<[HomeName]>,
     pub(in crate::profile) gains_privilege: Option<bool>,
@@ -262,7 +262,7 @@ pub(in crate::profile) struct Select {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::profile) struct ImagePattern {
     pub(in crate::profile) program: Programs,
-    pub(in crate::profile) script: Globs,
+    pub(in crate::profile) script: Scripts,
     pub(in crate::profile) argv: Option<ArgvPattern>,
     /// No argument may match one of these.
     pub(in crate::profile) argv_none: Globs,

@@ -1,8 +1,9 @@
-//! Argument patterns: one pattern per argument.
+//! Argument patterns: one pattern per argument, for a whole list or for arguments that follow each other in one.
 
 use std::sync::Arc;
 
 use super::glob::{GlobError, Globs};
+use crate::profile::doc::ArgvPart;
 
 /// One element.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +23,15 @@ pub(crate) struct ArgvPattern(Box<[Element]>);
 impl ArgvPattern {
     /// Compiles the elements.
     pub(crate) fn new(elements: &[String]) -> Result<Self, GlobError> {
-        let compile = |text: &String| {
-            Ok(match text.as_str() {
-                "**" => Element::Many,
-                "*" => Element::One,
-                _ => Element::Globs(Globs::paths([text])?),
-            })
-        };
-        elements.iter().map(compile).collect::<Result<Vec<_>, _>>().map(|v| Self(v.into()))
+        Ok(Self(compile(elements, |text| Globs::paths([text]))?.into()))
+    }
+
+    /// The elements anywhere in a list, one after the other; here `*` also crosses `/`.
+    fn within(elements: &[String]) -> Result<Self, GlobError> {
+        let mut all = vec![Element::Many];
+        all.extend(compile(elements, |text| Globs::flat([text]))?);
+        all.push(Element::Many);
+        Ok(Self(all.into()))
     }
 
     /// Whether the whole list matches.
@@ -70,6 +72,55 @@ impl ArgvPattern {
     }
 }
 
+fn compile(
+    elements: &[String],
+    globs: impl Fn(&String) -> Result<Globs, GlobError>,
+) -> Result<Vec<Element>, GlobError> {
+    let element = |text: &String| {
+        Ok(match text.as_str() {
+            "**" => Element::Many,
+            "*" => Element::One,
+            _ => Element::Globs(globs(text)?),
+        })
+    };
+    elements.iter().map(element).collect()
+}
+
+/// Arguments of which one must be there, argv[0] not counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ArgvAny {
+    /// One argument.
+    one: Globs,
+    /// Several that follow each other.
+    several: Box<[ArgvPattern]>,
+}
+
+impl ArgvAny {
+    /// Compiles the parts.
+    pub(crate) fn new(parts: &[ArgvPart]) -> Result<Self, GlobError> {
+        let mut one = Vec::new();
+        let mut several = Vec::new();
+        for part in parts {
+            match part {
+                ArgvPart::One(glob) => one.push(glob),
+                ArgvPart::Several(elements) => several.push(ArgvPattern::within(elements)?),
+            }
+        }
+        Ok(Self { one: Globs::flat(one)?, several: several.into() })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.one.is_empty() && self.several.is_empty()
+    }
+
+    /// Whether one of them is among the arguments.
+    pub(crate) fn matches(&self, argv: &[Arc<str>]) -> bool {
+        let arguments = argv.get(1..).unwrap_or_default();
+        arguments.iter().any(|argument| self.one.matches(argument))
+            || self.several.iter().any(|pattern| pattern.matches(arguments))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -101,6 +152,27 @@ mod tests {
         assert!(matches(&["node", "**", "start"], &["node", "-a", "start", "start"]));
         assert!(!matches(&["node", "**", "start"], &["node", "start", "x"]));
         assert!(matches(&["**"], &[]));
+    }
+
+    #[test]
+    fn part_of_the_arguments_is_found_wherever_it_stands_but_in_its_order() {
+        let several = |list: &[&str]| ArgvPart::Several(list.iter().map(|s| (*s).to_owned()).collect());
+        let parts = [
+            ArgvPart::One("--exec=*".to_owned()),
+            several(&["clone", "**", "-u*"]),
+            several(&["(?i)Key", "?*"]),
+        ];
+        let any = ArgvAny::new(&parts).unwrap();
+        let matches = |argv: &[&str]| any.matches(&argv.iter().map(|s| Arc::from(*s)).collect::<Vec<_>>());
+        assert!(matches(&["git", "clone", "-q", "-u/tmp/x", "y"]));
+        assert!(matches(&["git", "-C", "/x", "clone", "-u", "x"]));
+        assert!(matches(&["git", "config", "kEY", "value"]));
+        assert!(matches(&["git", "push", "--exec=/a/b"]));
+        assert!(!matches(&["git", "push", "-u", "clone"]), "another order");
+        assert!(!matches(&["git", "config", "key"]), "nothing follows");
+        assert!(!matches(&["git", "config", "key", ""]), "an empty argument follows");
+        assert!(!matches(&["--exec=x", "y"]) && !matches(&[]), "argv[0] is not counted");
+        assert!(ArgvAny::new(&[several(&["["])]).is_err());
     }
 
     /// Every way to share the arguments out, tried.

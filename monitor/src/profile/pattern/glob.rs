@@ -2,10 +2,13 @@
 //!
 //! Path globs: `*`, `?` and `[…]` stay within one component, `**` as a whole component is any number of components,
 //! `{a,b}` are alternatives, `~` at the start is any home folder. A worker's home may be anywhere (`/opt/airflow`,
-//! `/data`), so `~` stands for any folder at all; what follows it has to be telling.
+//! `/data`), so `~` stands for any folder at all; what follows it has to be telling. Flat text may begin with `(?i)`: then
+//! upper and lower case (of ASCII) are the same.
 
 use std::fmt;
 
+/// What a flat glob begins with whose case does not matter.
+const ANY_CASE: &str = "(?i)";
 /// Most alternatives that the braces of one pattern may expand to.
 const ALTERNATIVES_MAX: usize = 256;
 
@@ -49,6 +52,35 @@ pub(crate) struct Glob {
     components: Box<[Component]>,
     /// Flat text: `/` is a character like others, there is one component.
     flat: bool,
+    case: Case,
+}
+
+/// Whether upper and lower case differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    /// They do.
+    Told,
+    /// They do not; the pattern is in lower case.
+    Any,
+}
+
+impl Case {
+    fn same(self, pattern: &str, text: &str) -> bool {
+        match self {
+            Self::Told => pattern == text,
+            Self::Any => pattern.eq_ignore_ascii_case(text),
+        }
+    }
+
+    /// What follows `pattern` in a text that begins with it.
+    fn after<'t>(self, pattern: &str, text: &'t str) -> Option<&'t str> {
+        let (head, tail) = text.split_at_checked(pattern.len())?;
+        self.same(pattern, head).then_some(tail)
+    }
+
+    fn of(self, c: char) -> char {
+        if self == Self::Any { c.to_ascii_lowercase() } else { c }
+    }
 }
 
 impl Glob {
@@ -83,12 +115,16 @@ impl Glob {
         if components.len() > 1 && components.last() == Some(&Component::Deep) {
             components.push(Component::Pattern(Box::new([Piece::Star])));
         }
-        Ok(Self { components: components.into(), flat: false })
+        Ok(Self { components: components.into(), flat: false, case: Case::Told })
     }
 
     /// A glob over flat text, where `*` also crosses `/`.
     pub(crate) fn flat(pattern: &str) -> Result<Self, GlobError> {
-        Ok(Self { components: Box::new([compile_component(pattern)?]), flat: true })
+        let (component, case) = match pattern.strip_prefix(ANY_CASE) {
+            Some(rest) => (compile_component(&rest.to_ascii_lowercase())?, Case::Any),
+            None => (compile_component(pattern)?, Case::Told),
+        };
+        Ok(Self { components: Box::new([component]), flat: true, case })
     }
 
     /// Components, for building kernel keys.
@@ -99,7 +135,7 @@ impl Glob {
     /// Whether `text` matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
         if self.flat {
-            return self.components.first().is_some_and(|c| component_matches(c, text));
+            return self.components.first().is_some_and(|c| component_matches(c, text, self.case));
         }
         // Components are matched left to right; a mismatch goes back to the last `**`, which then takes one more.
         let mut pattern = 0;
@@ -118,7 +154,7 @@ impl Glob {
                 }
                 (Some(component), Some(text)) => {
                     let (head, tail) = split_component(text);
-                    if component_matches(component, head) {
+                    if component_matches(component, head, self.case) {
                         pattern += 1;
                         rest = tail;
                         continue;
@@ -160,15 +196,15 @@ fn split_component(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn component_matches(component: &Component, text: &str) -> bool {
+fn component_matches(component: &Component, text: &str, case: Case) -> bool {
     match component {
         Component::Deep => true,
-        Component::Literal(literal) => **literal == *text,
-        Component::Pattern(pieces) => pieces_match(pieces, text),
+        Component::Literal(literal) => case.same(literal, text),
+        Component::Pattern(pieces) => pieces_match(pieces, text, case),
     }
 }
 
-fn pieces_match(pieces: &[Piece], text: &str) -> bool {
+fn pieces_match(pieces: &[Piece], text: &str, case: Case) -> bool {
     let mut piece = 0;
     let mut rest = text;
     let mut retry: Option<(usize, &str)> = None;
@@ -184,9 +220,10 @@ fn pieces_match(pieces: &[Piece], text: &str) -> bool {
                 retry = Some((piece, rest));
                 continue;
             }
-            Some(Piece::Literal(literal)) => rest.strip_prefix(&**literal),
+            Some(Piece::Literal(literal)) => case.after(literal, rest),
             Some(Piece::One) => after_char(rest).map(|(_, tail)| tail),
             Some(Piece::Class { negated, ranges }) => after_char(rest).and_then(|(c, tail)| {
+                let c = case.of(c);
                 (ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated).then_some(tail)
             }),
         };

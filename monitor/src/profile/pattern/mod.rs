@@ -7,10 +7,12 @@ mod glob;
 mod index;
 mod names;
 mod program;
+mod script;
 
 pub(crate) use address::{Networks, Port, canonical, parse_networks, parse_ports, scope_of};
-pub(crate) use argv::ArgvPattern;
+pub(crate) use argv::{ArgvAny, ArgvPattern};
 pub(crate) use glob::{Component, Glob, Globs, Piece, braces};
 pub(crate) use index::GlobIndex;
 pub(crate) use names::{NameIndex, RuleBits};
-pub(crate) use program::{Programs, Script, absolute, base, script_of, volatile_folder};
+pub(crate) use program::{Programs, absolute, base, volatile_folder};
+pub(crate) use script::{Before, Script, Scripts, script_of};

@@ -63,6 +63,20 @@ fn flat_star_crosses_slashes() {
     assert!(Glob::flat("stratum+tcp://*").unwrap().matches("stratum+tcp://a/b"));
 }
 
+#[test]
+fn case_does_not_matter_to_a_flat_glob_that_says_so() {
+    let globs =
+        Globs::flat([&"(?i){,-*}core.{sshCommand,pager}=?*".to_owned(), &"(?i)[a-c]*é".to_owned()]).unwrap();
+    for text in ["core.sshcommand=x", "CORE.SSHCommand=X", "-cCore.Pager=/a/b", "Bé", "czé"] {
+        assert!(globs.matches(text), "{text}");
+    }
+    for text in ["core.sshcommand=", "xcore.sshcommand=y", "dé", "É", ""] {
+        assert!(!globs.matches(text), "{text}");
+    }
+    assert!(!Glob::flat("core.*").unwrap().matches("CORE.x"), "it matters to others");
+    assert!(Glob::flat("\\(?i)x").unwrap().matches("(1i)x"), "with a backslash it is text");
+}
+
 /// Exponential for a matcher that backtracks into every wildcard.
 #[test]
 fn hostile_text_is_answered_at_once() {
