@@ -1,10 +1,11 @@
 //! The door into every format: an alert becomes a [`SafeAlert`], redacted and within its size.
 
+use std::collections::BTreeMap;
 use std::ops::Deref;
 
 use serde::Serialize;
 
-use super::{Alert, json, redact};
+use super::{Alert, Delivery, json, redact};
 
 /// The largest alert, in bytes of its JSON line.
 pub const MAX_ALERT: usize = 64 << 10;
@@ -35,11 +36,26 @@ impl SafeAlert {
             if size(&safe) <= MAX_ALERT {
                 break;
             }
-            if (step.cut)(&mut safe.0) {
-                safe.0.truncated.push(step.part.to_owned());
-            }
+            safe.shrink(step);
         }
         safe
+    }
+
+    /// The copy that one sink sends: `delivery` on it, and the sink's own fields among its labels.
+    pub(super) fn for_sink(&self, delivery: Option<&Delivery>, fields: &BTreeMap<String, String>) -> Self {
+        let mut copy = self.clone();
+        copy.0.delivery = delivery.cloned();
+        copy.0.labels.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        copy
+    }
+
+    /// Takes one step to a smaller alert; whether there was something to cut. It is named in `truncated`.
+    pub(super) fn shrink(&mut self, step: &Step) -> bool {
+        let cut = (step.cut)(&mut self.0);
+        if cut && !self.0.truncated.iter().any(|part| part == step.part) {
+            self.0.truncated.push(step.part.to_owned());
+        }
+        cut
     }
 }
 
@@ -90,9 +106,9 @@ fn redact_alert(alert: &mut Alert) {
 }
 
 /// One thing to cut; `cut` says whether there was something.
-struct Step {
-    part: &'static str,
-    cut: fn(&mut Alert) -> bool,
+pub(super) struct Step {
+    pub(super) part: &'static str,
+    pub(super) cut: fn(&mut Alert) -> bool,
 }
 
 /// From what is least missed to what is most. The last ones leave only short texts, which fit in any case.
@@ -214,7 +230,8 @@ fn cut_lists(alert: &mut Alert) -> bool {
     })
 }
 
-fn reshape(alert: &mut Alert, change: &dyn Fn(&mut serde_json::Value) -> bool) -> bool {
+/// Changes an alert through its JSON value: every part is reached, also those that are added later.
+pub(super) fn reshape(alert: &mut Alert, change: &dyn Fn(&mut serde_json::Value) -> bool) -> bool {
     fn walk(value: &mut serde_json::Value, change: &dyn Fn(&mut serde_json::Value) -> bool) -> bool {
         let mut changed = change(value);
         match value {

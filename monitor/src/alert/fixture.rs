@@ -42,6 +42,7 @@ pub(crate) fn incident() -> Alert {
         }),
         gap: None,
         health: None,
+        heartbeat: None,
         worker: Some(WorkerInfo {
             name: "lab-n8n".into(),
             engine: Some("n8n".into()),

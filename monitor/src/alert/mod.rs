@@ -3,11 +3,14 @@
 //! `model`, `incident`, `radius`, `evidence` and `parts` are the shape (the contract with every receiver:
 //! `rules/schema/alert.json`). An alert enters a
 //! format only as a [`SafeAlert`], which is redacted and within its size, so that no
-//! format can forget either. `detect` fills alerts in, `sink` sends them on; neither formats anything.
+//! format can forget either. [`render`] is the door to the formats: it fits an alert into what a sink takes (`shrink`). [`Level`] is
+//! the one table of severities. `detect` fills alerts in, `sink` sends them on; neither formats anything.
 
 mod bound;
 pub mod escape;
 mod evidence;
+mod format;
+mod heartbeat;
 pub mod human;
 mod incident;
 pub mod json;
@@ -16,14 +19,19 @@ mod parts;
 mod radius;
 pub mod redact;
 mod schema;
+mod severity;
+mod shrink;
 
 pub use bound::{MAX_ALERT, SafeAlert};
 pub use evidence::*;
+pub use format::{MIN_MAX_BYTES, render};
+pub use heartbeat::*;
 pub use incident::*;
 pub use model::*;
 pub use parts::*;
 pub use radius::*;
 pub use schema::schema;
+pub use severity::Level;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::evidence::Evidence;
+use super::heartbeat::HeartbeatInfo;
 use super::incident::Incident;
 use super::parts::{
     AgentInfo, Attribution, Delivery, FileInfo, GapInfo, HealthInfo, HostInfo, NetworkInfo, ProcessInfo,
@@ -58,6 +59,9 @@ pub struct Alert {
     /// The agent's own condition; only for health and posture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthInfo>,
+    /// Signs of life; only for heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatInfo>,
     /// Which worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerInfo>,

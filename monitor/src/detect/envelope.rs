@@ -133,6 +133,7 @@ impl Envelope {
             finding: None,
             gap: None,
             health: None,
+            heartbeat: None,
             worker: None,
             attribution: None,
             process: None,

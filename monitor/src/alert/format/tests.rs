@@ -1,0 +1,188 @@
+use proptest::prelude::*;
+
+use super::super::fixture;
+use super::*;
+use crate::alert::{Alert, Ancestor, Attributed, Taken};
+
+fn fields(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn delivery() -> Delivery {
+    Delivery { sink: "siem".into(), stream: "5a0a4f0e-2c0d-4a53-9a52-3a0d4d6b6f11".into(), seq: 42 }
+}
+
+fn cut(alert: Alert, max: usize) -> Alert {
+    let bytes = render(SinkFormat::Json, &SafeAlert::new(alert), Some(&delivery()), &BTreeMap::new(), max);
+    assert!(bytes.len() <= max, "{} bytes of {max}", bytes.len());
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// An alert with more of everything than a small sink takes.
+fn big() -> Alert {
+    let mut alert = fixture::incident();
+    let process = alert.process.as_mut().unwrap();
+    process.argv = Some((0..40).map(|n| format!("--argument-{n}={}", "x".repeat(90))).collect());
+    process.ancestors = (0..12).map(|pid| Ancestor { pid, ..process.ancestors[0].clone() }).collect();
+    let radius = alert.blast_radius.as_mut().unwrap();
+    radius.reachable = (0..60).map(|n| format!("identity-{n}")).collect();
+    let incident = alert.incident.as_mut().unwrap();
+    let link = incident.chain[1].clone();
+    incident.chain.extend(std::iter::repeat_n(link, 60));
+    let evidence = alert.evidence.as_mut().unwrap();
+    evidence.events = vec![evidence.events[0].clone(); 64];
+    alert
+}
+
+#[test]
+fn what_fits_is_sent_as_it_is() {
+    let alert = fixture::incident();
+    let bytes = render(SinkFormat::Json, &SafeAlert::new(alert.clone()), None, &BTreeMap::new(), 64 << 10);
+    assert_eq!(String::from_utf8(bytes).unwrap(), json::line(&SafeAlert::new(alert), None));
+}
+
+#[test]
+fn delivery_and_the_sinks_own_fields_are_put_on_it() {
+    let safe = SafeAlert::new(fixture::incident());
+    let own = fields(&[("site", "north"), ("team", "of the sink")]);
+    let bytes = render(SinkFormat::Auto, &safe, Some(&delivery()), &own, 64 << 10);
+    let sent: Alert = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(sent.delivery, Some(delivery()));
+    assert_eq!(sent.labels, own, "the sink's word replaces the configuration's");
+}
+
+#[test]
+fn what_is_least_missed_goes_first_and_is_named() {
+    let whole = json::line(&SafeAlert::new(big()), Some(&delivery())).len();
+    let sent = cut(big(), whole - 1);
+    assert_eq!(sent.truncated, ["evidence"]);
+    assert!(sent.evidence.is_none());
+    assert_eq!(sent.process.unwrap().ancestors.len(), 12);
+
+    let sent = cut(big(), 8000);
+    assert!(sent.truncated.starts_with(
+        &["evidence", "process.ancestors", "blast_radius.reachable", "process.argv"].map(String::from)
+    ));
+    assert_eq!(sent.process.as_ref().unwrap().ancestors.len(), 3);
+    let before = SafeAlert::new(big());
+    assert_eq!(sent.attribution, before.attribution);
+    assert_eq!(sent.worker, before.worker);
+    let taken = |alert: &Alert| alert.blast_radius.as_ref().unwrap().taken.clone();
+    assert_eq!(taken(&sent), taken(&before));
+    assert_eq!(sent.incident.as_ref().unwrap().id, before.incident.as_ref().unwrap().id);
+}
+
+#[test]
+fn links_that_are_cut_out_of_the_chain_are_counted() {
+    let sent = cut(big(), 8000).incident.unwrap();
+    let others = sent.unlisted.unwrap();
+    assert_eq!(others.findings as usize + sent.chain.len(), 62);
+    assert_eq!(others.last, "2026-11-23T20:40:01.123456789Z");
+    assert_eq!(sent.chain[0].finding, "shell-from-engine", "how it began");
+}
+
+#[test]
+fn a_hundred_things_taken_are_all_named_where_they_fit_at_all() {
+    let mut alert = big();
+    let radius = alert.blast_radius.as_mut().unwrap();
+    radius.taken = (0..100)
+        .map(|n| Taken {
+            identity: format!("registry-token-{n}"),
+            gives: Some("what it gives, in many words ".repeat(5)),
+            respond: "what to do about it, in many words ".repeat(5),
+        })
+        .collect();
+    let sent = cut(alert.clone(), 20_000);
+    assert_eq!(sent.blast_radius.as_ref().unwrap().taken.len(), 100);
+    let sent = cut(alert.clone(), 8000);
+    assert_eq!(sent.blast_radius.as_ref().unwrap().taken.len(), 100);
+    assert_eq!(sent.incident.as_ref().unwrap().id, "8f3ac2d4e5f60718");
+    let sent = cut(alert, MIN_MAX_BYTES);
+    assert!(!sent.blast_radius.unwrap().taken.is_empty());
+    assert!(sent.truncated.iter().any(|part| part == "blast_radius.taken"), "{:?}", sent.truncated);
+}
+
+#[test]
+fn people_get_a_text_that_is_cut_too() {
+    let bytes = render(SinkFormat::Human, &SafeAlert::new(big()), None, &BTreeMap::new(), MIN_MAX_BYTES);
+    assert!(bytes.len() <= MIN_MAX_BYTES);
+    assert!(String::from_utf8(bytes).unwrap().starts_with("━━ CRITICAL"));
+}
+
+/// Any text that a worker can put into an alert: also what is no UTF-8, as the agent reads it.
+fn hostile() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..300)
+            .prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        any::<String>(),
+        "[\\x00-\\x1f\"\\\\|=\u{202e}\u{e0041}é ]{0,400}",
+    ]
+}
+
+prop_compose! {
+    /// An incident whose every free text is somebody else's.
+    fn hostile_alert()(
+        texts in prop::collection::vec(hostile(), 24),
+        argv in prop::collection::vec(hostile(), 0..20),
+        labels in prop::collection::btree_map(hostile(), hostile(), 0..8),
+        taken in 0usize..120,
+    ) -> Alert {
+        let mut texts = texts.into_iter().cycle();
+        let mut next = || texts.next().unwrap_or_default();
+        let mut alert = fixture::incident();
+        alert.title = next();
+        alert.environment = Some(next());
+        alert.labels = labels.clone();
+        let process = alert.process.as_mut().unwrap();
+        process.argv = Some(argv);
+        process.exe = Some(next());
+        process.cwd = Some(next());
+        process.ancestors[0].exe = Some(next());
+        let file = alert.file.as_mut().unwrap();
+        file.path = Some(next());
+        file.host_path = Some(next());
+        alert.network = Some(crate::alert::NetworkInfo { protocol: "unix".into(), address: next(), ..Default::default() });
+        let worker = alert.worker.as_mut().unwrap();
+        worker.name = next();
+        worker.cgroup.path = next();
+        worker.unit = Some(next());
+        worker.container = Some(crate::alert::ContainerInfo { id: next(), runtime: Some(next()), image: Some(next()) });
+        worker.pod = Some(crate::alert::PodInfo { namespace: next(), name: next(), uid: next(), labels });
+        let who = alert.attribution.as_mut().unwrap();
+        let said = |value: String| Attributed { value, source: "env RUN".into(), trust: "author".into() };
+        who.workflow = Some(said(next()));
+        who.run = Some(said(next()));
+        who.step = Some(said(next()));
+        who.actor = Some(said(next()));
+        who.tenant = Some(said(next()));
+        who.candidates = vec![said(next()), said(next())];
+        let incident = alert.incident.as_mut().unwrap();
+        incident.chain[0].object = Some(next());
+        incident.chain[1].title = Some(next());
+        alert.evidence.as_mut().unwrap().events[0].object = next();
+        let radius = alert.blast_radius.as_mut().unwrap();
+        radius.taken = vec![radius.taken[0].clone(); taken];
+        radius.contacted = vec![next(), next()];
+        radius.environment = vec![next()];
+        alert.host.name = next();
+        alert.host.cluster = Some(next());
+        alert
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_gives_one_json_line_within_any_bound(alert in hostile_alert(), max in MIN_MAX_BYTES..40_000) {
+        let safe = SafeAlert::new(alert);
+        let bytes = render(SinkFormat::Json, &safe, Some(&delivery()), &BTreeMap::new(), max);
+        prop_assert!(bytes.len() <= max, "{} of {max}", bytes.len());
+        prop_assert!(!bytes.contains(&b'\n'));
+        let sent: Alert = serde_json::from_slice(&bytes).unwrap();
+        prop_assert_eq!(&sent.id, &safe.id);
+        prop_assert_eq!(&sent.time, &safe.time);
+        prop_assert_eq!(sent.incident.unwrap().id, safe.incident.as_ref().unwrap().id.clone());
+        prop_assert_eq!(sent.delivery, Some(delivery()));
+    }
+}
