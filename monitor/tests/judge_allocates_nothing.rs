@@ -52,7 +52,6 @@ fn event(body: Body) -> Event {
         coarse_start: false,
         moved: false,
         pending: false,
-        compat: false,
     };
     Event { time: 10_000_000_000, rung: Rung::Lsm, origin: Origin::default(), subject, body, degraded: false }
 }

@@ -112,10 +112,14 @@ fn incident_shows_what_came_before_and_what_is_within_reach() {
     let key = secret(&lab, ".ssh/id_ed25519");
     let mut thief = Thief::new(&lab);
     thief.read(&key);
-    eventually("the theft is told", || theft(&lab, "ssh-private-key").is_some());
+    // What is within reach follows the first alert.
+    eventually("the theft is told, and what was within reach", || {
+        theft(&lab, "ssh-private-key").is_some_and(|alert| {
+            let environment = alert["blast_radius"]["environment"].as_array().cloned().unwrap_or_default();
+            environment.iter().any(|name| name == "DEPLOY_TOKEN")
+        })
+    });
     let alert = theft(&lab, "ssh-private-key").unwrap();
-    let environment = alert["blast_radius"]["environment"].as_array().cloned().unwrap_or_default();
-    assert!(environment.iter().any(|name| name == "DEPLOY_TOKEN"), "{alert:#}");
     assert!(!alert.to_string().contains("never-shown-4711"));
     let tree = alert["evidence"]["tree"].as_array().unwrap();
     assert!(tree.iter().any(|process| process["pid"] == thief.shell.id()), "{alert:#}");

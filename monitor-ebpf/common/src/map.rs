@@ -199,16 +199,10 @@ pub mod place {
     pub const PROCS_INSERT: u32 = 1;
     /// Insert into the label map.
     pub const LABELS_INSERT: u32 = 2;
-    /// A kernel structure of a fork, exec or exit could not be read.
-    pub const LIFECYCLE_READ: u32 = 3;
     /// A kernel structure of a cgroup event could not be read.
     pub const CGROUP_READ: u32 = 4;
     /// A kernel structure of an open could not be read.
     pub const OPEN_READ: u32 = 5;
-    /// A kernel structure of a connect, send or socket could not be read.
-    pub const NET_READ: u32 = 6;
-    /// A kernel structure of a unix socket could not be read.
-    pub const UNIX_READ: u32 = 7;
 }
 
 wire! {

@@ -14,8 +14,6 @@ pub enum Attach {
     Fentry(&'static str),
     /// kprobe on this kernel function.
     Kprobe(&'static str),
-    /// kretprobe on this kernel function.
-    Kretprobe(&'static str),
     /// BTF-typed raw tracepoint.
     TpBtf(&'static str),
     /// Raw tracepoint.

@@ -116,8 +116,6 @@ pub mod header_flags {
     pub const PENDING: u32 = 8;
     /// The task's cgroup is not a worker's; the process kept its label from before (it was moved).
     pub const MOVED: u32 = 16;
-    /// A 32-bit system call.
-    pub const COMPAT: u32 = 32;
 }
 
 wire! {
@@ -364,7 +362,7 @@ pub mod connect_flags {
     pub const SEND: u32 = 1;
     /// The address was read from user memory at syscall entry.
     pub const USER_MEMORY: u32 = 2;
-    /// The address is what other cgroup programs may already have rewritten.
+    /// The address is the socket's: what cgroup programs made of the one that was asked for.
     pub const AFTER_TRANSLATION: u32 = 4;
     /// TCP fast open.
     pub const FAST_OPEN: u32 = 8;

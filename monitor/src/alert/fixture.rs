@@ -38,6 +38,7 @@ pub(crate) fn incident() -> Alert {
             certainty: "known".into(),
             hook: "tracepoint/open".into(),
             rule: Some(RuleRef { file: "profiles/n8n.yaml".into(), line: 41 }),
+            also: vec![],
             expected: Some("role runner of profile n8n reads no identity".into()),
         }),
         gap: None,
@@ -86,6 +87,7 @@ pub(crate) fn incident() -> Alert {
                 identity: "k8s-service-account-token".into(),
                 gives: Some("the pod's Kubernetes service account".into()),
                 respond: "Revoke: delete the pod once its state is preserved (the token is bound to it). Review: search the API audit log by pod.".into(),
+                from: None,
             }],
             used: vec!["npm-token".into()],
             reachable: vec!["n8n-encryption-key".into()],
@@ -183,6 +185,7 @@ fn link(tier: Tier, finding: &str, time: &str, object: &str) -> ChainLink {
         object: Some(object.into()),
         outcome: None,
         rule: Some(RuleRef { file: "detections/exec.yaml".into(), line: 7 }),
+        also: vec![],
         repeats: None,
         last: None,
     }

@@ -226,7 +226,7 @@ pub struct FindingInfo {
     pub kind: String,
     /// Signal it was seen through.
     pub signal: String,
-    /// `ok`, `denied`, `absent` or `attempted`.
+    /// `ok`, `denied`, `absent` or `attempted`; `failed` for a connect that came to nothing (`network.result` says how).
     pub outcome: String,
     /// `known`, or the name of what was not known when it was judged.
     pub certainty: String,
@@ -235,9 +235,26 @@ pub struct FindingInfo {
     /// Where the rule stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleRef>,
+    /// Other rules that the same event broke or matched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<AlsoInfo>,
     /// What was expected instead, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<String>,
+}
+
+/// Another rule that an event broke or matched.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AlsoInfo {
+    /// Id of the detection, or `unexpected-SIGNAL`.
+    pub finding: String,
+    /// `detection` or `expectation`.
+    pub kind: String,
+    /// How far out that alone would be.
+    pub tier: Tier,
+    /// Where the rule stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleRef>,
 }
 
 /// A place in a rule file.

@@ -67,7 +67,15 @@ impl CliError {
 
     /// What, where and what to do, with the causes.
     pub fn message(&self) -> String {
-        format!("{:#}", self.error)
+        let mut text = self.error.to_string();
+        for cause in self.error.chain().skip(1).map(ToString::to_string) {
+            // Most messages name their cause where it belongs.
+            if !text.contains(&cause) {
+                text.push_str(": ");
+                text.push_str(&cause);
+            }
+        }
+        text
     }
 }
 

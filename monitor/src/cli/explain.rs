@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::args::{ExplainArgs, HooksArgs};
 use super::run::configuration;
 use super::{CliError, Exit};
-use crate::alert::{Alert, SafeAlert, escape, human};
+use crate::alert::{Alert, AlertKind, SafeAlert, escape, human};
 use crate::config::SinkKind;
 use crate::detect::read_incidents;
 
@@ -32,21 +32,34 @@ pub(super) fn explained(alert: Alert, style: &human::Style) -> String {
             safe.refs.iter().map(|(name, ids)| format!("{name} {}", ids.join(" "))).collect();
         paragraph(&mut text, &format!("Described in: {}", refs.join("; ")));
     }
-    match &safe.allow_with {
-        Some(yaml) => {
-            paragraph(
-                &mut text,
-                "If this is normal for this worker, this in a file of your rules directory would allow it, once owner, reason \
-                 and expiry are filled in:",
-            );
-            let lines: Vec<_> = yaml.lines().map(escape::for_terminal).collect();
-            text.push_str(&format!("\n\n{}", lines.join("\n")));
-        }
-        None => paragraph(
-            &mut text,
-            "There is no line that would allow it: only deviations from a profile can be allowed that way. A detection is \
-             silenced by an allow item of the profile that names it in `permits`.",
-        ),
+    if safe.kind == AlertKind::Incident {
+        paragraph(&mut text, &allowing(&safe));
+    }
+    if let Some(yaml) = &safe.allow_with {
+        let lines: Vec<_> = yaml.lines().map(escape::for_terminal).collect();
+        text.push_str(&format!("\n\n{}", lines.join("\n")));
+    }
+    text
+}
+
+/// What to write where, if it is normal.
+fn allowing(alert: &Alert) -> String {
+    if alert.allow_with.is_some() {
+        return "If this is normal for this worker, this in a file of your rules directory would allow it, once owner, reason \
+                and expiry are filled in:"
+            .to_owned();
+    }
+    let Some(finding) = &alert.finding else { return String::new() };
+    let lead = (&finding.id, &finding.kind, &finding.rule);
+    let also = finding.also.iter().map(|also| (&also.finding, &also.kind, &also.rule));
+    let mut text = "No exception is offered for this.".to_owned();
+    for (id, kind, rule) in std::iter::once(lead).chain(also) {
+        let place = rule.as_ref().map_or(String::new(), |rule| format!(" ({}:{})", rule.file, rule.line));
+        text.push_str(&if kind == "expectation" {
+            format!(" `{id}` is something that the profile does not expect{place}: if it is normal, an allow item there says so.")
+        } else {
+            format!(" `{id}` is a detection{place}: only an allow item of the profile that also names it in `permits` silences it.")
+        });
     }
     text
 }
@@ -62,6 +75,11 @@ fn find(args: &ExplainArgs) -> Result<Alert, CliError> {
     let path = Path::new(&args.alert);
     if path.is_file() {
         return last_alert(&args.alert, &read(path)?);
+    }
+    let is_id = args.alert.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    if !is_id || path.exists() {
+        let what = if path.exists() { "is no file" } else { "is neither a file that is there nor an id" };
+        return Err(CliError::usage(format!("{}: {what}; name a file with alerts, or an id", args.alert)));
     }
     if args.alert.len() < SHORTEST_ID {
         return Err(CliError::usage(format!(

@@ -20,6 +20,7 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, CliError> {
     let name = args.file.display().to_string();
     let wrong = |what: String| CliError::usage(format!("{name}: {what}"));
     let mut replay;
+    let mut torn = None;
     if args.file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
         let text = std::fs::read_to_string(&args.file).map_err(|error| wrong(error.to_string()))?;
         let scenario = Scenario::parse(&Arc::from(name.as_str()), &text)
@@ -39,8 +40,16 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, CliError> {
         let mut reader = Reader::new(from).map_err(|error| wrong(error.to_string()))?;
         introduce(reader.header());
         replay = Replay::new(reader.header(), rules).map_err(wrong)?;
-        while let Some(line) = reader.next().map_err(|error| wrong(error.to_string()))? {
-            replay.take(line);
+        loop {
+            match reader.next() {
+                Ok(Some(line)) => replay.take(line),
+                Ok(None) => break,
+                Err(error) if error.is_torn() => {
+                    torn = Some(error);
+                    break;
+                }
+                Err(error) => return Err(wrong(error.to_string())),
+            }
             out.alerts(&mut replay)?;
         }
     }
@@ -55,6 +64,9 @@ pub(super) fn run(args: &ReplayArgs) -> Result<Exit, CliError> {
         "sandwatch: replayed {} events; findings {}, alerts {}",
         done.events, done.findings, done.alerts
     ));
+    if let Some(error) = torn {
+        return Err(CliError::no(format!("{name}: {error}; what stands before it was played")));
+    }
     Ok(Exit::Ok)
 }
 

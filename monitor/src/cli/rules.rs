@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::args::{FilesArgs, HooksArgs, RulesArgs, RulesCommand, SchemaOf};
+use super::rules_from::has_rules;
 use super::run::configuration;
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::detect::{WallClock, boot_now};
@@ -22,7 +23,19 @@ pub(super) fn run(args: &RulesArgs) -> Result<Exit, CliError> {
     }
 }
 
+/// A folder that is named by hand is meant to hold rules.
+fn check_not_empty(dirs: &[PathBuf]) -> Result<(), CliError> {
+    match dirs.iter().find(|dir| !has_rules(dir)) {
+        Some(dir) => Err(CliError::usage(format!(
+            "{}: there is no rule file (*.yaml) below it; name a folder that holds rules",
+            dir.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn load(dirs: &[PathBuf]) -> Result<(RulesFrom, Arc<RuleSet>), CliError> {
+    check_not_empty(dirs)?;
     let configured = if dirs.is_empty() {
         configuration(&FilesArgs::default(), &HooksArgs::default())?.rules
     } else {
@@ -65,9 +78,14 @@ fn checked(from: &RulesFrom, rules: &RuleSet) -> String {
 }
 
 fn test(dirs: &[PathBuf]) -> Result<Exit, CliError> {
+    check_not_empty(dirs)?;
     let rules = load_rules(&RulesFrom::Directories(dirs.to_vec()))?;
     let mut report = rule_test::run_folders(&rules, dirs)?;
     report.tests.extend(recording::run_folders(&rules, dirs)?);
+    if report.tests.is_empty() {
+        let dirs: Vec<String> = dirs.iter().map(|dir| dir.join("tests").display().to_string()).collect();
+        return Err(CliError::usage(format!("there is no rule test below {}", dirs.join(", "))));
+    }
     for test in report.failed() {
         crate::observe::say(&format!("FAILED {}:{} {}", test.file, test.line, test.name));
         test.failures.iter().for_each(|failure| crate::observe::say(&format!("    {failure}")));
@@ -113,17 +131,25 @@ fn explain(name: Option<&str>, dirs: &[PathBuf]) -> Result<Exit, CliError> {
     let (from, rules) = load(dirs)?;
     let chosen: Vec<_> = match name {
         Some(name) => {
-            let known = || rules.profiles().map(|id| rules.profile_name(id)).collect::<Vec<_>>().join(", ");
-            let found = rules.profile(name);
-            vec![found.ok_or_else(|| {
-                CliError::usage(format!("{from} holds no profile {name:?}; there are: {}", known()))
-            })?]
+            vec![rules.profile(name).ok_or_else(|| no_profile(&from, &rules, name))?]
         }
         None => rules.profiles().collect(),
     };
     let texts: Vec<String> = chosen.into_iter().map(|id| rules.explain(id)).collect();
     crate::observe::say(texts.join("\n").trim_end());
     Ok(Exit::Ok)
+}
+
+fn no_profile(from: &RulesFrom, rules: &RuleSet, name: &str) -> CliError {
+    let mut known: Vec<&str> = rules.profiles().map(|id| rules.profile_name(id)).collect();
+    known.sort_unstable();
+    let nearest = profile::nearest(name, known.iter().copied());
+    let nearest = nearest.map_or(String::new(), |nearest| format!("did you mean `{nearest}`? "));
+    CliError::usage(format!(
+        "{from}: there is no profile `{}`; {nearest}There are: {}",
+        name.escape_default(),
+        known.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -166,9 +192,36 @@ mod tests {
     }
 
     #[test]
+    fn folder_without_rules_or_without_tests_is_said_to_be_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs = [dir.path().to_owned()];
+        std::fs::create_dir_all(dir.path().join("tests")).unwrap();
+        std::fs::write(dir.path().join("tests/a.yaml"), "").unwrap();
+        for error in [check(&dirs, false).unwrap_err(), test(&dirs).unwrap_err()] {
+            assert_eq!(error.exit(), Exit::Usage);
+            assert!(error.message().contains("there is no rule file (*.yaml)"), "{}", error.message());
+        }
+        std::fs::remove_file(dir.path().join("tests/a.yaml")).unwrap();
+        std::fs::write(dir.path().join("i.yaml"), "schema: sandwatch/identities/v1\nidentities: []\n")
+            .unwrap();
+        assert_eq!(check(&dirs, false).unwrap(), Exit::Ok);
+        let error = test(&dirs).unwrap_err();
+        assert!(
+            error.exit() == Exit::Usage && error.message().contains("there is no rule test"),
+            "{}",
+            error.message()
+        );
+    }
+
+    #[test]
     fn explain_names_the_profiles_there_are() {
         let message = explain(Some("n8m"), &[]).unwrap_err().message();
-        assert!(message.contains("n8n") && message.contains("generic"), "{message}");
+        assert!(
+            message.contains("did you mean `n8n`? There are: ") && message.contains("generic"),
+            "{message}"
+        );
+        let message = explain(Some("zzz"), &[]).unwrap_err().message();
+        assert!(!message.contains("did you mean") && message.contains("generic"), "{message}");
         assert_eq!(explain(Some("demo"), &[]).unwrap(), Exit::Ok);
     }
 }

@@ -27,12 +27,9 @@ impl RulesFrom {
     }
 }
 
-fn has_rules(folder: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(folder) else { return true };
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        path.extension().is_some_and(|extension| extension == "yaml") || path.is_dir() && has_rules(&path)
-    })
+/// Whether a folder holds a rule file, or cannot be read.
+pub(super) fn has_rules(folder: &Path) -> bool {
+    crate::profile::rule_files(folder).is_none_or(|files| !files.is_empty())
 }
 
 impl fmt::Display for RulesFrom {

@@ -54,9 +54,73 @@ fn explain_finds_an_alert_by_the_start_of_its_id() {
 }
 
 #[test]
-fn explain_says_that_a_detection_cannot_be_allowed_by_a_line() {
-    let text = explain::explained(fixture::incident(), &crate::alert::human::Style::PLAIN);
-    assert!(text.contains("names it in `permits`") && text.contains("owasp_nhi NHI8"), "{text}");
+fn explain_says_what_would_allow_an_expectation_and_a_detection() {
+    let mut alert = fixture::incident();
+    let one_line = |alert: &crate::alert::Alert| {
+        let text = explain::explained(alert.clone(), &crate::alert::human::Style::PLAIN);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let text = one_line(&alert);
+    assert!(
+        text.contains("does not expect (profiles/n8n.yaml:41): if it is normal, an allow item"),
+        "{text}"
+    );
+    assert!(!text.contains("permits") && text.contains("owasp_nhi NHI8"), "{text}");
+    alert.finding.as_mut().unwrap().also = vec![crate::alert::AlsoInfo {
+        finding: "token-read".into(),
+        kind: "detection".into(),
+        tier: crate::profile::Tier::Boundary,
+        rule: Some(crate::alert::RuleRef { file: "detections/files.yaml".into(), line: 9 }),
+    }];
+    let text = one_line(&alert);
+    assert!(text.contains("also detection token-read (boundary), detections/files.yaml:9"), "{text}");
+    assert!(
+        text.contains("`token-read` is a detection (detections/files.yaml:9)") && text.contains("`permits`"),
+        "{text}"
+    );
+    let gap = one_line(&fixture::gap());
+    assert!(!gap.contains("exception"), "{gap}");
+}
+
+#[test]
+fn explain_of_a_file_that_is_not_there_says_so() {
+    for (name, part) in
+        [("/nonexistent/alerts.jsonl", "neither a file that is there nor an id"), ("/tmp", "is no file")]
+    {
+        let cli = Cli::try_parse_from(["sandwatch", "explain", name]).unwrap();
+        let error = dispatch(cli).unwrap_err();
+        assert_eq!(error.exit(), Exit::Usage);
+        assert!(error.message().contains(name) && error.message().contains(part), "{}", error.message());
+    }
+}
+
+#[test]
+fn error_says_its_cause_once() {
+    let cli = Cli::try_parse_from(["sandwatch", "run", "--config", "/nonexistent"]).unwrap();
+    let message = dispatch(cli).unwrap_err().message();
+    assert_eq!(message.matches("No such file").count(), 1, "{message}");
+    let hidden = anyhow::Error::msg("the cause").context("what happened");
+    assert_eq!(CliError::new(Exit::No, hidden).message(), "what happened: the cause");
+}
+
+#[test]
+fn torn_recording_is_played_as_far_as_it_goes_and_said_to_be_torn() {
+    let whole = include_str!("../../../rules/tests/recordings/demo/recorded-6.18.ndjson");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("torn.ndjson");
+    let alerts = dir.path().join("alerts");
+    let lines = whole.lines().count();
+    std::fs::write(&file, &whole[..whole.len() - 20]).unwrap();
+    let (name, output) = (file.to_str().unwrap(), alerts.to_str().unwrap());
+    let cli = Cli::try_parse_from(["sandwatch", "replay", name, "--output", output]).unwrap();
+    let error = dispatch(cli).unwrap_err();
+    assert_eq!(error.exit(), Exit::No);
+    assert!(
+        error.message().contains(&format!("{name}: line {lines}: the recording is cut off")),
+        "{}",
+        error.message()
+    );
+    assert!(std::fs::read_to_string(alerts).unwrap().contains("shell-from-engine"));
 }
 
 #[test]
@@ -65,6 +129,7 @@ fn explain_shows_what_would_allow_a_deviation_and_nothing_that_steers_a_terminal
     alert.allow_with = Some("expect:\n  engine: {}\x1b[2J".into());
     let text = explain::explained(alert, &crate::alert::human::Style::PLAIN);
     assert!(text.ends_with("expect:\n  engine: {}\\x1b[2J"), "{text}");
+    assert!(!text.contains("the JSON alert has"), "it is shown, not only spoken of: {text}");
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::describe;
-use super::envelope::Envelope;
+use super::envelope::WallClock;
 use super::scene::Scene;
 use super::scope::fingerprint;
-use crate::alert::{ChainLink, RuleRef, Unlisted, redact};
-use crate::event::Outcome;
+use crate::alert::{ChainLink, Unlisted, redact};
+use crate::event::{BootNs, Outcome};
 use crate::profile::Finding;
 
 /// Most links with a finding that the chain has already.
@@ -33,6 +33,8 @@ pub(super) enum Added {
 pub(super) struct Link {
     /// Of finding, role and object.
     pub(super) key: u64,
+    /// When it was.
+    pub(super) at: BootNs,
     pub(super) link: ChainLink,
 }
 
@@ -43,23 +45,25 @@ impl Link {
         fingerprint(&[&finding.id, &role, &scene.object()])
     }
 
-    pub(super) fn of(finding: &Finding, scene: &Scene<'_>, envelope: &Envelope) -> Self {
+    pub(super) fn of(finding: &Finding, scene: &Scene<'_>, boot_id: &str, clock: &WallClock) -> Self {
         let role = scene.rules.role(scene.profile, scene.role).name;
         let object = scene.object();
         let masked = |text: &str| redact::text(text).into_owned();
         Self {
             key: Self::key_of(finding, scene),
+            at: scene.event.time,
             link: ChainLink {
                 tier: finding.tier,
                 finding: finding.id.to_string(),
-                time: envelope.clock.format(scene.event.time),
-                process: describe::key(&envelope.host.boot_id, scene.event.subject.key),
+                time: clock.format(scene.event.time),
+                process: describe::key(boot_id, scene.event.subject.key),
                 role: Some(role.to_string()),
                 title: Some(masked(&finding.title)),
                 object: Some(masked(&object)).filter(|object| !object.is_empty()),
                 outcome: (finding.outcome != Outcome::Ok)
                     .then(|| describe::outcome(finding.outcome).to_owned()),
-                rule: Some(RuleRef { file: finding.rule.file.to_string(), line: finding.rule.line.into() }),
+                rule: Some(describe::rule(&finding.rule)),
+                also: finding.also.iter().map(describe::also).collect(),
                 repeats: None,
                 last: None,
             },
@@ -71,6 +75,9 @@ impl Link {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Chain {
     links: Vec<ChainLink>,
+    /// When each of them was.
+    #[serde(default)]
+    times: Vec<BootNs>,
     /// Where the link of each key is.
     known: BTreeMap<u64, usize>,
     unlisted: Option<Unlisted>,
@@ -79,7 +86,7 @@ pub(super) struct Chain {
 impl Chain {
     /// Adds a finding.
     pub(super) fn add(&mut self, link: Link) -> Added {
-        let Link { key, link } = link;
+        let Link { key, at, link } = link;
         if let Some(known) = self.known.get(&key).and_then(|place| self.links.get_mut(*place)) {
             *known.repeats.get_or_insert(0) += 1;
             known.last = Some(link.time);
@@ -88,6 +95,8 @@ impl Chain {
         let of_new_kind = self.links.iter().all(|known| known.finding != link.finding);
         if self.links.len() < if of_new_kind { KINDS_MAX } else { LINKS_MAX } {
             self.known.insert(key, self.links.len());
+            self.times.resize(self.links.len(), 0);
+            self.times.push(at);
             self.links.push(link);
             return Added::New;
         }
@@ -125,9 +134,10 @@ impl Chain {
 
     /// The links in order of time: findings of the two lanes, and what was known before, may come out of order.
     pub(super) fn in_order(&self) -> Vec<ChainLink> {
-        let mut links = self.links.clone();
-        links.sort_by(|a, b| a.time.cmp(&b.time));
-        links
+        let mut order: Vec<usize> = (0..self.links.len()).collect();
+        // Stable: what happened at the same time stays in the order in which it came.
+        order.sort_by_key(|at| self.times.get(*at));
+        order.into_iter().filter_map(|at| self.links.get(at).cloned()).collect()
     }
 
     pub(super) fn unlisted(&self) -> Option<&Unlisted> {
@@ -143,6 +153,7 @@ pub(super) mod tests {
     pub(crate) fn link(key: u64, finding: &str, time: &str) -> Link {
         Link {
             key,
+            at: 0,
             link: ChainLink {
                 tier: Tier::Boundary,
                 finding: finding.into(),
@@ -153,6 +164,7 @@ pub(super) mod tests {
                 object: None,
                 outcome: None,
                 rule: None,
+                also: Vec::new(),
                 repeats: None,
                 last: None,
             },
@@ -200,8 +212,8 @@ pub(super) mod tests {
     #[test]
     fn links_are_shown_in_order_of_time_whenever_they_came() {
         let mut chain = Chain::default();
-        chain.add(link(1, "b", "2026-01-01T00:00:02.000000000Z"));
-        chain.add(link(2, "a", "2026-01-01T00:00:01.000000000Z"));
+        chain.add(Link { at: 2, ..link(1, "b", "t2") });
+        chain.add(Link { at: 1, ..link(2, "a", "t1") });
         let order: Vec<String> = chain.in_order().into_iter().map(|link| link.finding).collect();
         assert_eq!(order, ["a", "b"]);
         assert_eq!(chain.add(link(1, "b", "t")), Added::Repeat, "their places are still known");

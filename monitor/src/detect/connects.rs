@@ -56,6 +56,23 @@ impl Connects {
     }
 }
 
+/// What became of a connect.
+pub(super) struct Settled {
+    pub(super) what: Outcome,
+    pub(super) in_words: String,
+}
+
+impl Settled {
+    /// The outcome as findings have it.
+    pub(super) fn outcome(&self) -> &'static str {
+        match (self.what, &*self.in_words) {
+            (_, "established") => "ok",
+            (_, "denied") => "denied",
+            _ => "failed",
+        }
+    }
+}
+
 /// What became of a connect, in a word.
 pub(super) fn result(outcome: Outcome, errno: i32) -> String {
     match (outcome, errno.abs()) {

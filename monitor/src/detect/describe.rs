@@ -5,11 +5,12 @@ use monitor_common::filter::access;
 use super::envelope::WallClock;
 use super::scene::Scene;
 use crate::alert::{
-    Ancestor, CgroupInfo, FileInfo, FindingInfo, NetworkInfo, ProcessInfo, RuleRef, Taken, WorkerInfo,
+    AlsoInfo, Ancestor, CgroupInfo, FileInfo, FindingInfo, NetworkInfo, ProcessInfo, RuleRef, Taken,
+    WorkerInfo,
 };
 use crate::event::{AddressStage, Body, Event, MountRelation, Outcome, Path};
 use crate::process::{Image, Process};
-use crate::profile::{Finding, Identity};
+use crate::profile::{self, Also, Finding, Identity, Leaked};
 use crate::worker::Worker;
 
 /// Most ancestors on an alert.
@@ -23,8 +24,22 @@ pub(super) fn finding(finding: &Finding, event: &Event) -> FindingInfo {
         outcome: outcome(finding.outcome).to_owned(),
         certainty: finding.certainty.to_string(),
         hook: format!("{}/{}", event.rung.name(), finding.signal.name()),
-        rule: Some(RuleRef { file: finding.rule.file.to_string(), line: finding.rule.line.into() }),
+        rule: Some(rule(&finding.rule)),
+        also: finding.also.iter().map(also).collect(),
         expected: finding.expected.clone(),
+    }
+}
+
+pub(super) fn rule(rule: &profile::RuleRef) -> RuleRef {
+    RuleRef { file: rule.file.to_string(), line: rule.line.into() }
+}
+
+pub(super) fn also(also: &Also) -> AlsoInfo {
+    AlsoInfo {
+        finding: also.id.to_string(),
+        kind: also.kind.name().to_owned(),
+        tier: also.tier,
+        rule: Some(rule(&also.rule)),
     }
 }
 
@@ -192,7 +207,20 @@ pub(super) fn taken(identity: &Identity) -> Taken {
         identity: identity.id.to_string(),
         gives: Some(identity.gives.to_string()),
         respond: identity.respond.steps().join(" "),
+        from: None,
     }
+}
+
+pub(super) fn leaked(leaked: &Leaked) -> Taken {
+    let taken = match &leaked.identity {
+        Some(identity) => taken(identity),
+        None => Taken {
+            identity: leaked.what.to_string(),
+            respond: "Rotate: The credential in this variable.".to_owned(),
+            ..Taken::default()
+        },
+    };
+    Taken { from: Some(leaked.from.to_string()), ..taken }
 }
 
 fn text(path: &Path) -> Option<String> {

@@ -17,10 +17,12 @@ use super::radius::contact_name;
 use super::scene::Scene;
 use super::scope::{self, Anchor};
 use super::used::Used;
-use super::{Around, title};
+use super::{Recent, title};
 use crate::alert::{Alert, Attribution, Evidence};
-use crate::event::{Body, BootNs, Outcome};
+use crate::event::{Body, BootNs, Outcome, Subject};
+use crate::process::ProcessRef;
 use crate::profile::{Finding, RoleKind, Tier};
+use crate::worker::Reach;
 
 /// Most incidents open at once.
 const OPEN_MAX: usize = 4096;
@@ -30,7 +32,17 @@ const WORKER_MAX: usize = 64;
 const DIGESTS_MAX: usize = 4096;
 
 /// Cgroup and scope.
-pub(super) type Place = (u64, String);
+pub(crate) type Place = (u64, String);
+
+/// A process with which an incident began: what it could reach is still to be looked up.
+pub struct Begun {
+    pub(crate) place: Place,
+    /// The process, and what its record said of it.
+    pub(crate) at: ProcessRef,
+    pub(crate) subject: Subject,
+    /// When it began.
+    pub(crate) time: BootNs,
+}
 
 /// Grows incidents from findings.
 pub struct Detector {
@@ -49,6 +61,7 @@ pub struct Detector {
     pub(super) deviations: Deviations,
     pub(super) connects: Connects,
     pub(super) used: Used,
+    begun: Vec<Begun>,
     pub(super) changed: BTreeSet<String>,
     pub(super) dropped: u64,
 }
@@ -67,6 +80,7 @@ impl Detector {
             deviations: Deviations::default(),
             connects: Connects::default(),
             used: Used::default(),
+            begun: Vec::new(),
             changed: BTreeSet::new(),
             dropped: 0,
         }
@@ -101,7 +115,7 @@ impl Detector {
         finding: &Finding,
         scene: &Scene<'_>,
         attribution: Option<Attribution>,
-        around: &Around<'_>,
+        recent: &Recent,
     ) -> Vec<Alert> {
         let now = scene.event.time;
         let place = self.place(scene, attribution.as_ref());
@@ -115,10 +129,10 @@ impl Detector {
             let digest = self.digest(finding, scene, attribution.clone());
             let pile = self.pile(&place, finding, scene);
             let opened =
-                pile.map(|count| self.begin(place, finding, scene, attribution, around, Some(count)));
+                pile.map(|count| self.begin(place, finding, scene, attribution, recent, Some(count)));
             return digest.into_iter().chain(opened).collect();
         }
-        vec![self.begin(place, finding, scene, attribution, around, None)]
+        vec![self.begin(place, finding, scene, attribution, recent, None)]
     }
 
     /// An allowed read of an identity by author code: it is part of the blast radius of whatever that code does.
@@ -143,7 +157,8 @@ impl Detector {
     pub fn connected(&mut self, sock: u64, outcome: Outcome, errno: i32, time: BootNs) {
         let Some(waiting) = self.connects.take(sock) else { return };
         let Some(incident) = self.open.get_mut(&waiting.place) else { return };
-        incident.settle(waiting.link, &waiting.contact, &connects::result(outcome, errno), time);
+        let result = connects::Settled { what: outcome, in_words: connects::result(outcome, errno) };
+        incident.settle(waiting.link, &waiting.contact, &result, time);
     }
 
     /// Where a scene's findings belong.
@@ -198,7 +213,7 @@ impl Detector {
         finding: &Finding,
         scene: &Scene<'_>,
         attribution: Option<Attribution>,
-        around: &Around<'_>,
+        recent: &Recent,
         pile: Option<usize>,
     ) -> Alert {
         let now = scene.event.time;
@@ -215,12 +230,11 @@ impl Detector {
             // The newest of them is the finding itself.
             before.pop();
         }
-        incident.precede(before);
+        incident.precede(before, &self.envelope);
         self.make_room_for_evidence();
-        let (events, _) = around.recent.of(scene.event.subject.label, scene.processes, &self.envelope.clock);
+        let (events, _) = recent.of(scene.event.subject.label, scene.processes, &self.envelope.clock);
         let (tree, more_processes) = super::tree::of(scene, &self.envelope.clock);
         incident.set_evidence(Some(Evidence { events, tree, more_processes }));
-        incident.radius.reach((around.reach)());
         for identity in self.used.of(&place) {
             incident.radius.note_used(identity);
         }
@@ -232,7 +246,33 @@ impl Detector {
         self.changed.insert(incident.id.clone());
         self.open.insert(place.clone(), incident);
         self.wait_for(&place, finding, scene);
+        let subject = scene.event.subject;
+        self.begun.push(Begun { place, at: scene.at, subject, time: now });
         alert
+    }
+
+    /// Whether there are such processes.
+    pub fn has_begun(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    /// The processes with which incidents began and that `wanted` asks for, each once.
+    pub fn take_begun(&mut self, mut wanted: impl FnMut(&Begun) -> bool) -> Vec<Begun> {
+        if self.begun.is_empty() {
+            return Vec::new();
+        }
+        let (taken, left) = std::mem::take(&mut self.begun).into_iter().partition(|begun| wanted(begun));
+        self.begun = left;
+        taken
+    }
+
+    /// What the process of an incident could reach: if that is anything, it is said with the incident's next alert, which
+    /// is then soon.
+    pub fn within_reach(&mut self, place: &Place, reach: Reach, now: BootNs) {
+        let Some(incident) = self.open.get_mut(place) else { return };
+        if incident.within_reach(reach, now) {
+            self.changed.insert(incident.id.clone());
+        }
     }
 
     /// A connect's outcome comes later.
@@ -251,7 +291,7 @@ impl Detector {
     /// Notes a deviation towards a pile; how many there are, if they are one now.
     fn pile(&mut self, place: &Place, finding: &Finding, scene: &Scene<'_>) -> Option<usize> {
         let (signal, object, now) = (finding.signal.name(), scene.object(), scene.event.time);
-        let link = Link::of(finding, scene, &self.envelope);
+        let link = Link::of(finding, scene, &self.envelope.host.boot_id, &self.envelope.clock);
         let count = self.deviations.note(place, signal, &object, link, now);
         let kind = scene.role_kind();
         let not_ours = kind.author_side() || matches!(kind, RoleKind::Operator | RoleKind::Probe);

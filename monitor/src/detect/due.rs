@@ -30,7 +30,7 @@ impl Detector {
         let mut alerts = Vec::new();
         for incident in self.open.values_mut() {
             if incident.due().is_some_and(|due| due <= now) {
-                alerts.push(incident.say_repeats(&self.envelope, now));
+                alerts.push(incident.say_due(&self.envelope, now));
             }
         }
         self.close_digests(now, &mut alerts);
@@ -44,7 +44,7 @@ impl Detector {
         let mut alerts = Vec::new();
         let all = self.open.values_mut().chain(self.digests.values_mut());
         for incident in all.filter(|incident| incident.due().is_some()) {
-            alerts.push(incident.say_repeats(&self.envelope, now));
+            alerts.push(incident.say_due(&self.envelope, now));
         }
         self.note_changed(&alerts);
         alerts

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::alert::{ALERT_SCHEMA, AgentInfo, Alert, AlertKind, HealthInfo, HostInfo, Refs, Severity, State};
 use crate::event::BootNs;
 
 /// Turns boot-time nanoseconds into wall-clock time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WallClock {
     /// Wall-clock time of boot, ns since the epoch.
     pub boot: i128,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::chain::{Added, Chain, Link};
-use super::envelope::{Envelope, NAMESPACE};
+use super::connects::Settled;
+use super::envelope::{Envelope, NAMESPACE, WallClock};
 use super::radius::Radius;
 use super::respond::Steps;
 use super::scene::Scene;
@@ -16,6 +17,7 @@ use crate::alert::{
 };
 use crate::event::BootNs;
 use crate::profile::{Finding, Tier};
+use crate::worker::Reach;
 
 /// An incident in which nothing happened for this long has ended; a later finding opens a new one. ns.
 pub const IDLE: BootNs = 15 * 60 * 1_000_000_000;
@@ -27,7 +29,7 @@ const EPOCH_MAX: BootNs = 24 * 3_600_000_000_000;
 const REPEAT_FIRST: BootNs = 30 * 1_000_000_000;
 /// And at the latest after this long. ns.
 const REPEAT_LAST: BootNs = 10 * 60 * 1_000_000_000;
-/// What became of a connect is said after this long, together with what else there is by then. ns.
+/// What became of a connect, and what was within reach, is said after this long, together with what else there is by then. ns.
 const RESULT_AFTER: BootNs = 1_000_000_000;
 /// Most processes remembered as the incident's own.
 const ANCHORS_MAX: usize = 64;
@@ -58,7 +60,16 @@ pub(super) struct Incident {
     said: BootNs,
     /// When what was not said yet is to be said.
     due: Option<BootNs>,
+    /// It is more than repeats.
+    #[serde(default)]
+    is_more: bool,
     wait: BootNs,
+    /// Key of the link that the alert's finding is.
+    #[serde(default)]
+    shown: u64,
+    /// One reading of the clock for all its times: those of one incident can be compared.
+    #[serde(default)]
+    clock: Option<WallClock>,
     pub(super) state: State,
     closure: Option<Closure>,
     /// Its times in words, where this boot's clock cannot tell them.
@@ -96,12 +107,19 @@ impl Incident {
             alert: alert_of(envelope, finding, scene, None),
             said: now,
             due: None,
+            is_more: false,
             wait: REPEAT_FIRST,
+            shown: 0,
+            clock: Some(envelope.clock),
             state: State::Open,
             closure: None,
             times: None,
             is_past: false,
         }
+    }
+
+    fn clock(&self, envelope: &Envelope) -> WallClock {
+        self.clock.unwrap_or(envelope.clock)
     }
 
     /// Whether a finding at this time belongs to a new epoch.
@@ -156,9 +174,11 @@ impl Incident {
     }
 
     /// Earlier deviations of its scope: they belong to its story.
-    pub(super) fn precede(&mut self, links: Vec<Link>) {
-        for link in links {
+    pub(super) fn precede(&mut self, links: Vec<Link>, envelope: &Envelope) {
+        let clock = self.clock(envelope);
+        for mut link in links {
             self.findings += 1;
+            link.link.time = clock.format(link.at);
             self.chain.add(link);
         }
     }
@@ -178,7 +198,10 @@ impl Incident {
         let higher = finding.tier > self.tier || self.revision == 0;
         self.tier = self.tier.max(finding.tier);
         self.severity = self.severity.max(severity::of(finding, scene));
-        let added = self.chain.add(Link::of(finding, scene, envelope));
+        let clock = self.clock(envelope);
+        let link = Link::of(finding, scene, &envelope.host.boot_id, &clock);
+        let key = link.key;
+        let added = self.chain.add(link);
         let taken = self.radius.note(finding, scene);
         self.steps.add(finding);
         self.add_refs(&finding.refs);
@@ -196,18 +219,11 @@ impl Incident {
             self.new.insert(finding.id.to_string());
             let title = title::grown(&self.alert.title, &finding.title, self.chain.len());
             let attribution = attribution::merged(self.alert.attribution.take(), attribution);
-            let newest = alert_of(envelope, finding, scene, attribution);
             // The rest stays as it was said until it is said again.
-            self.alert = Alert {
-                title,
-                finding: newest.finding,
-                worker: newest.worker,
-                attribution: newest.attribution,
-                process: newest.process,
-                file: newest.file,
-                network: newest.network,
-                ..self.alert.clone()
-            };
+            self.alert.title = title;
+            self.alert.attribution = attribution;
+            show(&mut self.alert, &envelope.host.boot_id, &clock, finding, scene);
+            self.shown = key;
         }
         is_new
     }
@@ -224,17 +240,31 @@ impl Incident {
     }
 
     /// What became of the connect of a link.
-    pub(super) fn settle(&mut self, link: u64, contact: &str, result: &str, now: BootNs) {
-        if self.chain.settle(link, result) {
-            self.radius.settle(contact, result);
-            if let Some(network) = self.alert.network.as_mut().filter(|network| {
-                network.port.is_none_or(|port| contact.contains(&port.to_string()))
-                    && contact.contains(&network.address)
-            }) {
-                network.result = Some(result.to_owned());
+    pub(super) fn settle(&mut self, link: u64, contact: &str, result: &Settled, now: BootNs) {
+        if !self.chain.settle(link, &result.in_words) {
+            return;
+        }
+        self.radius.settle(contact, &result.in_words);
+        if self.shown == link {
+            if let Some(network) = &mut self.alert.network {
+                network.result = Some(result.in_words.clone());
             }
+            if let Some(finding) = &mut self.alert.finding {
+                finding.outcome = result.outcome().to_owned();
+            }
+        }
+        self.is_more = true;
+        self.due_at(now.saturating_add(RESULT_AFTER));
+    }
+
+    /// What its process could reach; whether that is anything.
+    pub(super) fn within_reach(&mut self, reach: Reach, now: BootNs) -> bool {
+        let is_news = self.radius.reach(reach);
+        if is_news {
+            self.is_more = true;
             self.due_at(now.saturating_add(RESULT_AFTER));
         }
+        is_news
     }
 
     /// Something is to be said with the next update of repeats.
@@ -253,9 +283,11 @@ impl Incident {
         self.snapshot(envelope, if self.revision == 0 { State::Open } else { State::Update }, now)
     }
 
-    /// The alert on what only repeated; the next one comes later.
-    pub(super) fn say_repeats(&mut self, envelope: &Envelope, now: BootNs) -> Alert {
-        self.wait = self.wait.saturating_mul(2).min(REPEAT_LAST);
+    /// The alert on what is due: of what only repeated the next one comes later.
+    pub(super) fn say_due(&mut self, envelope: &Envelope, now: BootNs) -> Alert {
+        if !self.is_more {
+            self.wait = self.wait.saturating_mul(2).min(REPEAT_LAST);
+        }
         self.snapshot(envelope, State::Update, now)
     }
 
@@ -284,12 +316,12 @@ impl Incident {
         self.revision += 1;
         self.said = now;
         self.due = None;
+        self.is_more = false;
+        let clock = self.clock(envelope);
         let alert = &mut self.alert;
         alert.state = state;
-        let [first, last] = self
-            .times
-            .clone()
-            .unwrap_or_else(|| [envelope.clock.format(self.first), envelope.clock.format(self.last)]);
+        let [first, last] =
+            self.times.clone().unwrap_or_else(|| [clock.format(self.first), clock.format(self.last)]);
         alert.time.clone_from(&last);
         alert.id = alert_id(&self.id, self.revision);
         alert.tier = Some(self.tier);
@@ -355,7 +387,10 @@ impl Incident {
             alert: alert::fixture::incident(),
             said: 0,
             due: None,
+            is_more: false,
             wait: REPEAT_FIRST,
+            shown: 0,
+            clock: None,
             state: State::Open,
             closure: None,
             times: None,
@@ -376,17 +411,22 @@ fn alert_of(
     scene: &Scene<'_>,
     attribution: Option<Attribution>,
 ) -> Alert {
-    let event = scene.event;
+    let time = scene.event.time;
     let mut alert =
-        envelope.alert(AlertKind::Incident, severity::of(finding, scene), event.time, finding.title.clone());
-    alert.finding = Some(describe::finding(finding, event));
+        envelope.alert(AlertKind::Incident, severity::of(finding, scene), time, finding.title.clone());
+    alert.attribution = attribution;
+    show(&mut alert, &envelope.host.boot_id, &envelope.clock, finding, scene);
+    alert
+}
+
+/// Lets an alert show this finding.
+fn show(alert: &mut Alert, boot_id: &str, clock: &WallClock, finding: &Finding, scene: &Scene<'_>) {
+    alert.finding = Some(describe::finding(finding, scene.event));
     alert.worker = scene.worker.map(|worker| {
         let profile = scene.rules.profile_name(scene.profile);
         describe::worker(worker, Some(scene.rules.engine(scene.profile)), profile)
     });
-    alert.attribution = attribution;
-    alert.process = Some(describe::process(scene, &envelope.host.boot_id, &envelope.clock));
-    alert.file = describe::file(finding, event);
-    alert.network = describe::network(finding, event);
-    alert
+    alert.process = Some(describe::process(scene, boot_id, clock));
+    alert.file = describe::file(finding, scene.event);
+    alert.network = describe::network(finding, scene.event);
 }

@@ -29,9 +29,7 @@ mod title;
 mod tree;
 mod used;
 
-use crate::worker::Reach;
-
-pub use detector::Detector;
+pub use detector::{Begun, Detector};
 pub use envelope::{Envelope, HostFacts, WallClock, boot_now};
 pub use gap::{GapReport, Gaps};
 pub use incident::{IDLE, QUIET};
@@ -39,11 +37,3 @@ pub use keep::{CloseRequest, Saved, Store, StoreError, read_incidents};
 pub(crate) use keep::{leave_request, request_waits};
 pub use recent::Recent;
 pub use scene::Scene;
-
-/// What an incident is told when it begins, and only then.
-pub struct Around<'a> {
-    /// The last events of all workers.
-    pub recent: &'a Recent,
-    /// Looks up what the acting process could read.
-    pub reach: &'a dyn Fn() -> Reach,
-}

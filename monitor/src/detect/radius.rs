@@ -35,7 +35,9 @@ struct Contact {
 
 impl Radius {
     /// Takes over what the process could reach when the incident began.
-    pub(super) fn reach(&mut self, reach: Reach) {
+    /// Whether that is anything.
+    pub(super) fn reach(&mut self, reach: Reach) -> bool {
+        let is_news = reach != Reach::default();
         self.cut |= reach.cut;
         for identity in reach.identities {
             self.cut |= !push(&mut self.reachable, identity.to_string());
@@ -43,21 +45,32 @@ impl Radius {
         for name in reach.environment {
             self.cut |= !push(&mut self.environment, name.to_string());
         }
+        is_news
     }
 
     /// Takes in what a finding touched; whether an identity was taken that was not before.
     pub(super) fn note(&mut self, finding: &Finding, scene: &Scene<'_>) -> bool {
         self.contact(finding, scene);
-        let Some(identity) = finding.identity.as_ref().filter(|_| finding.taken) else { return false };
-        if self.taken.iter().any(|taken| taken.identity == *identity.id) {
+        let opened =
+            finding.identity.as_ref().filter(|_| finding.taken).map(|identity| describe::taken(identity));
+        let all = opened.into_iter().chain(finding.leaked.iter().map(describe::leaked));
+        let mut is_new = false;
+        for taken in all {
+            is_new |= self.take(taken);
+        }
+        is_new
+    }
+
+    fn take(&mut self, taken: Taken) -> bool {
+        if self.taken.iter().any(|known| known.identity == taken.identity) {
             return false;
         }
-        if self.taken.len() >= ENTRIES_MAX {
-            self.cut = true;
-            return false;
+        let room = self.taken.len() < ENTRIES_MAX;
+        if room {
+            self.taken.push(taken);
         }
-        self.taken.push(describe::taken(identity));
-        true
+        self.cut |= !room;
+        room
     }
 
     /// An identity that author code may read, and did.

@@ -155,7 +155,10 @@ impl Recent {
     /// The last events of a worker, oldest first, and whether there would be more but for the bound on all.
     pub fn of(&self, label: u32, processes: &ProcessTable, clock: &WallClock) -> (Vec<PastEvent>, bool) {
         let Some(ring) = self.rings.get(label as usize) else { return (Vec::new(), false) };
-        (ring.events.iter().map(|kept| kept.shown(processes, clock)).collect(), ring.cut)
+        let mut events: Vec<&Kept> = ring.events.iter().collect();
+        // Events of two lanes may come out of order.
+        events.sort_by_key(|kept| kept.time);
+        (events.into_iter().map(|kept| kept.shown(processes, clock)).collect(), ring.cut)
     }
 
     /// Forgets a worker.
@@ -220,6 +223,15 @@ mod tests {
         assert_eq!(paths(&recent, 1), [] as [&str; 0]);
         recent.forget(2);
         assert_eq!(recent.bytes(), 0);
+    }
+
+    #[test]
+    fn events_that_came_out_of_order_are_shown_in_order() {
+        let mut recent = Recent::default();
+        for (time, path) in [(2, "/b"), (1, "/a"), (2, "/c")] {
+            recent.keep(&open(1, time, path));
+        }
+        assert_eq!(paths(&recent, 1), ["/a", "/b", "/c"]);
     }
 
     #[test]

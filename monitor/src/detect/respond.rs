@@ -19,8 +19,10 @@ impl Steps {
     pub(super) fn add(&mut self, finding: &Finding) {
         let identity =
             finding.identity.iter().filter(|_| finding.kind == FindingKind::Expectation || finding.taken);
+        let leaked = finding.leaked.iter().filter_map(|leaked| leaked.identity.as_ref());
         let steps = finding.respond.steps();
-        for step in steps.into_iter().chain(identity.flat_map(|identity| identity.respond.steps())) {
+        let of_things = identity.chain(leaked).flat_map(|identity| identity.respond.steps());
+        for step in steps.into_iter().chain(of_things) {
             if self.0.len() < Self::MAX && !self.0.contains(&step) {
                 self.0.push(step);
             }

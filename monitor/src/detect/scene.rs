@@ -25,6 +25,18 @@ pub struct Scene<'a> {
 }
 
 impl<'a> Scene<'a> {
+    /// What a process of a worker did in a role.
+    pub fn new(
+        event: &'a Event,
+        (at, role): (ProcessRef, RoleId),
+        processes: &'a ProcessTable,
+        worker: Option<&'a Worker>,
+        rules: &'a RuleSet,
+    ) -> Self {
+        let profile = worker.map_or(ProfileId::GENERIC, |worker| worker.profile);
+        Self { event, at, processes, role, worker, profile, rules }
+    }
+
     /// The acting process.
     pub fn process(&self) -> Option<&'a Process> {
         self.processes.get(self.at)

@@ -155,7 +155,6 @@ fn subject(header: &wire::Header) -> Subject {
         coarse_start: header.proc_flags & proc_flags::SCANNED != 0,
         moved: has(header_flags::MOVED),
         pending: has(header_flags::PENDING),
-        compat: has(header_flags::COMPAT),
     }
 }
 

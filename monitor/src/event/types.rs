@@ -48,7 +48,8 @@ pub struct Event {
     pub subject: Subject,
     /// What happened.
     pub body: Body,
-    /// Parts of it could not be read: judged by the "three values" rule, never dropped.
+    /// Parts of it could not be read. Which, each part says itself (`unreadable`, `cut`), and by that it is judged, as unknown;
+    /// here is only that the record was not whole.
     #[serde(default, skip_serializing_if = "is_default")]
     pub degraded: bool,
 }
@@ -109,9 +110,6 @@ pub struct Subject {
     /// Its cgroup is not classified yet.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pending: bool,
-    /// A 32-bit system call.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub compat: bool,
 }
 
 /// What became of an action.

@@ -17,7 +17,7 @@ pub(crate) fn load_program(
         (Attach::Lsm(hook), Program::Lsm(program)) => program.load(hook, table),
         (Attach::Fentry(function), Program::FEntry(program)) => program.load(function, table),
         (Attach::TpBtf(name), Program::BtfTracePoint(program)) => program.load(name, table),
-        (Attach::Kprobe(_) | Attach::Kretprobe(_), Program::KProbe(program)) => program.load(),
+        (Attach::Kprobe(_), Program::KProbe(program)) => program.load(),
         (Attach::RawTp(_), Program::RawTracePoint(program)) => program.load(),
         (Attach::Tracepoint(..), Program::TracePoint(program)) => program.load(),
         (Attach::CgroupSockAddr, Program::CgroupSockAddr(program)) => program.load(),
@@ -39,9 +39,7 @@ pub(crate) fn attach_program(
         (Attach::Lsm(_), Program::Lsm(program)) => program.attach().map(drop),
         (Attach::Fentry(_), Program::FEntry(program)) => program.attach().map(drop),
         (Attach::TpBtf(_), Program::BtfTracePoint(program)) => program.attach().map(drop),
-        (Attach::Kprobe(function) | Attach::Kretprobe(function), Program::KProbe(program)) => {
-            program.attach(function, 0).map(drop)
-        }
+        (Attach::Kprobe(function), Program::KProbe(program)) => program.attach(function, 0).map(drop),
         (Attach::RawTp(name), Program::RawTracePoint(program)) => program.attach(name).map(drop),
         (Attach::Tracepoint(category, name), Program::TracePoint(program)) => {
             program.attach(category, name).map(drop)

@@ -82,6 +82,7 @@ impl Pipeline {
         self.turn_over(None, now);
         self.processes.expire(now);
         self.attributions.tidy(&self.processes, now);
+        self.look_around_late(now);
         let due = self.detector.tick(now);
         self.counts.alerts += due.len() as u64;
         self.alerts.extend(due);
@@ -92,6 +93,7 @@ impl Pipeline {
     /// The end: everything that is held, counted or waiting is said now.
     pub fn finish(&mut self, now: BootNs) {
         self.turn_over(Some(BootNs::MAX), now);
+        while self.look_around(now) {}
         let due = self.detector.flush(now);
         self.counts.alerts += due.len() as u64;
         self.alerts.extend(due);

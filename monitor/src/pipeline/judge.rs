@@ -1,13 +1,15 @@
 //! An event before the rules.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use monitor_common::filter::access;
 
 use super::attribute::of_worker;
-use super::reach::Surroundings;
-use super::{Effect, Pipeline, placing, profile};
-use crate::detect::{Around, Scene};
+use super::leak::Victims;
+use super::{Counts, Effect, Pipeline, placing, profile};
+use crate::alert::Alert;
+use crate::detect::Scene;
 use crate::event::{Body, Event, Exec, FileId, MountRelation, Open, Outcome};
 use crate::process::{Executed, ProcessRef, Standing};
 use crate::profile::{Actor, Facts, Pin, WorkerNames};
@@ -73,15 +75,7 @@ impl Pipeline {
             Body::Unix(unix) => (None, self.files.identity(FoundFile { id: unix.id, generation: 0 })),
             _ => (None, None),
         };
-        let scene = Scene {
-            event,
-            at,
-            processes: &self.processes,
-            role: standing.role,
-            worker,
-            profile: profile(worker),
-            rules: &self.rules,
-        };
+        let scene = Scene::new(event, (at, standing.role), &self.processes, worker, &self.rules);
         let (items, labels) = of_worker(&self.rules, worker);
         let root = image.map_or(0, |image| image.author_root);
         let attribution = || self.attributions.of(&self.processes, at, root, items, labels);
@@ -113,16 +107,20 @@ impl Pipeline {
         };
         let verdict = self.rules.verdict(&actor, event);
         match verdict.finding {
-            Some(finding) => {
-                self.counts.findings += 1;
-                let (proc, roots) = (&*self.proc, &*self.roots);
-                let surroundings = Surroundings { proc, roots, files: &self.files };
-                let around = Around { recent: &self.recent, reach: &|| surroundings.reach(&scene) };
+            Some(mut finding) => {
+                if let Some(read) = finding.process_read {
+                    let victims = Victims {
+                        processes: &self.processes,
+                        workers: &self.workers,
+                        rules: &self.rules,
+                        proc: &*self.proc,
+                    };
+                    finding.leaked = victims.leaked(&mut self.reads, event, read);
+                }
                 let known = attribution();
-                let known = self.attributions.with_running(known, &scene, items, roots);
-                let alerts = self.detector.found(&finding, &scene, known, &around);
-                self.counts.alerts += alerts.len() as u64;
-                self.alerts.extend(alerts);
+                let known = self.attributions.with_running(known, &scene, items, &*self.roots);
+                let alerts = self.detector.found(&finding, &scene, known, &self.recent);
+                raise(alerts, &mut self.counts, &mut self.alerts);
             }
             None => {
                 if let Some(identity) = verdict.used {
@@ -146,23 +144,10 @@ impl Pipeline {
         let (root, exec_id, standing) = (image.author_root, image.exec_id, image.standing);
         let findings = self.attributions.signs(event, root, exec_id, env, items, &self.processes);
         for finding in findings {
-            self.counts.findings += 1;
-            let scene = Scene {
-                event,
-                at,
-                processes: &self.processes,
-                role: standing.role,
-                worker,
-                profile: profile(worker),
-                rules: &self.rules,
-            };
+            let scene = Scene::new(event, (at, standing.role), &self.processes, worker, &self.rules);
             let attribution = self.attributions.of(&self.processes, at, root, items, labels);
-            let (proc, roots) = (&*self.proc, &*self.roots);
-            let surroundings = Surroundings { proc, roots, files: &self.files };
-            let around = Around { recent: &self.recent, reach: &|| surroundings.reach(&scene) };
-            let alerts = self.detector.found(&finding, &scene, attribution, &around);
-            self.counts.alerts += alerts.len() as u64;
-            self.alerts.extend(alerts);
+            let alerts = self.detector.found(&finding, &scene, attribution, &self.recent);
+            raise(alerts, &mut self.counts, &mut self.alerts);
         }
     }
 
@@ -177,6 +162,13 @@ impl Pipeline {
             self.files.learn(found(open), event.subject.label, access::ANY, identity.id.clone());
         }
     }
+}
+
+/// Queues what a finding is reason to say.
+fn raise(alerts: Vec<Alert>, counts: &mut Counts, queue: &mut VecDeque<Alert>) {
+    counts.findings += 1;
+    counts.alerts += alerts.len() as u64;
+    queue.extend(alerts);
 }
 
 /// The opened file.

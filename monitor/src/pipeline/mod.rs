@@ -3,11 +3,12 @@
 //! [`Pipeline`] owns those rooms' state and needs no kernel: records, clock and /proc come in from outside, alerts and
 //! [`Effect`]s (what the kernel side has to be told) go out. A replayed recording walks the very same way. `intake` takes
 //! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
-//! to, `reach` looks up what the process behind a new incident could read.
+//! to, `leak` what was in a process that somebody read, and `reach` looks up what the process behind a new incident could read.
 
 mod attribute;
 mod intake;
 mod judge;
+mod leak;
 mod notice;
 mod reach;
 mod tap;
@@ -59,6 +60,7 @@ pub struct Pipeline {
     files: KnownFiles,
     attributions: attribute::Attributions,
     notices: notice::Notices,
+    reads: leak::Reads,
     counts: Counts,
     proc: Box<dyn ProcReader>,
     roots: Box<dyn RootFiles>,
@@ -87,6 +89,7 @@ impl Pipeline {
             files: KnownFiles::default(),
             attributions: attribute::Attributions::default(),
             notices: notice::Notices::default(),
+            reads: leak::Reads::default(),
             counts: Counts::default(),
             proc,
             roots,

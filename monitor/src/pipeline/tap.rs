@@ -15,6 +15,9 @@ pub trait Tap {
     /// A worker's root was looked at again.
     fn looked(&mut self, label: u32, now: BootNs);
 
+    /// What the process with which an incident began could reach was looked up.
+    fn reached(&mut self, label: u32, pid: u32, now: BootNs);
+
     /// A worker's cgroup went away.
     fn gone(&mut self, label: u32, now: BootNs);
 

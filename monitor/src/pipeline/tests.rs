@@ -17,7 +17,9 @@ use crate::worker::{Assignment, FoundFile};
 
 mod any;
 mod incident;
+mod leak;
 mod notice;
+mod reach;
 mod restart;
 
 const RULES: &[(&str, &str)] = &[
@@ -84,12 +86,18 @@ detections:
     ),
 ];
 
+/// What can be read of each process, and the variables of the engine.
 #[derive(Clone, Default)]
-struct FakeProc(BTreeMap<u32, Scanned>);
+struct FakeProc(BTreeMap<u32, Scanned>, Vec<&'static str>);
 
 impl ProcReader for FakeProc {
     fn read(&self, pid: u32) -> Option<Scanned> {
         self.0.get(&pid).cloned()
+    }
+
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {
+        let names = self.1.iter().filter(|name| wanted(name));
+        (pid == ENGINE.0 && !self.1.is_empty()).then(|| names.map(|name| Arc::from(*name)).collect())
     }
 
     /// Every process has run 4242 in its environment.
@@ -144,7 +152,11 @@ fn pipeline_with(proc: FakeProc) -> Pipeline {
 
 /// A pipeline in which the toy engine and its runner have started.
 fn started() -> Pipeline {
-    let mut pipeline = pipeline_with(FakeProc::default());
+    started_with(FakeProc::default())
+}
+
+fn started_with(proc: FakeProc) -> Pipeline {
+    let mut pipeline = pipeline_with(proc);
     pipeline.worker_found(LABEL, &[], true, 500);
     exec(&mut pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), "/opt/toy-engine", &["toy-engine"]);
     fork(&mut pipeline, RUNNER, ENGINE, 1_100);
@@ -203,6 +215,7 @@ fn shell_then_secret_grow_one_incident() {
     let shell = (102, 3_000);
     fork(&mut pipeline, shell, ENGINE, 1_100);
     exec(&mut pipeline, shell, shell.1, 3_100, ENGINE, "/bin/dash", &["sh", "-c", "id"]);
+    pipeline.look_around(3_150);
     open(&mut pipeline, shell, 3_100, 3_200, "/var/run/secrets/cloud/token", 0);
     let said = alerts(&mut pipeline);
     assert_eq!(said.len(), 2);
@@ -392,10 +405,13 @@ fn processes_found_at_start_get_their_roles_from_proc() {
             ..crate::process::Program::unknown(FileId::default())
         },
     };
-    let proc = FakeProc(BTreeMap::from([
-        (100, scanned(100, 10_000_000, 1, "/opt/toy-engine")),
-        (101, scanned(101, 20_000_000, 100, "/opt/toy-runner")),
-    ]));
+    let proc = FakeProc(
+        BTreeMap::from([
+            (100, scanned(100, 10_000_000, 1, "/opt/toy-engine")),
+            (101, scanned(101, 20_000_000, 100, "/opt/toy-runner")),
+        ]),
+        Vec::new(),
+    );
     let mut pipeline = pipeline_with(proc);
     let states = pipeline.worker_found(LABEL, &[101, 100, 999], false, SECOND);
     let pids: Vec<u32> = states.iter().map(|(pid, _)| *pid).collect();
@@ -425,7 +441,7 @@ fn scanned_process_that_a_probe_met_first_keeps_its_role() {
             ..crate::process::Program::unknown(FileId::default())
         },
     };
-    let mut pipeline = pipeline_with(FakeProc(BTreeMap::from([(100, scanned)])));
+    let mut pipeline = pipeline_with(FakeProc(BTreeMap::from([(100, scanned)]), Vec::new()));
     pipeline.worker_found(LABEL, &[100], false, SECOND);
     // The probe's own entry: its number is the start time.
     let mut late = head(Kind::Connect, (100, 10_000_555), 10_000_555, SECOND);

@@ -48,10 +48,11 @@ pub trait ProcReader {
     /// The variables of its environment that `wanted` asks for, as the process's memory shows them now; none if it cannot be read.
     fn environment(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)>;
 
-    /// The names of the variables with a value that `wanted` asks for; never their values.
-    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
+    /// The names of the variables with a value that `wanted` asks for, never their values; `None` if its environment cannot
+    /// be read (any more).
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {
         let _ = (pid, wanted);
-        Vec::new()
+        None
     }
 
     /// As whom the process reads files; `None` if that cannot be read.
@@ -85,8 +86,12 @@ fn environ(pid: u32) -> Vec<u8> {
 pub struct SystemProc;
 
 impl ProcReader for SystemProc {
-    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
-        let mut names: Vec<Arc<str>> = environ(pid)
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {
+        let environ = environ(pid);
+        if environ.is_empty() {
+            return None;
+        }
+        let mut names: Vec<Arc<str>> = environ
             .split(|byte| *byte == 0)
             .filter_map(|pair| {
                 std::str::from_utf8(pair.split(|byte| *byte == b'=').next()?).ok().zip(Some(pair))
@@ -96,7 +101,7 @@ impl ProcReader for SystemProc {
             .collect();
         names.sort_unstable();
         names.dedup();
-        names
+        Some(names)
     }
 
     fn credentials(&self, pid: u32) -> Option<Credentials> {

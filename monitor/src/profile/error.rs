@@ -74,17 +74,22 @@ impl Place {
 /// ", did you mean `x`?" for the nearest of `valid`, or the list of them.
 pub(crate) fn suggest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> String {
     let valid: Vec<&str> = valid.into_iter().collect();
-    let nearest = valid
-        .iter()
-        .map(|v| (strsim::normalized_damerau_levenshtein(given, v), *v))
-        .filter(|(score, _)| *score >= 0.5)
-        .max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest {
-        Some((_, name)) => format!("did you mean `{name}`?"),
+    match nearest(given, valid.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
         None if valid.is_empty() => String::new(),
         None => {
             let shown: Vec<String> = valid.iter().take(24).map(|v| format!("`{v}`")).collect();
             format!("valid here: {}{}", shown.join(", "), if valid.len() > 24 { ", …" } else { "" })
         }
     }
+}
+
+/// The nearest of `valid`, if one is near.
+pub(crate) fn nearest<'a>(given: &str, valid: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    valid
+        .into_iter()
+        .map(|v| (strsim::normalized_damerau_levenshtein(given, v), v))
+        .filter(|(score, _)| *score >= 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
 }

@@ -1,5 +1,7 @@
 //! A profile in plain words: what it allows, forbids and watches, and which line says so.
 
+mod watched;
+
 use std::fmt::Write as _;
 
 use super::actor::{ProfileId, RoleId, RoleKind};
@@ -55,6 +57,7 @@ impl RuleSet {
                 self.write_role(spec, role, out)?;
             }
         }
+        self.write_watched(spec, out)?;
         for attribution in &spec.attribution {
             writeln!(
                 out,
@@ -101,6 +104,14 @@ impl RuleSet {
         }
         if let Some(forked) = role.forked {
             writeln!(out, "  Its forks that execute nothing are {}.", spec.role(forked).name)?;
+        }
+        if !role.holds.is_empty() {
+            let held: Vec<&str> = role.holds.iter().map(|at| &*self.inner.identities.get(*at).id).collect();
+            writeln!(
+                out,
+                "  Its memory holds {}: whoever reads that memory has taken what it holds.",
+                held.join(", ")
+            )?;
         }
         if let Some(why) = &role.why {
             writeln!(out, "  {why}")?;

@@ -153,6 +153,8 @@ pub struct Identity {
     pub class: Arc<str>,
     /// What it gives its holder.
     pub gives: Arc<str>,
+    /// Where it is to be found, as it is written: paths, sockets, variables with a leading `$`.
+    pub places: Vec<String>,
     /// What to do when it was taken.
     pub respond: Respond,
     /// References.
@@ -176,6 +178,35 @@ pub struct Endpoint {
     pub refs: Refs,
     /// Where it stands.
     pub rule: RuleRef,
+}
+
+/// What of another process, or of itself, a process read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReadOf {
+    /// Its memory.
+    Memory,
+    /// Its environment.
+    Environment,
+}
+
+/// A process whose memory or environment was read without being allowed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessRead {
+    /// What was read.
+    pub what: ReadOf,
+    /// Its pid.
+    pub pid: u32,
+}
+
+/// Something that was in a process's memory or environment when that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaked {
+    /// Id of the identity, or `$NAME` of a variable that no identity of the catalogue names.
+    pub what: Arc<str>,
+    /// The identity.
+    pub identity: Option<Arc<Identity>>,
+    /// Where it was, in words.
+    pub from: Arc<str>,
 }
 
 /// Another rule that the same event broke or matched.
@@ -218,6 +249,10 @@ pub struct Finding {
     pub identity: Option<Arc<Identity>>,
     /// It was opened with success and no allow item covers it.
     pub taken: bool,
+    /// A process's memory or environment was read with success, and a rule against that was broken.
+    pub process_read: Option<ProcessRead>,
+    /// What that process held; filled in by whoever knows the process.
+    pub leaked: Vec<Leaked>,
     /// The endpoint contacted.
     pub endpoint: Option<Arc<Endpoint>>,
     /// References of all rules together.

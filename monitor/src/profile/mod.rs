@@ -15,6 +15,7 @@ mod error;
 mod explain;
 mod facts;
 mod finding;
+mod held;
 mod judge;
 mod loader;
 mod model;
@@ -30,8 +31,8 @@ mod shipped;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use compile::{parse_yaml, read_file};
-pub(crate) use error::suggest;
+pub(crate) use compile::{parse_yaml, read_file, rule_files};
+pub(crate) use error::{nearest, suggest};
 
 pub use actor::{
     Actor, Image, Pin, ProcTarget, ProfileId, Role, RoleContext, RoleId, RoleKind, Trust, WorkerNames,
@@ -39,8 +40,8 @@ pub use actor::{
 pub use error::{RuleError, RuleErrors};
 pub use facts::{FactError, Facts};
 pub use finding::{
-    Also, BINARY_CHANGED, Certainty, Endpoint, Finding, FindingKind, Identity, LOADER_INJECTION,
-    OPERATOR_SESSION, Refs, Respond, RuleRef, Tier,
+    Also, BINARY_CHANGED, Certainty, Endpoint, Finding, FindingKind, Identity, LOADER_INJECTION, Leaked,
+    OPERATOR_SESSION, ProcessRead, ReadOf, Refs, Respond, RuleRef, Tier,
 };
 pub use judge::Verdict;
 pub use loader::LOADER_VARIABLES;

@@ -68,6 +68,8 @@ fn every_error_says_where_what_and_what_to_do() {
         (profile("expect:\n  entry:\n    exec: { allow: [{ program: sh, if: cloud }] }\n"), "`cloud` is no fact; write `$cloud`"),
         (profile("roles:\n  - { name: a, parent: entry, program: x, forked: b }\n  - { name: b, parent: entry, only_by: forked }\n"), "`forked: b`: `a` is not a parent of that role"),
         (profile("roles:\n  - { name: a, parent: entry, only_by: forked }\n"), "nothing says `forked: a`"),
+        (profile("roles:\n  - { name: a, parent: entry, program: x, holds: toy-key }\n"), "there is no identity `toy-key`"),
+        ("schema: sandwatch/identities/v1\nidentities:\n  - { id: x, class: k8s, gives: g, variables: \"*\" }\n".to_owned(), "`*` is not the name of an environment variable"),
         (profile("entered: author\n"), "the profile has 0 roles that are author's"),
         (profile("probes: [[\"*\"]]\n"), "this probe is any command at all"),
         (profile("expect:\n  entry:\n    exec: { allow: [{ program: sh, within: 120 }] }\n"), "is not a time span"),
@@ -86,6 +88,69 @@ fn every_error_says_where_what_and_what_to_do() {
         let all = errors(&text);
         assert!(all.iter().any(|e| e.contains(expected)), "`{expected}` is not in {all:#?} of\n{text}");
     }
+}
+
+#[test]
+fn wrong_name_of_a_role_gives_one_error_and_no_false_second() {
+    for (how, expected) in [
+        ("becomes: engin", "there is no role `engin` in this profile; did you mean `engine`?"),
+        ("program: sh, becomes: engin", "there is no role `engin` in this profile"),
+    ] {
+        let text = format!(
+            "roles:\n  - {{ name: engine, parent: entry, only_by: becomes }}\nexpect:\n  entry:\n    exec: {{ allow: [{{ {how} }}] }}\n"
+        );
+        let all = errors(&profile(&text));
+        assert!(all.len() == 1 && all[0].contains(expected), "{all:#?}");
+    }
+    let forked = "roles:\n  - { name: a, parent: entry, program: x, forked: tsk }\n  - { name: task, parent: a, only_by: forked }\n";
+    let all = errors(&profile(forked));
+    assert!(all.len() == 1 && all[0].contains("there is no role `tsk`"), "{all:#?}");
+}
+
+#[test]
+fn identity_that_is_nowhere_is_warned_of_until_a_role_holds_it() {
+    let identities =
+        "schema: sandwatch/identities/v1\nidentities:\n  - { id: ghost, class: engine, gives: g }\n";
+    let with = |rest: &str| {
+        let sources = [source("i.yaml", identities, 0), source("p.yaml", &profile(rest), 0)];
+        RuleSet::from_sources(&sources).unwrap().warnings().to_vec()
+    };
+    let role = "roles:\n  - { name: a, parent: entry, program: x";
+    let warned = with(&format!("{role} }}\n"));
+    assert!(
+        warned.len() == 1 && warned[0].contains("i.yaml:3: identity `ghost` is nowhere to be found"),
+        "{warned:?}"
+    );
+    assert_eq!(with(&format!("{role}, holds: ghost }}\n")), [] as [&str; 0]);
+}
+
+#[test]
+fn variable_that_several_engines_use_is_the_identity_of_the_one_that_holds_it() {
+    let identities = "schema: sandwatch/identities/v1\nidentities:\n  \
+        - { id: theirs, class: db, gives: g, variables: [DATABASE_URL, THEIRS] }\n  \
+        - { id: ours, class: db, gives: g, variables: DATABASE_URL }\n  \
+        - { id: anyones, class: cloud, gives: g, variables: \"CLOUD_*_KEY\" }\n";
+    let of = |name: &str, holds: &str| {
+        let text = profile(&format!(
+            "roles:\n  - {{ name: a, parent: entry, program: x, holds: {holds} }}\n  - {{ name: b, parent: a, program: y }}\n"
+        ));
+        source(&format!("{name}.yaml"), &text.replace("name: p\n", &format!("name: {name}\n")), 0)
+    };
+    let rules =
+        RuleSet::from_sources(&[source("i.yaml", identities, 0), of("one", "theirs"), of("two", "ours")])
+            .unwrap();
+    let found = |profile: &str, role: &str, variable: &str| {
+        let profile = rules.profile(profile).unwrap();
+        let of = Some((profile, rules.role_by_name(profile, role).unwrap()));
+        rules.identity_of_variable(of, variable).map(|identity| identity.id.to_string())
+    };
+    assert_eq!(found("one", "a", "DATABASE_URL").as_deref(), Some("theirs"));
+    assert_eq!(found("two", "a", "DATABASE_URL").as_deref(), Some("ours"));
+    assert_eq!(found("two", "b", "DATABASE_URL").as_deref(), Some("ours"), "what is inherited is the same");
+    assert_eq!(found("two", "a", "THEIRS"), None, "another engine's");
+    assert_eq!(found("two", "a", "CLOUD_X_KEY").as_deref(), Some("anyones"));
+    assert_eq!(rules.identity_of_variable(None, "DATABASE_URL"), None);
+    assert!(rules.names_identity("THEIRS") && !rules.names_identity("HOME"));
 }
 
 #[test]

@@ -46,6 +46,11 @@ impl RecordedFacts {
         self.0.borrow_mut().files = files.into_iter().map(|file| (file.path.clone(), file.found())).collect();
     }
 
+    /// Whether it says what a process may read: then it was made when that was looked up together with the event.
+    pub(super) fn tell_of_reach(&self) -> bool {
+        self.0.borrow().processes.values().any(|process| process.readable.is_some())
+    }
+
     /// What was read of processes is no longer so: they may have executed something else.
     pub(super) fn forget_processes(&self) {
         let mut told = self.0.borrow_mut();
@@ -67,10 +72,10 @@ impl ProcReader for RecordedFacts {
         env.into_iter().flatten().filter(|(name, _)| wanted(name)).cloned().collect()
     }
 
-    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {
         let told = self.0.borrow();
-        let names = told.processes.get(&pid).into_iter().flat_map(|process| &process.credential_names);
-        names.filter(|name| wanted(name)).cloned().collect()
+        let names = told.processes.get(&pid)?.credential_names.as_ref()?;
+        Some(names.iter().filter(|name| wanted(name)).cloned().collect())
     }
 }
 

@@ -96,6 +96,8 @@ pub enum Line {
     Event(Box<Event>),
     /// A worker's root was looked at again.
     Look(WorkerLook),
+    /// What the process of a new incident could reach was looked up.
+    Reach(ReachLook),
     /// A worker's cgroup went away.
     Gone(WorkerGone),
     /// Events were, or may have been, missed.
@@ -218,9 +220,9 @@ pub struct ProcessFact {
     /// Captured variables; absent if they were not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub env: Option<Vec<(Arc<str>, Arc<str>)>>,
-    /// Names of its variables that look like credentials.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub credential_names: Vec<Arc<str>>,
+    /// Names of its variables that look like credentials, or carry an identity; absent if they were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_names: Option<Vec<Arc<str>>>,
     /// The identities it may read; absent if they were not looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readable: Option<ReadableFact>,
@@ -229,7 +231,7 @@ pub struct ProcessFact {
 impl ProcessFact {
     /// A process of which nothing was read yet.
     pub fn new(key: ProcessKey) -> Self {
-        Self { key, program: None, env: None, credential_names: Vec::new(), readable: None }
+        Self { key, program: None, env: None, credential_names: None, readable: None }
     }
 }
 
@@ -349,6 +351,21 @@ pub struct WorkerLook {
     pub files: Vec<FileFact>,
 }
 
+/// What the process with which an incident began could reach was looked up: after its first alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReachLook {
+    /// When.
+    pub time: BootNs,
+    /// Label of its worker.
+    pub label: u32,
+    /// The process.
+    pub pid: u32,
+    /// What was read of it, or of those above it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessFact>,
+}
+
 /// A worker's cgroup went away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -446,6 +463,7 @@ impl Line {
             Self::Worker(worker) => Some(worker.time),
             Self::Event(event) => Some(event.time),
             Self::Look(look) => Some(look.time),
+            Self::Reach(look) => Some(look.time),
             Self::Gone(gone) => Some(gone.time),
             Self::Gap(gap) => Some(gap.to),
             Self::Facts(_) => None,

@@ -1,6 +1,6 @@
 //! Reading a recording: line by line, bounded, each error with its line.
 
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
 use super::format::{Header, Line, RECORDING_SCHEMA};
 
@@ -24,6 +24,7 @@ enum Kind {
     Schema(String),
     NotHeader(String),
     NotLine(String),
+    Torn,
 }
 
 impl ReadError {
@@ -41,7 +42,13 @@ impl ReadError {
                 format!("the first line is no header of a recording ({RECORDING_SCHEMA}): {error}")
             }
             Kind::NotLine(error) => format!("no line of a recording: {error}"),
+            Kind::Torn => "the recording is cut off in the middle of this line".to_owned(),
         }
+    }
+
+    /// Whether the recording ends in the middle of this line: what stands before it is whole.
+    pub fn is_torn(&self) -> bool {
+        matches!(self.kind, Kind::Torn)
     }
 }
 
@@ -62,15 +69,18 @@ impl<R: BufRead> Reader<R> {
     pub fn new(mut from: R) -> Result<Self, ReadError> {
         let mut buffer = Vec::new();
         let error = |kind| ReadError { line: 1, kind };
-        if !next_line(&mut from, &mut buffer).map_err(error)? {
-            return Err(error(Kind::Empty));
-        }
+        let ended = match next_line(&mut from, &mut buffer).map_err(error)? {
+            Read::Nothing => return Err(error(Kind::Empty)),
+            Read::Line { ended } => ended,
+        };
         #[derive(serde::Deserialize)]
         struct Schema {
             schema: String,
         }
-        let not_header =
-            |error: serde_json::Error| ReadError { line: 1, kind: Kind::NotHeader(error.to_string()) };
+        let not_header = |error: serde_json::Error| {
+            let torn = !ended && error.is_eof();
+            ReadError { line: 1, kind: if torn { Kind::Torn } else { Kind::NotHeader(error.to_string()) } }
+        };
         let Schema { schema } = serde_json::from_slice(&buffer).map_err(not_header)?;
         if schema != RECORDING_SCHEMA {
             return Err(error(Kind::Schema(schema.chars().take(80).collect())));
@@ -100,9 +110,10 @@ impl<R: BufRead> Reader<R> {
             self.line += 1;
             let line = self.line;
             let error = |kind| ReadError { line, kind };
-            if !next_line(&mut self.from, &mut self.buffer).map_err(error)? {
-                return Ok(None);
-            }
+            let ended = match next_line(&mut self.from, &mut self.buffer).map_err(error)? {
+                Read::Nothing => return Ok(None),
+                Read::Line { ended } => ended,
+            };
             if self.buffer.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
@@ -112,21 +123,31 @@ impl<R: BufRead> Reader<R> {
                     Err(what) => Err(error(Kind::NotLine(what))),
                 },
                 Ok(line) => Ok(Some(line)),
+                Err(reason) if !ended && reason.is_eof() => Err(error(Kind::Torn)),
                 Err(reason) => Err(error(Kind::NotLine(reason.to_string()))),
             };
         }
     }
 }
 
-/// The next line without its end; `false` at the end of the file.
-fn next_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> Result<bool, Kind> {
+/// What was read.
+enum Read {
+    /// The end of the file.
+    Nothing,
+    /// A line; not `ended`: without its end.
+    Line { ended: bool },
+}
+
+/// The next line without its end.
+fn next_line(from: &mut impl BufRead, buffer: &mut Vec<u8>) -> Result<Read, Kind> {
     buffer.clear();
-    let read = from.by_ref().take(MAX_LINE + 1).read_until(b'\n', buffer).map_err(Kind::Io)?;
+    let read = std::io::Read::take(&mut *from, MAX_LINE + 1).read_until(b'\n', buffer).map_err(Kind::Io)?;
     if read as u64 > MAX_LINE {
         return Err(Kind::Long);
     }
-    if buffer.last() == Some(&b'\n') {
+    let ended = buffer.last() == Some(&b'\n');
+    if ended {
         buffer.pop();
     }
-    Ok(read > 0)
+    Ok(if read == 0 { Read::Nothing } else { Read::Line { ended } })
 }

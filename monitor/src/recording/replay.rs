@@ -87,6 +87,10 @@ impl Replay {
                 self.facts.files(look.files);
                 self.pipeline.look_at(look.label, look.time);
             }
+            Line::Reach(look) => {
+                self.facts.processes(look.processes);
+                self.pipeline.look_around_of(look.label, look.pid, look.time);
+            }
             Line::Gap(gap) => self.pipeline.note_gap(gap.report()),
             Line::Gone(gone) => {
                 if let Some(worker) = self.pipeline.workers.get_mut(gone.label) {
@@ -137,6 +141,9 @@ impl Replay {
         self.pipeline.take(event, self.now);
         // A recording is in the order in which its events were judged: what explains this one stands before it, or was lost.
         self.pipeline.turn_over(Some(time.saturating_add(1)), self.now);
+        if self.facts.tell_of_reach() {
+            while self.pipeline.look_around(self.now) {}
+        }
         self.pipeline.take_effects();
     }
 

@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::format::{
-    Facts, FileFact, GapFact, Header, Line, ProcessFact, ProgramFact, ReadableFact, Redaction, WorkerFact,
-    WorkerGone, WorkerLook,
+    Facts, FileFact, GapFact, Header, Line, ProcessFact, ProgramFact, ReachLook, ReadableFact, Redaction,
+    WorkerFact, WorkerGone, WorkerLook,
 };
 use super::redact;
 use crate::detect::GapReport;
@@ -217,6 +217,14 @@ impl Tap for Recorder {
         state.line(&Line::Look(WorkerLook { time: now, label, files }));
     }
 
+    fn reached(&mut self, label: u32, pid: u32, now: BootNs) {
+        let mut state = self.0.borrow_mut();
+        let processes = state.take_read().processes;
+        if state.labels.contains_key(&label) {
+            state.line(&Line::Reach(ReachLook { time: now, label, pid, processes }));
+        }
+    }
+
     fn gone(&mut self, label: u32, now: BootNs) {
         let mut state = self.0.borrow_mut();
         if state.labels.contains_key(&label) {
@@ -256,12 +264,15 @@ impl<T: ProcReader> ProcReader for Noted<T> {
         env
     }
 
-    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Arc<str>> {
-        let names = self.of.variable_names(pid, wanted);
-        if !names.is_empty() {
-            self.to.0.borrow_mut().process(pid).credential_names = names.clone();
-        }
-        names
+    fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {
+        let names = self.of.variable_names(pid, wanted)?;
+        let mut state = self.to.0.borrow_mut();
+        // One process may be asked twice, for different names.
+        let noted = state.process(pid).credential_names.get_or_insert_default();
+        noted.extend(names.iter().cloned());
+        noted.sort_unstable();
+        noted.dedup();
+        Some(names)
     }
 
     fn credentials(&self, pid: u32) -> Option<Credentials> {

@@ -199,6 +199,8 @@ impl<P: Probes> Agent<P> {
             self.cgroups_changed();
         }
         self.read_rings()?;
+        // Before anything else: an alert waits for no duty, no map and no file system.
+        self.deliver();
         if is_ready(RULES) && self.rules.changed() {
             self.reload("a rule file changed");
         }
@@ -217,6 +219,7 @@ impl<P: Probes> Agent<P> {
         self.second();
         self.apply_effects();
         self.deliver();
+        self.pipeline.look_around(boot_now());
         Ok(end)
     }
 
@@ -245,6 +248,9 @@ impl<P: Probes> Agent<P> {
     }
 
     fn patience(&self, most: Duration) -> Duration {
+        if self.pipeline.detector.has_begun() {
+            return Duration::ZERO;
+        }
         let now = boot_now();
         let busy = now.saturating_sub(self.last_record) < BUSY_FOR || self.pipeline.deadline().is_some();
         most.min(if busy { BUSY_TURN } else { QUIET_TURN })

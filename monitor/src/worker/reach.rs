@@ -21,7 +21,7 @@ const TIME_MAX: Duration = Duration::from_millis(5);
 /// Most files and folders looked at.
 const LOOKS_MAX: usize = 4096;
 /// Most entries read of one folder.
-const ENTRIES_MAX: usize = 128;
+const ENTRIES_MAX: usize = 1024;
 /// Most home folders.
 const HOMES_MAX: usize = 16;
 /// How many levels below a folder `**` is followed.
@@ -70,13 +70,11 @@ fn readable_within(
         listed: HashMap::new(),
         until: Instant::now() + time,
         left: looks,
+        cut: false,
     };
     let homes = look.homes();
     let mut found: Vec<Arc<str>> = Vec::new();
     for secret in secrets {
-        if look.is_over() {
-            return (found, true);
-        }
         if found.contains(&secret.identity) {
             continue;
         }
@@ -90,7 +88,7 @@ fn readable_within(
             found.push(secret.identity.clone());
         }
     }
-    (found, look.is_over())
+    (found, look.cut)
 }
 
 struct Look<'a> {
@@ -101,11 +99,15 @@ struct Look<'a> {
     listed: HashMap<String, Rc<[String]>>,
     until: Instant,
     left: usize,
+    /// Something was not looked at.
+    cut: bool,
 }
 
 impl Look<'_> {
-    fn is_over(&self) -> bool {
-        self.left == 0 || Instant::now() >= self.until
+    /// Whether a bound is reached. Asked only where there is something left to be looked at.
+    fn is_over(&mut self) -> bool {
+        self.cut |= self.left == 0 || Instant::now() >= self.until;
+        self.cut
     }
 
     /// Whether a readable file below a folder (without a trailing `/`) matches a pattern from a component on.
@@ -172,7 +174,11 @@ impl Look<'_> {
     }
 
     fn open(&mut self, path: &str) -> Option<(std::fs::Metadata, File)> {
-        self.left = self.left.checked_sub(1)?;
+        if self.left == 0 {
+            self.cut = true;
+            return None;
+        }
+        self.left -= 1;
         let file = open_in(self.root, path, libc::O_PATH).ok()?;
         Some((file.metadata().ok()?, file))
     }
@@ -200,12 +206,13 @@ impl Look<'_> {
         let Ok(entries) = std::fs::read_dir(format!("/proc/self/fd/{}", file.as_raw_fd())) else {
             return Vec::new();
         };
+        let mut entries = entries.flatten();
         let mut names: Vec<String> = entries
-            .flatten()
-            .take(ENTRIES_MAX.min(self.left))
+            .by_ref()
+            .take(ENTRIES_MAX)
             .filter_map(|entry| entry.file_name().into_string().ok())
             .collect();
-        self.left -= names.len().min(self.left);
+        self.cut |= entries.next().is_some();
         names.sort_unstable();
         names
     }
@@ -224,7 +231,6 @@ impl Look<'_> {
     /// The home folder of the process's user in the root's own passwd.
     fn passwd_home(&mut self) -> Option<String> {
         use std::io::Read;
-        self.left = self.left.checked_sub(1)?;
         let file = open_in(self.root, "/etc/passwd", libc::O_RDONLY | libc::O_NONBLOCK).ok()?;
         if !file.metadata().ok()?.is_file() {
             return None;

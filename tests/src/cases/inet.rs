@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
-use monitor::event::{Body, Connect, Event, Outcome, Rung, Signal};
+use monitor::event::{AddressStage, Body, Connect, Event, Outcome, Rung, Signal};
 
 use super::{ensure_same, ensure_that};
 use crate::net::{closed_port, connect, has_ipv6, listener, receiver, send_message, send_to, socket};
@@ -66,6 +66,10 @@ fn tcp4(world: &mut World) -> Result<Verdict> {
     ensure_that!(!seen.send && !seen.fast_open, "a plain connect");
     ensure_same!(seen.outcome, at_hook(world, Signal::Connect, Outcome::Ok), "outcome");
     ensure_that!(!seen.user_memory, "kernel data");
+    // The tracepoint rung reads it from the socket, the others as it was asked for.
+    let by_socket = world.rung(Signal::Connect) == Some(Rung::Tracepoint);
+    let stage = if by_socket { AddressStage::After } else { AddressStage::Before };
+    ensure_same!(seen.stage, stage, "address stage");
     Ok(Verdict::Holds)
 }
 

@@ -157,7 +157,7 @@ fn connected(subject: &Subject, result: i64) {
     let error = outcome(result);
     let by_kernel = if error == 0 || error == CONNECT_ATTEMPTED { peer_of(sock) } else { None };
     if let Some(to) = by_kernel {
-        return report(subject, &Target { to, sock, error, flags: 0 });
+        return report(subject, &Target { to, sock, error, flags: connect_flags::AFTER_TRANSLATION });
     }
     match user_address(call.address) {
         Ok(Some(to)) => report(subject, &Target { to, sock, error, flags: connect_flags::USER_MEMORY }),

@@ -90,6 +90,7 @@ fn a_hundred_things_taken_are_all_named_where_they_fit_at_all() {
             identity: format!("registry-token-{n}"),
             gives: Some("what it gives, in many words ".repeat(5)),
             respond: "what to do about it, in many words ".repeat(5),
+            from: None,
         })
         .collect();
     let sent = cut(alert.clone(), 20_000);

@@ -2,7 +2,7 @@
 
 use super::layout::Page;
 use super::{clock, count, of_day};
-use crate::alert::{Alert, ChainLink};
+use crate::alert::{Alert, AlsoInfo, ChainLink};
 
 /// Links shown of a long chain: so many from its beginning, so many from its end.
 const ENDS: usize = 6;
@@ -42,8 +42,15 @@ pub(super) fn chain_in_full(page: &mut Page<'_>, alert: &Alert) {
         if !more.is_empty() {
             page.item("", &more.join(", "));
         }
+        link.also.iter().for_each(|also| page.item("", &format!("also {}", other_rule(also))));
     }
     unlisted(page, alert);
+}
+
+/// A rule with its kind and place.
+pub(super) fn other_rule(also: &AlsoInfo) -> String {
+    let rule = also.rule.as_ref().map_or(String::new(), |rule| format!(", {}:{}", rule.file, rule.line));
+    format!("{} {} ({}){rule}", also.kind, also.finding, also.tier.name())
 }
 
 fn unlisted(page: &mut Page<'_>, alert: &Alert) {

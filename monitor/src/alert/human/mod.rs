@@ -26,6 +26,10 @@ pub fn text(alert: &SafeAlert, style: &Style) -> String {
     chain(&mut page, alert);
     radius(&mut page, alert);
     respond(&mut page, alert);
+    if alert.allow_with.is_some() {
+        page.section("If this is normal");
+        page.item("", "the JSON alert has the YAML that would allow it (allow_with)");
+    }
     foot(&mut page, alert);
     page.finish()
 }
@@ -209,10 +213,6 @@ fn respond(page: &mut Page<'_>, alert: &Alert) {
 }
 
 fn foot(page: &mut Page<'_>, alert: &Alert) {
-    if alert.allow_with.is_some() {
-        page.section("If this is normal");
-        page.item("", "the JSON alert has the YAML that would allow it (allow_with)");
-    }
     let mut from = Vec::new();
     if let Some(finding) = &alert.finding {
         if let Some(rule) = &finding.rule {

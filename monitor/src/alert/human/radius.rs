@@ -10,7 +10,8 @@ pub(super) fn radius(page: &mut Page<'_>, alert: &Alert) {
         page.section("Taken, treat as known to the attacker");
         for taken in &radius.taken {
             let gives = taken.gives.as_ref().map_or(String::new(), |gives| format!(": {gives}"));
-            page.item("-", &format!("{}{gives}", taken.identity));
+            let from = taken.from.as_ref().map_or(String::new(), |from| format!(" (from {from})"));
+            page.item("-", &format!("{}{gives}{from}", taken.identity));
             if !taken.respond.is_empty() {
                 page.item("", &taken.respond);
             }

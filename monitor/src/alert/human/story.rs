@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::chain::chain_in_full;
+use super::chain::{chain_in_full, other_rule};
 use super::layout::{Page, Style};
 use super::radius::{radius, rotation};
 use super::{command, foot, head, of_day, respond, role, what, who};
@@ -58,6 +58,7 @@ fn why(page: &mut Page<'_>, alert: &Alert) {
     page.section("Why it was raised");
     let rule = finding.rule.as_ref().map_or(String::new(), |rule| format!(", {}:{}", rule.file, rule.line));
     page.item("-", &format!("{} {}{rule}", finding.kind, finding.id));
+    finding.also.iter().for_each(|also| page.item("-", &format!("also {}", other_rule(also))));
     if finding.certainty != "known" {
         page.item("-", &format!("not known when it was judged: {}", finding.certainty));
     }

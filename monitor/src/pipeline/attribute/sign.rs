@@ -134,6 +134,8 @@ fn finding(id: &'static str, title: String, rule: RuleRef, event: &Event) -> Fin
         expected: Some(expected.to_owned()),
         identity: None,
         taken: false,
+        process_read: None,
+        leaked: Vec::new(),
         endpoint: None,
         refs: [
             ("attack".to_owned(), vec!["T1036".to_owned(), "T1078".to_owned()]),

@@ -226,6 +226,44 @@ fn outcome_of_a_connect_is_said_with_the_next_update() {
     assert_eq!(said[0].blast_radius.as_ref().unwrap().contacted, ["10.0.0.9:443: established"]);
     assert_eq!(said[0].incident.as_ref().unwrap().chain[0].outcome.as_deref(), Some("established"));
     assert_eq!(said[0].network.as_ref().unwrap().result.as_deref(), Some("established"));
+    assert_eq!(said[0].finding.as_ref().unwrap().outcome, "ok", "what is known now, not what was known then");
+}
+
+#[test]
+fn expectation_and_detection_that_one_event_breaks_are_both_told_with_their_places() {
+    let mut pipeline = started();
+    let shell = (102, 3_000);
+    fork(&mut pipeline, shell, ENGINE, 1_100);
+    exec(&mut pipeline, shell, shell.1, 3_100, ENGINE, "/bin/dash", &["sh"]);
+    let alert = alerts(&mut pipeline).remove(0);
+    let finding = alert.finding.unwrap();
+    let link = &alert.incident.unwrap().chain[0];
+    assert_eq!((&*finding.id, &*link.finding), ("shell-from-engine", "shell-from-engine"));
+    assert_eq!(finding.also, link.also);
+    let also = &link.also[0];
+    assert_eq!((link.also.len(), &*also.finding, &*also.kind), (1, "unexpected-exec", "expectation"));
+    let place = also.rule.as_ref().unwrap();
+    assert_eq!((&*place.file, place.line), ("profiles/toy.yaml", 13));
+    assert_eq!(link.rule.as_ref().unwrap().file, "detections/exec.yaml");
+}
+
+#[test]
+fn times_of_one_incident_are_of_one_clock_and_in_order() {
+    let mut pipeline = started();
+    open(&mut pipeline, RUNNER, 2_100, 4_000, "/var/run/secrets/cloud/token", 0);
+    // The agent asks for the time again each second; what it is told differs a little each time.
+    pipeline.detector.envelope.clock = WallClock { boot: 3_000_000 };
+    open(&mut pipeline, RUNNER, 2_100, 5_000, "/etc/toy/key", 0);
+    // A record of the other lane that comes later than it was written.
+    let child = (103, 3_100);
+    fork(&mut pipeline, child, RUNNER, 2_100);
+    exec(&mut pipeline, child, child.1, 3_200, RUNNER, "/bin/ls", &["ls"]);
+    let last = alerts(&mut pipeline).pop().unwrap();
+    let incident = last.incident.unwrap();
+    let times: Vec<&str> = incident.chain.iter().map(|link| &*link.time).collect();
+    let at = |ns: u64| format!("1970-01-01T00:00:00.{ns:09}Z");
+    assert_eq!(times, [at(3_200), at(4_000), at(5_000)]);
+    assert_eq!((&*last.time, &*incident.last), (&*at(5_000), &*at(5_000)));
 }
 
 #[test]

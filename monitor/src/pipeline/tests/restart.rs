@@ -28,10 +28,13 @@ fn scanned(pid: u32, start: u64, ppid: u32, exe: &str) -> (u32, Scanned) {
 
 /// The second run: the engine and its runner are found in /proc.
 fn restarted(files: Vec<Saved>, now: u64) -> Pipeline {
-    let proc = FakeProc(BTreeMap::from([
-        scanned(100, 10_000_000, 1, "/opt/toy-engine"),
-        scanned(101, 20_000_000, 100, "/opt/toy-runner"),
-    ]));
+    let proc = FakeProc(
+        BTreeMap::from([
+            scanned(100, 10_000_000, 1, "/opt/toy-engine"),
+            scanned(101, 20_000_000, 100, "/opt/toy-runner"),
+        ]),
+        Vec::new(),
+    );
     let mut pipeline = pipeline_with(proc);
     for saved in files {
         pipeline.detector.resume(saved, now);

@@ -54,6 +54,7 @@ impl Compiler {
                 after: doc.after,
                 roles: RoleWords { words: doc.roles.value.iter().map(|w| w.as_str().into()).collect() },
                 matches,
+                paths: doc.matches.value.path.value.0.clone(),
                 refs: doc.refs.clone(),
                 respond: doc.respond.clone(),
                 rule: part.rule(),

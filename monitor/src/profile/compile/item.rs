@@ -157,7 +157,7 @@ impl Compiler {
             found
         });
         let image = self.image_pattern(place, &Looks::of_item(item));
-        if !item.any && image.is_empty() && becomes.is_none() {
+        if !item.any && image.is_empty() && item.becomes.is_none() {
             self.errors.push(
                 place.error("this item allows everything", "say what is allowed, or write `any: true`"),
             );

@@ -28,12 +28,12 @@ use super::doc::{DetectionDoc, EndpointDoc, ExceptionDoc, IdentityDoc, ProfileDo
 use super::error::{Place, RuleError, RuleErrors, suggest};
 use super::finding::RuleRef;
 use super::loader::LOADER_VARIABLES;
-use super::model::{Detection, DetectionIdx, EndpointTable, Exception, IdentityTable, Profile};
+use super::model::{Detection, DetectionIdx, EndpointTable, Exception, IdentityIdx, IdentityTable, Profile};
 use super::pattern::{GlobIndex, NameIndex};
 use super::ruleset::{KernelFilter, Source};
 
 pub(crate) use exception::FILL_IN;
-pub(crate) use source::{parse_yaml, read_file};
+pub(crate) use source::{parse_yaml, read_file, rule_files};
 
 /// Names that are not a profile's own roles, in the order of the built-in ids, then the groups detections may name, then
 /// what is no role but a parent.
@@ -69,6 +69,8 @@ pub(super) struct Compiled {
     pub(super) exceptions: Vec<Exception>,
     pub(super) filter: KernelFilter,
     pub(super) env_names: Vec<Arc<str>>,
+    /// Identities that some role's memory holds.
+    pub(super) held: BTreeSet<IdentityIdx>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -232,6 +234,10 @@ struct Compiler {
     facts: BTreeSet<String>,
     watched: filter::Watched,
     env_names: BTreeSet<Arc<str>>,
+    /// Identities that some role's memory holds.
+    held: BTreeSet<IdentityIdx>,
+    /// Those of which only that says where they are.
+    in_memory_only: Vec<(IdentityIdx, Place)>,
 }
 
 impl Compiler {
@@ -250,6 +256,8 @@ impl Compiler {
             facts: BTreeSet::new(),
             watched: filter::Watched::default(),
             env_names: BTreeSet::new(),
+            held: BTreeSet::new(),
+            in_memory_only: Vec::new(),
         }
     }
 
@@ -286,6 +294,7 @@ impl Compiler {
 
     fn finish(mut self, digest: String) -> Result<Compiled, RuleErrors> {
         self.warn_of_unknown_roles();
+        self.warn_of_identities_nowhere();
         self.check_env_names();
         let filter = std::mem::take(&mut self.watched).build(&mut self.errors);
         if !self.errors.is_empty() {
@@ -306,6 +315,7 @@ impl Compiler {
             exceptions: self.exceptions,
             filter,
             env_names: self.env_names.into_iter().collect(),
+            held: self.held,
             warnings: self.warnings,
         })
     }

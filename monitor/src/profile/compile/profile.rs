@@ -73,6 +73,7 @@ impl Compiler {
                 only_by: Box::default(),
                 below_author: false,
                 forked: None,
+                holds: Box::default(),
                 expect,
                 detections: Default::default(),
                 rule,

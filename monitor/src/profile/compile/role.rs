@@ -77,6 +77,11 @@ impl Compiler {
             let place = part.at(name.line, name.column);
             self.resolve(&place, "role", std::slice::from_ref(&name.value), names).first().copied()
         });
+        let holds = {
+            let place = part.at(doc.holds.line, doc.holds.column);
+            self.identity_set(&place, &doc.holds.value.0, &[])
+        };
+        self.held.extend(holds.iter().copied());
         let kind = if doc.author { RoleKind::Author } else { RoleKind::Named };
         let at = RoleAt {
             profile: &part.doc.name.value,
@@ -96,6 +101,7 @@ impl Compiler {
             only_by: doc.only_by.0.clone().into(),
             below_author: doc.below_author,
             forked,
+            holds,
             expect,
             detections: Default::default(),
             rule,
@@ -106,6 +112,15 @@ impl Compiler {
     /// A role that is only given in some ways must be given in one of them, and only by its parents.
     pub(super) fn check_givers(&mut self, part: &Placed<ProfileDoc>, roles: &[RoleSpec], entered: RoleId) {
         let mut errors = Vec::new();
+        // A wrong name has an error of its own, and may be the one that is missed here.
+        let items =
+            part.doc.expect.values().filter_map(|e| e.value.exec.as_ref()).flat_map(|s| &s.value.allow);
+        let given: Vec<&str> =
+            items.filter_map(|item| item.value.becomes.as_ref()).map(|name| &*name.value).collect();
+        let forks: Vec<&str> =
+            part.doc.roles.iter().filter_map(|r| r.value.forked.as_ref()).map(|name| &*name.value).collect();
+        let misnamed =
+            |names: &[&str]| names.iter().any(|name| roles.iter().all(|role| *role.name != **name));
         for (id, role) in (0..).map(RoleId).zip(roles) {
             let becomes = || {
                 (0..).map(RoleId).zip(roles).flat_map(move |(giver, r)| {
@@ -118,8 +133,8 @@ impl Compiler {
                 given.map(|(giver, r)| (giver, r.rule.line, "forked"))
             };
             let is_given = |by: &OnlyBy| match by {
-                OnlyBy::Becomes => becomes().next().is_some(),
-                OnlyBy::Forked => forked().next().is_some(),
+                OnlyBy::Becomes => becomes().next().is_some() || misnamed(&given),
+                OnlyBy::Forked => forked().next().is_some() || misnamed(&forks),
                 OnlyBy::Entered => entered == id,
             };
             for by in role.only_by.iter().filter(|by| !is_given(by)) {

@@ -55,6 +55,13 @@ pub(super) fn read_folders<P: AsRef<Path>>(folders: &[P]) -> Result<Vec<Source>,
     if errors.is_empty() { Ok(sources) } else { Err(errors) }
 }
 
+/// The rule files below a folder; `None` if it cannot be read.
+pub(crate) fn rule_files(folder: &Path) -> Option<Vec<std::path::PathBuf>> {
+    let mut files = Vec::new();
+    walk(folder, &mut files).ok()?;
+    Some(files)
+}
+
 fn file_error(path: &Path, what: impl Into<String>, fix: impl Into<String>) -> RuleError {
     RuleError { file: path.to_string_lossy().into(), line: 0, column: 0, what: what.into(), fix: fix.into() }
 }

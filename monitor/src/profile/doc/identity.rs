@@ -36,6 +36,10 @@ pub struct IdentityDoc {
     /// Unix sockets by path glob, or abstract name with a leading `@`.
     #[serde(default)]
     pub sockets: At<OneOrMany<String>>,
+    /// Environment variables that carry it, by name (`*` for any characters): whoever reads an environment with one of them
+    /// has it.
+    #[serde(default)]
+    pub variables: At<OneOrMany<String>>,
     /// What to do when it was taken.
     #[serde(default)]
     pub respond: Respond,

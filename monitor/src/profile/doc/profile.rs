@@ -143,6 +143,10 @@ pub struct RoleDoc {
     /// The role of forks of this role that do not exec, from their first event that is not an exec.
     #[serde(default)]
     pub forked: Option<At<String>>,
+    /// Identities that its memory holds: whoever reads that memory has them. What its environment holds is told by the
+    /// names of the variables.
+    #[serde(default)]
+    pub holds: At<OneOrMany<String>>,
     /// Anything a reader should know.
     #[serde(default)]
     pub why: Option<String>,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use super::held::Held;
 use super::image::{loads_agent, shown_name};
 use super::offer::allow_with;
-use super::{Scene, built_in};
+use super::{Scene, built_in, open};
 use crate::event::{Body, Outcome, Signal};
-use crate::profile::actor::RoleKind;
+use crate::profile::actor::{ProcTarget, RoleKind};
+use crate::profile::doc::ProcFile;
 use crate::profile::finding::{
     Also, BINARY_CHANGED, Certainty, Endpoint, Finding, FindingKind, Identity, LOADER_INJECTION,
-    OPERATOR_SESSION, Refs, Respond, RuleRef, Tier,
+    OPERATOR_SESSION, ProcessRead, ReadOf, Refs, Respond, RuleRef, Tier,
 };
 use crate::profile::model::{Detection, DetectionIdx, SectionSpec};
 use monitor_common::filter::access;
@@ -126,6 +127,8 @@ impl<'s, 'a> Report<'s, 'a> {
             ),
             expected: (lead.kind() == FindingKind::Expectation || stated).then_some(expected).flatten(),
             taken: broke_identity && read && self.outcome == Outcome::Ok,
+            process_read: self.process_read().filter(|_| read && self.outcome == Outcome::Ok),
+            leaked: Vec::new(),
             refs: self.refs(identity.as_deref(), endpoint.as_deref()),
             respond: self.respond(identity.as_deref(), endpoint.as_deref()),
             allow_with: (lead.kind() == FindingKind::Expectation
@@ -137,6 +140,22 @@ impl<'s, 'a> Report<'s, 'a> {
             identity,
             endpoint,
         })
+    }
+
+    /// The process whose memory or environment was opened, if one of the broken rules is about that.
+    fn process_read(&self) -> Option<ProcessRead> {
+        let Body::Open(open) = &self.scene.event.body else { return None };
+        let file = open::proc_file(open)?;
+        let what = match file {
+            ProcFile::Mem => ReadOf::Memory,
+            ProcFile::Environ => ReadOf::Environment,
+            _ => return None,
+        };
+        let about_it = |d: &Detection| d.matches.proc.contains(&file);
+        self.broken.iter().any(|(what, ..)| self.detection(*what).is_some_and(about_it)).then_some(())?;
+        let own = || open::proc_target(self.scene, open) == Some(ProcTarget::Own);
+        let pid = open.proc_pid.or_else(|| own().then_some(self.scene.event.subject.key.pid))?;
+        Some(ProcessRead { what, pid })
     }
 
     fn detection(&self, what: Broken) -> Option<&'a Detection> {

@@ -34,6 +34,8 @@ pub(in crate::profile) struct IdentityTable {
     pub(in crate::profile) sockets: GlobIndex<IdentityIdx>,
     /// By identity: paths that are not meant.
     pub(in crate::profile) except: Vec<Globs>,
+    /// By identity: the names of environment variables that carry it.
+    pub(in crate::profile) variables: Vec<Globs>,
 }
 
 impl IdentityTable {
@@ -44,6 +46,10 @@ impl IdentityTable {
     /// The identity that a socket belongs to (abstract names with a leading `@`).
     pub(in crate::profile) fn of_socket(&self, path: &str) -> Option<IdentityIdx> {
         self.sockets.first(path, |_| true).copied()
+    }
+    /// Whether a variable of this name carries an identity.
+    pub(in crate::profile) fn is_carried_by(&self, at: IdentityIdx, variable: &str) -> bool {
+        self.variables[usize::from(at)].matches(variable)
     }
     pub(in crate::profile) fn get(&self, at: IdentityIdx) -> &Arc<Identity> {
         &self.all[usize::from(at)]
@@ -126,6 +132,8 @@ pub(in crate::profile) struct Detection {
     /// The tier that the incident so far must have reached.
     pub(in crate::profile) after: Option<Tier>,
     pub(in crate::profile) matches: Match,
+    /// The paths it asks for, as they are written.
+    pub(in crate::profile) paths: Vec<String>,
     pub(in crate::profile) refs: Refs,
     pub(in crate::profile) respond: Respond,
     pub(in crate::profile) rule: RuleRef,
@@ -301,6 +309,8 @@ pub(in crate::profile) struct RoleSpec {
     pub(in crate::profile) only_by: Box<[OnlyBy]>,
     pub(in crate::profile) below_author: bool,
     pub(in crate::profile) forked: Option<RoleId>,
+    /// What its memory holds.
+    pub(in crate::profile) holds: Box<[IdentityIdx]>,
     pub(in crate::profile) expect: Expect,
     /// By signal ([`on_index`]): detections that apply to this role, with their tier for it.
     pub(in crate::profile) detections: [Vec<(DetectionIdx, Tier)>; ON_COUNT],

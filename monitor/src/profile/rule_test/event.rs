@@ -62,7 +62,6 @@ pub(super) fn event_of(step: &Step, time: u64, pid: u32, uid: u32) -> Result<Opt
         coarse_start: false,
         moved: false,
         pending: false,
-        compat: false,
     };
     let degraded = step.open.as_ref().is_some_and(|o| o.cut || o.unreadable);
     Ok(Some(Event { time, rung: Rung::Tracepoint, origin: Origin::default(), subject, body, degraded }))

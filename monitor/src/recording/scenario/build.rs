@@ -154,8 +154,9 @@ impl Build<'_> {
             if turn == 0 {
                 self.enter(name, doc).map_err(place)?;
             }
-            if !doc.running.is_empty() {
-                let facts = Facts { running: doc.running.clone(), ..Facts::default() };
+            let processes = self.target(name, doc).map_err(place)?.into_iter().collect();
+            let facts = Facts { running: doc.running.clone(), processes, ..Facts::default() };
+            if !facts.is_empty() {
                 self.lines.push(Line::Facts(facts));
             }
             self.act(name, doc).map_err(place)?;
@@ -278,6 +279,22 @@ impl Build<'_> {
         Ok(())
     }
 
+    /// The process whose /proc entry is opened, with the names of its variables.
+    fn target(&self, name: &str, doc: &ScenarioStep) -> Result<Option<ProcessFact>, Wrong> {
+        let Some(variables) = &doc.variables else { return Ok(None) };
+        let path = doc.open.as_ref().and_then(|open| open.path.strip_prefix("/proc/"));
+        let Some(whose) = path.and_then(|path| path.split('/').next()) else {
+            return Err((
+                "`variables` are those of the process whose /proc entry is opened".into(),
+                "give them with `open: { path: \"/proc/<NAME>/environ\" }` or `…/mem`".into(),
+            ));
+        };
+        let named = whose.strip_prefix('<').and_then(|whose| whose.strip_suffix('>'));
+        let of = self.known(named.unwrap_or(name))?;
+        let names = variables.value.iter().map(|name| name.as_str().into()).collect();
+        Ok(Some(ProcessFact { credential_names: Some(names), ..ProcessFact::new(of.key) }))
+    }
+
     fn open(&self, step: &OpenStep, actor: &Actor) -> Result<Body, Wrong> {
         if step.of.is_some() || step.known_as.is_some() {
             return Err((
@@ -327,7 +344,6 @@ impl Build<'_> {
             coarse_start: false,
             moved: actor.moved,
             pending: false,
-            compat: false,
         };
         let origin = Origin { lane: lane as u16, cpu: 0, seq: 0 };
         let event = Event { time: self.now, rung: Rung::TpBtf, origin, subject, body, degraded };

@@ -91,6 +91,9 @@ pub struct ScenarioStep {
     /// What the engine's event log says is running when it happens.
     #[serde(default)]
     pub running: Vec<Execution>,
+    /// Names of the variables in the environment of the process whose /proc entry it opens; not known if not given.
+    #[serde(default)]
+    pub variables: Option<At<Vec<String>>>,
     /// How often the same happens.
     #[serde(default)]
     pub repeat: Option<u32>,

@@ -185,7 +185,7 @@ fn body() -> impl Strategy<Value = Body> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let subject = (key(), any::<[u32; 4]>(), any::<[u64; 3]>(), id(), any::<[bool; 5]>());
+    let subject = (key(), any::<[u32; 4]>(), any::<[u64; 3]>(), id(), any::<[bool; 4]>());
     let rung = proptest::sample::select(Rung::ALL.to_vec());
     (any::<u64>(), rung, any::<(u16, u16, u64)>(), subject, body(), any::<bool>()).prop_map(
         |(time, rung, origin, (key, n, l, exe, is), body, degraded)| Event {
@@ -206,7 +206,6 @@ fn event() -> impl Strategy<Value = Event> {
                 coarse_start: is[1],
                 moved: is[2],
                 pending: is[3],
-                compat: is[4],
             },
             body,
             degraded,
@@ -329,7 +328,12 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
             ]),
             "line 2: no line of a recording: worker /w",
         ),
-        (file(&["{\"gone\":{\"time\":1,".into()]), "line 2: no line of a recording: EOF"),
+        (file(&["{\"gone\":{\"time\":1,".into()]) + "\n", "line 2: no line of a recording: EOF"),
+        (
+            file(&["{\"gone\":{\"time\":1,".into()]),
+            "line 2: the recording is cut off in the middle of this line",
+        ),
+        (head[..head.len() / 2].to_owned(), "line 1: the recording is cut off in the middle of this line"),
     ] {
         let error = error(&text);
         assert!(error.contains(part), "{error} must contain {part}");
