@@ -3,9 +3,12 @@
 //! A case ([`cases`]) does something real in a worker cgroup of its own ([`world`]) through a child process ([`child`]) and
 //! looks at the events the probes report for it, field by field. One sensor serves all cases of a run; the rungs come from
 //! `SANDWATCH_HOOKS` (as `--hooks`). A case that cannot hold on this kernel or rung says why and is listed as ignored.
+//!
+//! [`fakes`] are receivers for the tests of delivery.
 
 mod cases;
 mod child;
+pub mod fakes;
 mod files;
 mod net;
 mod uring;
