@@ -55,84 +55,131 @@ pub struct TestDoc {
     pub steps: Vec<At<Step>>,
 }
 
-/// One event, and what it must give. Exactly one of `exec`, `open`, `connect`, `unix`, `socket`, `cgroup_move`, `fork`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Step {
-    /// The acting process, by a name of the test's own; `main` if not given. The first is the worker's entry process.
-    #[serde(default, rename = "as")]
-    pub process: Option<String>,
-    /// Puts the process into this role before the event (`unknown`: the process is not known).
-    #[serde(default)]
-    pub role: Option<At<String>>,
-    /// With `role`: how long it has had it; an hour if not given.
-    #[serde(default)]
-    pub since: Option<Span>,
-    /// With `role`: the program it runs.
-    #[serde(default)]
-    pub program: Option<String>,
-    /// With an exec: the process, which must be new, enters the sealed worker from outside by it.
-    #[serde(default)]
-    pub enters: bool,
-    /// Time that passes before the event; a second if not given.
-    #[serde(default)]
-    pub after: Option<Span>,
-    /// The open incident of its run or lineage reached this tier before.
-    #[serde(default)]
-    pub reached: Option<Tier>,
+/// Declares a step of a test or a scenario: its own keys, and what may happen in it, of which exactly one thing does.
+macro_rules! step {
+    ($(#[$meta:meta])* $name:ident {
+        $($(#[$of_own:meta])* $own:ident: $own_type:ty,)*
+    } happens {
+        $($(#[$of_more:meta])* $more:ident: $more_type:ty,)*
+    }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Deserialize, JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub struct $name {
+            $($(#[$of_own])* pub $own: $own_type,)*
+            /// It creates a process.
+            #[serde(default)]
+            pub fork: Option<$crate::profile::rule_test::ForkStep>,
+            /// It executes a program.
+            #[serde(default)]
+            pub exec: Option<$crate::profile::rule_test::ExecStep>,
+            /// It opens a file.
+            #[serde(default)]
+            pub open: Option<$crate::profile::rule_test::OpenStep>,
+            /// It connects.
+            #[serde(default)]
+            pub connect: Option<$crate::profile::rule_test::ConnectStep>,
+            /// It connects to a unix socket.
+            #[serde(default)]
+            pub unix: Option<$crate::profile::rule_test::UnixStep>,
+            /// It creates an uncommon socket.
+            #[serde(default)]
+            pub socket: Option<$crate::profile::rule_test::SocketStep>,
+            /// It is moved to another cgroup.
+            #[serde(default)]
+            pub cgroup_move: Option<$crate::profile::rule_test::MoveStep>,
+            $($(#[$of_more])* #[serde(default)] pub $more: Option<$more_type>,)*
+        }
 
-    /// It creates a process.
-    #[serde(default)]
-    pub fork: Option<ForkStep>,
-    /// It executes a program.
-    #[serde(default)]
-    pub exec: Option<ExecStep>,
-    /// It opens a file.
-    #[serde(default)]
-    pub open: Option<OpenStep>,
-    /// It connects.
-    #[serde(default)]
-    pub connect: Option<ConnectStep>,
-    /// It connects to a unix socket.
-    #[serde(default)]
-    pub unix: Option<UnixStep>,
-    /// It creates an uncommon socket.
-    #[serde(default)]
-    pub socket: Option<SocketStep>,
-    /// It is moved to another cgroup.
-    #[serde(default)]
-    pub cgroup_move: Option<MoveStep>,
+        impl $name {
+            /// The keys of what may happen.
+            pub(crate) const HAPPENS: &[&str] = &[
+                "exec", "open", "connect", "unix", "socket", "cgroup_move", "fork",
+                $(stringify!($more),)*
+            ];
 
-    /// Ids that must be in the finding (leading or beside it). Neither `finds` nor `below`: there must be no finding.
-    #[serde(default)]
-    pub finds: OneOrMany<String>,
-    /// Ids that must not.
-    #[serde(default, rename = "not")]
-    pub not: OneOrMany<String>,
-    /// The finding's tier.
-    #[serde(default)]
-    pub tier: Option<Tier>,
-    /// There may be a finding, but only of a lower tier than this.
-    #[serde(default)]
-    pub below: Option<Tier>,
-    /// The identity touched.
-    #[serde(default)]
-    pub identity: Option<String>,
-    /// Whether the identity was taken.
-    #[serde(default)]
-    pub taken: Option<bool>,
-    /// The endpoint contacted.
-    #[serde(default)]
-    pub endpoint: Option<String>,
-    /// The identity that author code used as it may, without a finding.
-    #[serde(default)]
-    pub uses: Option<String>,
-    /// For an exec: the role the process has after it.
-    #[serde(default)]
-    pub becomes: Option<String>,
-    /// A field that the certainty must name as unknown.
-    #[serde(default)]
-    pub unknown: Option<String>,
+            /// Whether exactly one thing happens; else what is wrong, and what to do.
+            pub(crate) fn one_event(&self) -> Result<(), $crate::profile::rule_test::build::BadStep> {
+                let given = [
+                    self.fork.is_some(),
+                    self.exec.is_some(),
+                    self.open.is_some(),
+                    self.connect.is_some(),
+                    self.unix.is_some(),
+                    self.socket.is_some(),
+                    self.cgroup_move.is_some(),
+                    $(self.$more.is_some(),)*
+                ];
+                let count = given.into_iter().filter(|given| *given).count();
+                if count == 1 {
+                    return Ok(());
+                }
+                Err($crate::profile::rule_test::build::BadStep(
+                    format!("a step has exactly one event, this has {count}"),
+                    format!("give one of {}", Self::HAPPENS.join(", ")),
+                ))
+            }
+        }
+    };
+}
+pub(crate) use step;
+
+step! {
+    /// One event, and what it must give. Exactly one of `exec`, `open`, `connect`, `unix`, `socket`, `cgroup_move`, `fork`.
+    Step {
+        /// The acting process, by a name of the test's own; `main` if not given. The first is the worker's entry process.
+        #[serde(default, rename = "as")]
+        process: Option<String>,
+        /// Puts the process into this role before the event (`unknown`: the process is not known).
+        #[serde(default)]
+        role: Option<At<String>>,
+        /// With `role`: how long it has had it; an hour if not given.
+        #[serde(default)]
+        since: Option<Span>,
+        /// With `role`: the program it runs.
+        #[serde(default)]
+        program: Option<String>,
+        /// With an exec: the process, which must be new, enters the sealed worker from outside by it.
+        #[serde(default)]
+        enters: bool,
+        /// Time that passes before the event; a second if not given.
+        #[serde(default)]
+        after: Option<Span>,
+        /// The open incident of its run or lineage reached this tier before.
+        #[serde(default)]
+        reached: Option<Tier>,
+
+        /// Ids that must be in the finding (leading or beside it). Neither `finds` nor `below`: there must be no finding.
+        #[serde(default)]
+        finds: OneOrMany<String>,
+        /// Ids that must not.
+        #[serde(default, rename = "not")]
+        not: OneOrMany<String>,
+        /// The finding's tier.
+        #[serde(default)]
+        tier: Option<Tier>,
+        /// There may be a finding, but only of a lower tier than this.
+        #[serde(default)]
+        below: Option<Tier>,
+        /// The identity touched.
+        #[serde(default)]
+        identity: Option<String>,
+        /// Whether the identity was taken.
+        #[serde(default)]
+        taken: Option<bool>,
+        /// The endpoint contacted.
+        #[serde(default)]
+        endpoint: Option<String>,
+        /// The identity that author code used as it may, without a finding.
+        #[serde(default)]
+        uses: Option<String>,
+        /// For an exec: the role the process has after it.
+        #[serde(default)]
+        becomes: Option<String>,
+        /// A field that the certainty must name as unknown.
+        #[serde(default)]
+        unknown: Option<String>,
+    } happens {}
 }
 
 /// A fork.

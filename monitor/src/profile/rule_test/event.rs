@@ -13,26 +13,11 @@ use crate::profile::doc::{AccessName, HomeName, MountName, ProcOf, StdioName};
 use crate::profile::model::access_bits;
 
 /// What is wrong with a step.
-pub(crate) struct BadStep(pub(crate) String, pub(crate) &'static str);
+pub(crate) struct BadStep(pub(crate) String, pub(crate) String);
 
 /// The event of a step; `None` for a fork, which is none to a rule.
 pub(super) fn event_of(step: &Step, time: u64, pid: u32, uid: u32) -> Result<Option<Event>, BadStep> {
-    let given = [
-        step.fork.is_some(),
-        step.exec.is_some(),
-        step.open.is_some(),
-        step.connect.is_some(),
-        step.unix.is_some(),
-        step.socket.is_some(),
-        step.cgroup_move.is_some(),
-    ];
-    let count = given.iter().filter(|g| **g).count();
-    if count != 1 {
-        return Err(BadStep(
-            format!("a step has exactly one event, this has {count}"),
-            "give one of exec, open, connect, unix, socket, cgroup_move, fork",
-        ));
-    }
+    step.one_event()?;
     let body = if let Some(exec) = &step.exec {
         Body::Exec(Box::new(exec_of(exec, uid)))
     } else if let Some(open) = &step.open {
@@ -189,7 +174,7 @@ pub(crate) fn connect_of(step: &ConnectStep) -> Result<Connect, BadStep> {
     let bad = || {
         BadStep(
             format!("`{}` is no protocol, address and port", step.to.value),
-            "write tcp:10.0.0.1:5432 or udp:[fd00::1]:53",
+            "write tcp:10.0.0.1:5432 or udp:[fd00::1]:53".to_owned(),
         )
     };
     let (protocol, address) = step.to.value.split_once(':').ok_or_else(bad)?;

@@ -18,6 +18,7 @@ pub(crate) mod build {
     pub(crate) use super::event::{BadStep, connect_of, exec_of, open_of, socket_of, unix_of};
 }
 
+pub(crate) use doc::step;
 pub use doc::{
     ConnectStep, EnvFrom, ExecStep, ForkStep, MoveStep, OpenStep, OutcomeName, RuleTestDoc, SocketStep, Step,
     TestDoc, UnixStep,

@@ -140,7 +140,7 @@ impl Build<'_> {
         let file = self.file;
         let place = |wrong: Wrong| error(file, step.line, step.column, wrong);
         let doc = &step.value;
-        one_event(doc).map_err(place)?;
+        doc.one_event().map_err(|BadStep(what, fix)| place((what, fix)))?;
         let repeat = doc.repeat.unwrap_or(1);
         if !(1..=REPEAT_MAX).contains(&repeat) {
             return Err(place((
@@ -219,7 +219,7 @@ impl Build<'_> {
         let body = if let Some(open) = &doc.open {
             self.open(open, &actor)?
         } else if let Some(connect) = &doc.connect {
-            Body::Connect(connect_of(connect).map_err(|BadStep(what, fix)| (what, fix.to_owned()))?)
+            Body::Connect(connect_of(connect).map_err(|BadStep(what, fix)| (what, fix))?)
         } else if let Some(unix) = &doc.unix {
             let mut unix = unix_of(unix);
             if !unix.abstract_name {
@@ -391,26 +391,4 @@ impl Build<'_> {
 
 fn nanos(span: Span) -> BootNs {
     BootNs::try_from(span.0.as_nanos()).unwrap_or(BootNs::MAX / 2)
-}
-
-fn one_event(doc: &ScenarioStep) -> Result<(), Wrong> {
-    let given = [
-        doc.fork.is_some(),
-        doc.fork_of.is_some(),
-        doc.exec.is_some(),
-        doc.open.is_some(),
-        doc.connect.is_some(),
-        doc.unix.is_some(),
-        doc.socket.is_some(),
-        doc.cgroup_move.is_some(),
-        doc.exit.is_some(),
-    ];
-    let count = given.iter().filter(|given| **given).count();
-    if count == 1 {
-        return Ok(());
-    }
-    Err((
-        format!("a step has exactly one event, this has {count}"),
-        "give one of exec, open, connect, unix, socket, cgroup_move, fork, fork_of, exit".into(),
-    ))
 }

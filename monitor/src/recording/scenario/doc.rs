@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::profile::doc::{At, OneOrMany, Span};
-use crate::profile::rule_test::{ConnectStep, ExecStep, ForkStep, MoveStep, OpenStep, SocketStep, UnixStep};
+use crate::profile::rule_test::step;
 use crate::recording::expect::ExpectationDoc;
 use crate::worker::Execution;
 
@@ -66,62 +66,39 @@ pub struct ScenarioWorker {
     pub files: Vec<String>,
 }
 
-/// One event. Exactly one of `exec`, `open`, `connect`, `unix`, `socket`, `cgroup_move`, `fork`, `fork_of`, `exit`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ScenarioStep {
-    /// The acting process, by a name of the scenario's own; `main` if not given. The first is the worker's entry process.
-    #[serde(default, rename = "as")]
-    pub process: Option<At<String>>,
-    /// The process is new: this one forks it first.
-    #[serde(default)]
-    pub from: Option<At<String>>,
-    /// The process is new, forked by this one, and does nothing yet.
-    #[serde(default)]
-    pub fork_of: Option<At<String>>,
-    /// The process is new and enters the worker from outside.
-    #[serde(default)]
-    pub joins: bool,
-    /// Time that passes before the event; 100 ms if not given.
-    #[serde(default)]
-    pub after: Option<Span>,
-    /// Effective uid of the process from now on.
-    #[serde(default)]
-    pub uid: Option<u32>,
-    /// What the engine's event log says is running when it happens.
-    #[serde(default)]
-    pub running: Vec<Execution>,
-    /// Names of the variables in the environment of the process whose /proc entry it opens; not known if not given.
-    #[serde(default)]
-    pub variables: Option<At<Vec<String>>>,
-    /// How often the same happens.
-    #[serde(default)]
-    pub repeat: Option<u32>,
-
-    /// It creates a process.
-    #[serde(default)]
-    pub fork: Option<ForkStep>,
-    /// It executes a program.
-    #[serde(default)]
-    pub exec: Option<ExecStep>,
-    /// It opens a file.
-    #[serde(default)]
-    pub open: Option<OpenStep>,
-    /// It connects.
-    #[serde(default)]
-    pub connect: Option<ConnectStep>,
-    /// It connects to a unix socket.
-    #[serde(default)]
-    pub unix: Option<UnixStep>,
-    /// It creates an uncommon socket.
-    #[serde(default)]
-    pub socket: Option<SocketStep>,
-    /// It is moved to another cgroup.
-    #[serde(default)]
-    pub cgroup_move: Option<MoveStep>,
-    /// It ends.
-    #[serde(default)]
-    pub exit: Option<ExitStep>,
+step! {
+    /// One event. Exactly one of `exec`, `open`, `connect`, `unix`, `socket`, `cgroup_move`, `fork`, `fork_of`, `exit`.
+    ScenarioStep {
+        /// The acting process, by a name of the scenario's own; `main` if not given. The first is the worker's entry process.
+        #[serde(default, rename = "as")]
+        process: Option<At<String>>,
+        /// The process is new: this one forks it first.
+        #[serde(default)]
+        from: Option<At<String>>,
+        /// The process is new and enters the worker from outside.
+        #[serde(default)]
+        joins: bool,
+        /// Time that passes before the event; 100 ms if not given.
+        #[serde(default)]
+        after: Option<Span>,
+        /// Effective uid of the process from now on.
+        #[serde(default)]
+        uid: Option<u32>,
+        /// What the engine's event log says is running when it happens.
+        #[serde(default)]
+        running: Vec<Execution>,
+        /// Names of the variables in the environment of the process whose /proc entry it opens; not known if not given.
+        #[serde(default)]
+        variables: Option<At<Vec<String>>>,
+        /// How often the same happens.
+        #[serde(default)]
+        repeat: Option<u32>,
+    } happens {
+        /// The process is new, forked by this one, and does nothing yet.
+        fork_of: At<String>,
+        /// It ends.
+        exit: ExitStep,
+    }
 }
 
 /// The end of a process.
