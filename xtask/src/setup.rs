@@ -21,13 +21,15 @@ const VM: [Package; 3] = [
     Package { name: "busybox-static", proof: "/bin/busybox" },
     Package { name: "binutils", proof: "/usr/bin/strip" },
 ];
+/// Needed to run a container on this kernel.
+const LIVE: [Package; 1] = [Package { name: "runc", proof: "/usr/sbin/runc" }];
 /// Needed to check shell scripts.
 const LINT: [Package; 1] = [Package { name: "shellcheck", proof: "/usr/bin/shellcheck" }];
 
 /// What `cargo xtask setup` takes.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Also what the VM tests and lints need
+    /// Also what the VM tests, live tests and lints need
     #[arg(long)]
     full: bool,
 }
@@ -37,6 +39,7 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     build_tools()?;
     if options.full {
         vm_packages()?;
+        live_packages()?;
         lint_packages()?;
     }
     println!("setup: all there ({})", linker_dir()?.display());
@@ -53,6 +56,11 @@ pub(crate) fn build_tools() -> Result<()> {
 /// The Debian packages that booting VMs needs.
 pub(crate) fn vm_packages() -> Result<()> {
     host::ensure(&VM)
+}
+
+/// The Debian packages that the live tests need.
+pub(crate) fn live_packages() -> Result<()> {
+    host::ensure(&LIVE)
 }
 
 /// The Debian packages that the lints need.

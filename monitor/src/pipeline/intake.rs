@@ -140,7 +140,8 @@ impl Pipeline {
                 }
             }
             Body::Exec(exec) => {
-                if !self.processes.sets_up(&event, exec) {
+                let sealed = self.workers.get(label).is_some_and(|worker| worker.sealed);
+                if !self.processes.sets_up(&event, exec, sealed) {
                     self.seal(&event, &Program::of_exec(exec, event.subject.uid));
                 }
                 let worker = self.workers.get(label);

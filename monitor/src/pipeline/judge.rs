@@ -79,10 +79,13 @@ impl Pipeline {
         let (items, labels) = of_worker(&self.rules, worker);
         let root = image.map_or(0, |image| image.author_root);
         let attribution = || self.attributions.of(&self.processes, at, root, items, labels);
+        // What the runtime holds open from outside while it sets a worker up is nobody's way out.
+        let setting_up = standing.entering && worker.is_some_and(|worker| !worker.sealed);
         let (run_dir, nested_mount) = match &event.body {
             Body::Open(open) => (
                 self.processes.run_dir(at),
-                open.mount == MountRelation::Foreign && self.processes.is_nested(at, open.file_mnt_ns),
+                open.mount == MountRelation::Foreign
+                    && (setting_up || self.processes.is_nested(at, open.file_mnt_ns)),
             ),
             Body::Unix(_) => (self.processes.run_dir(at), false),
             _ => (None, false),

@@ -113,6 +113,7 @@ impl ProcessTable {
     pub fn executed(&mut self, event: &Event, exec: &Exec, placing: &Placing<'_>) -> Executed {
         let subject = &event.subject;
         let known = self.find(subject.key);
+        let set_up = self.sets_up(event, exec, placing.outsider == RoleId::OPERATOR);
         let at = known.unwrap_or_else(|| {
             self.infer_process(
                 subject.key,
@@ -127,7 +128,6 @@ impl ProcessTable {
         let program = Program::of_exec(exec, subject.uid);
         let was = self.get(at).and_then(Process::image);
         let loader_before = was.and_then(|image| image.program.loader_env);
-        let set_up = known.is_some() && self.sets_up(event, exec);
         let ran = if set_up {
             self.pass_through(at, subject.exec_id, event.time, program)
         } else {
@@ -156,12 +156,20 @@ impl ProcessTable {
 
     /// Whether an exec is the container runtime's on its way in: from memory, by a process that came from outside and has
     /// executed nothing inside. Nobody inside can have made that memory.
-    pub fn sets_up(&self, event: &Event, exec: &Exec) -> bool {
-        let entering = || {
-            let process = self.get(self.find(event.subject.key)?)?;
-            Some(process.image()?.standing.entering)
+    pub fn sets_up(&self, event: &Event, exec: &Exec, sealed: bool) -> bool {
+        let subject = &event.subject;
+        let entering = || match self.find(subject.key) {
+            Some(at) => {
+                let image = self.get(at).and_then(Process::image);
+                !subject.unknown_history && image.is_some_and(|image| image.standing.entering)
+            }
+            // It was moved in, which no fork told of. Once somebody is inside it could be theirs, whose fork was lost.
+            None => {
+                let below = self.find_pid(exec.parent.pid).is_some_and(|at| self.is_of(at, subject.label));
+                !sealed && !below && subject.author_root == 0
+            }
         };
-        exec.home.memfd && !event.subject.unknown_history && entering().unwrap_or(false)
+        exec.home.memfd && entering()
     }
 
     /// A process ended.

@@ -143,6 +143,28 @@ fn the_runtime_on_its_way_in_seals_nothing_and_what_it_starts_is_the_entry() {
     assert!(!memfd.set_up, "once inside, a program from memory is nobody's set-up");
 }
 
+/// As a runtime does that moves its init into the cgroup: no fork tells of it.
+#[test]
+fn the_runtime_that_was_moved_in_sets_up_as_long_as_nobody_is_inside() {
+    let mut story = Story::begin();
+    let memory = |exec: &mut Exec| exec.home.memfd = true;
+    let set_up = story.exec((10, 100), 0, 110, &["runc", "init"], memory);
+    assert!(set_up.set_up && !set_up.entered);
+    let entry = story.exec((10, 100), 110, 120, &["engine"], same);
+    assert_eq!((entry.before.role, story.role(entry.at)), (RoleId::ENTRY, "engine".into()));
+    story.sealed = true;
+    let later = story.exec((20, 200), 0, 210, &["dropper"], memory);
+    assert!(!later.set_up, "now it could be somebody's of inside whose fork was lost");
+}
+
+#[test]
+fn a_child_from_memory_whose_fork_was_lost_is_no_set_up() {
+    let mut story = Story::begin();
+    story.fork(OUTSIDE, (2, 2), 0);
+    let child = story.exec((10, 100), 0, 110, &["dropper"], |exec| exec.home.memfd = true);
+    assert!(!child.set_up, "its parent is of this worker");
+}
+
 #[test]
 fn who_enters_a_sealed_container_is_a_probe_a_role_of_its_own_or_what_the_profile_says() {
     let mut story = Story::begin();

@@ -62,13 +62,18 @@ pub(crate) struct Lab {
 impl Lab {
     /// `sinks` is the value of that key; `FOLDER` in it is the lab's folder.
     pub(crate) fn new(name: &str, sinks: &str, rules: &Path) -> Self {
+        Self::of(name, "n8n", sinks, rules)
+    }
+
+    /// The same for a worker of another engine.
+    pub(crate) fn of(name: &str, profile: &str, sinks: &str, rules: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cgroup_name = format!("sw-agent-{name}-{}", std::process::id());
         let cgroup = cgroup_root().join(&cgroup_name);
         fs::create_dir(&cgroup).unwrap();
         let config = folder.path().join("sandwatch.yaml");
         let text = format!(
-            "schema: sandwatch/config/v1\nstate_dir: {}/state\nworkers:\n  assign: [{{ cgroup: \"/{cgroup_name}\", profile: n8n, name: lab }}]\n\
+            "schema: sandwatch/config/v1\nstate_dir: {}/state\nworkers:\n  assign: [{{ cgroup: \"/{cgroup_name}\", profile: {profile}, name: lab }}]\n\
              rules: [{}]\nsinks: {}\n",
             folder.path().display(),
             rules.display(),

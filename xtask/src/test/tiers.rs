@@ -108,6 +108,7 @@ fn rules_tier(deadline: &Deadline) -> Result<Outcome> {
 }
 
 fn live_tier(deadline: &Deadline) -> Result<Outcome> {
+    setup::live_packages()?;
     let agent = build::agent(Profile::Dev)?;
     let mut outcome = Outcome::default();
     for test in build::integration_tests()?.into_iter().filter(|test| test.name != ENGINES_TEST) {
