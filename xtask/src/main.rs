@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod demo;
 mod engines;
+mod fuzz;
 mod host;
 mod libtest;
 mod links;
@@ -42,6 +43,8 @@ enum Command {
     /// All measurements on the machine this runs on (used by bench)
     #[command(hide = true)]
     BenchMeasure(bench::measure::Options),
+    /// Run the fuzz targets, each for a while
+    Fuzz(fuzz::Options),
     /// Check formatting, lints, shell scripts and documentation links
     Lint,
     /// Boot Debian kernels in qemu and run the behaviour tests, or any command, inside
@@ -66,6 +69,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Bench(options) => bench::main(&options).map(|()| ExitCode::SUCCESS),
         Command::BenchLoad(options) => bench::load::main(&options).map(|()| ExitCode::SUCCESS),
         Command::BenchMeasure(options) => bench::measure::main(&options).map(|()| ExitCode::SUCCESS),
+        Command::Fuzz(options) => fuzz::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint => lint::main().map(|()| ExitCode::SUCCESS),
         Command::VmTest(options) => vm::main(&options),
     }

@@ -5,7 +5,7 @@ use super::outcome::{Outcome, PlacedSkip};
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::{Results, Skip};
-use crate::{engines, host, links, setup, vm};
+use crate::{engines, fuzz, host, links, setup, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +13,9 @@ use std::time::Duration;
 
 /// The test program that needs real engines.
 const ENGINES_TEST: &str = "engines";
+
+/// For each fuzz target: enough to find what was broken lately.
+const FUZZ_SECONDS: u32 = 15;
 
 /// All tiers. Those without tests yet are listed, so that nobody takes their silence for success.
 pub(crate) fn all() -> Vec<Tier> {
@@ -35,6 +38,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
+        tier("fuzz", "each fuzz target for a while", Group::Full, 300, fuzz_tier),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
         tier("kubernetes", "a real cluster", Group::Kubernetes, 0, no_tests),
         tier("kafka", "a real broker", Group::Kafka, 0, no_tests),
@@ -118,6 +122,19 @@ fn live_tier(deadline: &Deadline) -> Result<Outcome> {
         command.env("SANDWATCH_BIN", &agent).env("SANDWATCH_RULES", host::repo()?.join("rules"));
         let finished = deadline.run(&mut command)?;
         outcome.add(tests(&format!("live-{}", test.name), "host", &finished)?);
+    }
+    Ok(outcome)
+}
+
+fn fuzz_tier(deadline: &Deadline) -> Result<Outcome> {
+    let built = deadline.run(&mut fuzz::build()?)?;
+    let mut outcome = single("fuzz", "build", &built)?;
+    if !built.good {
+        return Ok(outcome);
+    }
+    for name in fuzz::targets()? {
+        let finished = deadline.run(&mut fuzz::run(&name, FUZZ_SECONDS)?)?;
+        outcome.add(single("fuzz", &name, &finished)?);
     }
     Ok(outcome)
 }
