@@ -111,58 +111,91 @@ fn is_secret_name(name: &str) -> bool {
 
 /// `Authorization: …`, `X-Api-Key: …`: to the end of the quoted or whole text. Schemes (`Basic`, `Bearer`) are kept.
 fn headers(text: &str) -> Cow<'_, str> {
-    let Some(colon) = text.find(": ") else { return Cow::Borrowed(text) };
-    let start = text[..colon]
-        .rfind(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
-        .map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8));
-    let after = colon + 2;
-    if !is_secret_name(&text[start..colon]) {
-        let rest = headers(&text[after..]);
-        return match rest {
-            Cow::Borrowed(_) => Cow::Borrowed(text),
-            Cow::Owned(rest) => Cow::Owned(format!("{}{rest}", &text[..after])),
-        };
+    let mut out = Masked::new(text);
+    // Loops, not recursion, here and below: the text is the worker's, and so would be the depth of the stack.
+    while let Some(colon) = text[out.from..].find(": ").map(|at| at + out.from) {
+        let start = text[out.from..colon]
+            .rfind(|c: char| !(c.is_alphanumeric() || c == '-' || c == '_'))
+            .map_or(out.from, |at| {
+                at + out.from + text[at + out.from..].chars().next().map_or(1, char::len_utf8)
+            });
+        let after = colon + 2;
+        if !is_secret_name(&text[start..colon]) {
+            out.from = after;
+            continue;
+        }
+        let quote = text[out.from..start].chars().next_back().filter(|c| matches!(c, '"' | '\''));
+        let end = quote.and_then(|q| text[after..].find(q)).map_or(text.len(), |at| after + at);
+        let value = &text[after..end];
+        let scheme = ["Basic ", "Bearer ", "Token ", "Digest ", "basic ", "bearer ", "token "]
+            .iter()
+            .find(|s| value.starts_with(**s));
+        out.mask(after + scheme.map_or(0, |scheme| scheme.len()), end);
     }
-    let quote = text[..start].chars().next_back().filter(|c| matches!(c, '"' | '\''));
-    let end = quote.and_then(|q| text[after..].find(q)).map_or(text.len(), |at| after + at);
-    let value = &text[after..end];
-    let scheme = ["Basic ", "Bearer ", "Token ", "Digest ", "basic ", "bearer ", "token "]
-        .iter()
-        .find(|s| value.starts_with(**s));
-    let rest = headers(&text[end..]).into_owned();
-    Cow::Owned(format!("{}{}{MASK}{rest}", &text[..after], scheme.unwrap_or(&"")))
+    out.finish()
 }
 
 /// `scheme://user:password@host` and `scheme://token@host`, and secret-like query parameters (through [`words`]).
 fn url_passwords(text: &str) -> Cow<'_, str> {
-    let Some(found) = text.find("://") else { return Cow::Borrowed(text) };
-    let start = found + 3;
-    let end = text[start..]
-        .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'))
-        .map_or(text.len(), |at| start + at);
-    // A password may hold `/`: then the `@` comes after it. Take the last `@` before a blank or quote.
-    let word_end = text[start..]
-        .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))
-        .map_or(text.len(), |at| start + at);
-    let at = text[start..end].rfind('@').or_else(|| {
-        let colon = text[start..end].find(':')?;
-        let port = text[start + colon + 1..end].chars().all(|c| c.is_ascii_digit());
-        if port { None } else { text[start..word_end].rfind('@') }
-    });
-    let Some(at) = at.map(|at| start + at) else {
-        let rest = url_passwords(&text[start..]);
-        return match rest {
-            Cow::Borrowed(_) => Cow::Borrowed(text),
-            Cow::Owned(rest) => Cow::Owned(format!("{}{rest}", &text[..start])),
+    let mut out = Masked::new(text);
+    let mut word_end = 0;
+    while let Some(found) = text[out.from..].find("://").map(|at| at + out.from) {
+        let start = found + 3;
+        let end = text[start..]
+            .find(|c: char| c.is_whitespace() || matches!(c, '/' | '"' | '\'' | '?' | '#'))
+            .map_or(text.len(), |at| start + at);
+        if word_end < start {
+            word_end = text[start..]
+                .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))
+                .map_or(text.len(), |at| start + at);
+        }
+        // A password may hold `/`: then the `@` comes after it. Take the last `@` before a blank or quote.
+        let at = text[start..end].rfind('@').or_else(|| {
+            let colon = text[start..end].find(':')?;
+            let port = text[start + colon + 1..end].chars().all(|c| c.is_ascii_digit());
+            if port { None } else { text[start..word_end].rfind('@') }
+        });
+        let Some(at) = at.map(|at| start + at) else {
+            out.from = start;
+            continue;
         };
-    };
-    let user = &text[start..at];
-    let rest = url_passwords(&text[at..]).into_owned();
-    match user.split_once(':') {
-        Some((name, _)) => Cow::Owned(format!("{}{name}:{MASK}{rest}", &text[..start])),
-        // A user name alone may be a token.
-        None if user.len() >= 20 => Cow::Owned(format!("{}{MASK}{rest}", &text[..start])),
-        None => Cow::Owned(format!("{}{rest}", &text[..at])),
+        let user = &text[start..at];
+        match user.find(':') {
+            Some(colon) => out.mask(start + colon + 1, at),
+            // A user name alone may be a token.
+            None if user.len() >= 20 => out.mask(start, at),
+            None => out.from = at,
+        }
+    }
+    out.finish()
+}
+
+/// A text of which parts are masked, from left to right.
+struct Masked<'a> {
+    text: &'a str,
+    out: String,
+    copied: usize,
+    /// What is looked at next.
+    from: usize,
+}
+
+impl<'a> Masked<'a> {
+    const fn new(text: &'a str) -> Self {
+        Self { text, out: String::new(), copied: 0, from: 0 }
+    }
+
+    fn mask(&mut self, start: usize, end: usize) {
+        self.out.push_str(&self.text[self.copied..start]);
+        self.out.push_str(MASK);
+        (self.copied, self.from) = (end, end);
+    }
+
+    fn finish(mut self) -> Cow<'a, str> {
+        if self.out.is_empty() {
+            return Cow::Borrowed(self.text);
+        }
+        self.out.push_str(&self.text[self.copied..]);
+        Cow::Owned(self.out)
     }
 }
 
@@ -227,25 +260,46 @@ fn is_break(c: char) -> bool {
 }
 
 fn one_word(word: &str) -> Cow<'_, str> {
-    if let Some((name, value)) = word.split_once('=')
-        && !value.is_empty()
-    {
-        let masked = if is_secret_name(name) { Cow::Owned(mask_value(value)) } else { one_word(value) };
-        return if masked == value { Cow::Borrowed(word) } else { Cow::Owned(format!("{name}={masked}")) };
+    let mut from = 0;
+    while let Some(equals) = word[from..].find('=').map(|at| at + from) {
+        let value = &word[equals + 1..];
+        if value.is_empty() {
+            break;
+        }
+        if is_secret_name(&word[from..equals]) {
+            let masked = mask_value(value);
+            let same = masked == value;
+            return if same { Cow::Borrowed(word) } else { Cow::Owned(word[..=equals].to_owned() + &masked) };
+        }
+        from = equals + 1;
     }
+    let last = &word[from..];
     // `"password":"…"` and `password:…` as in JSON and in `user:pass` pairs of secret names.
-    if let Some((name, value)) = word.split_once(':')
+    if let Some((name, value)) = last.split_once(':')
         && !value.is_empty()
         && !value.starts_with("//")
         && is_secret_name(name)
         && value != MASK
     {
-        return Cow::Owned(format!("{name}:{MASK}"));
+        return Cow::Owned(format!("{}{name}:{MASK}", &word[..from]));
     }
-    token(word)
+    match token(last) {
+        Cow::Borrowed(_) => Cow::Borrowed(word),
+        Cow::Owned(masked) => Cow::Owned(word[..from].to_owned() + &masked),
+    }
 }
 
 fn token(word: &str) -> Cow<'_, str> {
+    let mut out = Masked::new(word);
+    while let Some((start, end)) = first_token(&word[out.from..]) {
+        let from = out.from;
+        out.mask(from + start, from + end);
+    }
+    out.finish()
+}
+
+/// Where what gives a token away ends, and where the token ends.
+fn first_token(word: &str) -> Option<(usize, usize)> {
     for (start, least) in TOKEN_STARTS {
         let mut from = 0;
         while let Some(found) = word[from..].find(start).map(|at| at + from) {
@@ -255,13 +309,12 @@ fn token(word: &str) -> Cow<'_, str> {
                 .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.=+/~".contains(c)))
                 .unwrap_or(body.len());
             if boundary && end >= *least && looks_random(&body[..end]) {
-                let tail = token(&body[end..]).into_owned();
-                return Cow::Owned(format!("{}{start}{MASK}{tail}", &word[..found]));
+                return Some((found + start.len(), found + start.len() + end));
             }
             from = found + start.len();
         }
     }
-    Cow::Borrowed(word)
+    None
 }
 
 /// Letters and digits mixed: `sk-learn-contrib-examples` is a name, a token is not.

@@ -152,3 +152,25 @@ proptest! {
         prop_assert_eq!(text(&once), once.as_str());
     }
 }
+
+/// On a thread with little stack: what repeats in a worker's text must not repeat on it.
+#[test]
+fn text_that_repeats_what_is_looked_for_needs_no_more_stack() {
+    let work = || {
+        for part in [
+            "=",
+            "a=",
+            ": ",
+            "a: ",
+            "://",
+            "x://u@",
+            "x://:a@",
+            "ghp_0123456789012345678901234567890123456789 ",
+        ] {
+            let long = part.repeat((64 << 10) / part.len());
+            let masked = text(&long);
+            assert!(masked.len() < long.len() * 6);
+        }
+    };
+    std::thread::Builder::new().stack_size(128 << 10).spawn(work).unwrap().join().unwrap();
+}
