@@ -20,4 +20,5 @@ pub mod profile;
 pub mod recording;
 pub mod run;
 pub mod sink;
+pub mod state_dir;
 pub mod worker;

@@ -1,15 +1,18 @@
 //! The files of incidents in the state directory.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use nix::fcntl::{Flock, FlockArg};
-
 use super::{CloseRequest, Saved};
 use crate::alert::State;
+pub use crate::state_dir::StateError as StoreError;
+use crate::state_dir::{Folder, check_owner, io_error, make};
+
+/// Their folder in the state directory.
+const FOLDER: &str = "incidents";
 
 /// Larger files are none of ours.
 const FILE_MAX: u64 = 1 << 20;
@@ -20,42 +23,9 @@ const CLOSED_KEEP: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Most files of closed incidents.
 const CLOSED_MAX: usize = 256;
 
-/// Why incidents cannot be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The directory cannot be used.
-    #[error("{}: cannot {what}: {source}", path.display())]
-    Io {
-        /// File or directory.
-        path: PathBuf,
-        /// What was attempted.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// Others may write there.
-    #[error("{}: {what}, so another user could forge or close incidents; {fix}", path.display())]
-    Unsafe {
-        /// Directory.
-        path: PathBuf,
-        /// Who may write.
-        what: String,
-        /// What to do.
-        fix: String,
-    },
-    /// Another agent uses it.
-    #[error("{}: another agent keeps its incidents here; give each its own `state_dir`", path.display())]
-    InUse {
-        /// Directory.
-        path: PathBuf,
-    },
-}
-
 /// The files of the incidents, of which this is the only writer.
 pub struct Store {
-    folder: PathBuf,
-    /// Held as long as the agent runs.
-    _lock: Flock<File>,
+    folder: Folder,
 }
 
 impl Store {
@@ -64,37 +34,18 @@ impl Store {
     /// # Errors
     /// It cannot be made or used, others may write there, or another agent uses it.
     pub fn open(state_dir: &Path) -> Result<Self, StoreError> {
-        let folder = folder(state_dir);
-        let closing = folder.join("close");
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&closing)
-            .map_err(io_error(&closing, "make it"))?;
-        for path in [state_dir, &folder, &closing] {
-            check_owner(path)?;
-        }
-        let path = folder.join("lock");
-        let lock = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&path)
-            .map_err(io_error(&path, "open it"))?;
-        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self { folder, _lock: lock }),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StoreError::InUse { path: folder }),
-            Err((_, error)) => Err(io_error(&path, "lock it")(error.into())),
-        }
+        let folder = Folder::take(state_dir, FOLDER)?;
+        let closing = folder.path().join("close");
+        make(&closing)?;
+        check_owner(&closing)?;
+        Ok(Self { folder })
     }
 
     /// The incidents that are not closed, and what is wrong with files that are set aside.
     pub fn load(&self) -> (Vec<Saved>, Vec<String>) {
         let mut problems = Vec::new();
         let mut all = Vec::new();
-        for (path, read) in read_files(&self.folder) {
+        for (path, read) in read_files(self.folder.path()) {
             match read {
                 Ok(saved) => all.push(saved),
                 Err(what) => {
@@ -116,15 +67,15 @@ impl Store {
     /// # Errors
     /// It cannot be written; the one before is still there.
     pub fn save(&self, saved: &Saved) -> Result<(), StoreError> {
-        let path = self.folder.join(format!("{}.json", saved.id()));
+        let path = self.folder.path().join(format!("{}.json", saved.id()));
         let text = saved.text().map_err(|error| io_error(&path, "write it")(error.into()))?;
-        write_whole(&self.folder, &path, &text)
+        write_whole(self.folder.path(), &path, &text)
     }
 
     /// The requests to close an incident that came since the last call, and what is wrong with those that are none.
     pub fn requests(&self) -> (Vec<CloseRequest>, Vec<String>) {
         let (mut requests, mut problems) = (Vec::new(), Vec::new());
-        let Ok(entries) = fs::read_dir(self.folder.join("close")) else { return (requests, problems) };
+        let Ok(entries) = fs::read_dir(self.folder.path().join("close")) else { return (requests, problems) };
         let mut paths: Vec<PathBuf> = entries
             .flatten()
             .map(|entry| entry.path())
@@ -150,7 +101,7 @@ impl Store {
 
     /// A request was taken.
     pub fn done(&self, request: &CloseRequest) {
-        let path = request_path(&self.folder, &request.id);
+        let path = request_path(self.folder.path(), &request.id);
         if let Err(error) = fs::remove_file(&path) {
             tracing::warn!(path = %path.display(), %error, "request to close an incident not removed");
         }
@@ -159,7 +110,7 @@ impl Store {
     /// Removes the files of incidents that were closed long ago, and what a killed agent left half written.
     pub fn prune(&self) {
         let now = SystemTime::now();
-        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let Ok(entries) = fs::read_dir(self.folder.path()) else { return };
         let mut closed: Vec<(SystemTime, PathBuf)> = Vec::new();
         for path in entries.flatten().map(|entry| entry.path()).take(FILES_MAX) {
             let Some(extension) = path.extension() else { continue };
@@ -220,7 +171,7 @@ pub(crate) fn request_waits(state_dir: &Path, id: &str) -> bool {
 }
 
 fn folder(state_dir: &Path) -> PathBuf {
-    state_dir.join("incidents")
+    state_dir.join(FOLDER)
 }
 
 fn request_path(folder: &Path, id: &str) -> PathBuf {
@@ -268,27 +219,6 @@ fn write_whole(folder: &Path, path: &Path, text: &str) -> Result<(), StoreError>
         .map_err(io_error(&half, "make it"))?;
     file.write_all(text.as_bytes()).map_err(io_error(&half, "write it"))?;
     fs::rename(&half, path).map_err(io_error(path, "write it"))
-}
-
-fn check_owner(path: &Path) -> Result<(), StoreError> {
-    let meta = fs::symlink_metadata(path).map_err(io_error(path, "look at it"))?;
-    let us = nix::unistd::geteuid().as_raw();
-    let refuse = |what: String, fix: String| Err(StoreError::Unsafe { path: path.to_owned(), what, fix });
-    if !meta.is_dir() {
-        return refuse("is no directory".to_owned(), "move it away".to_owned());
-    }
-    if meta.uid() != 0 && meta.uid() != us {
-        return refuse(format!("is owned by uid {}", meta.uid()), format!("chown root {}", path.display()));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return refuse("may be written by others".to_owned(), format!("chmod go-w {}", path.display()));
-    }
-    Ok(())
-}
-
-fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> StoreError {
-    let path = path.to_owned();
-    move |source| StoreError::Io { path, what, source }
 }
 
 #[cfg(test)]
