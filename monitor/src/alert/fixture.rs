@@ -190,3 +190,179 @@ fn link(tier: Tier, finding: &str, time: &str, object: &str) -> ChainLink {
         last: None,
     }
 }
+
+/// One alert of every kind, tier and state, with a name.
+pub(crate) fn all() -> Vec<(&'static str, Alert)> {
+    let tier = |tier: Tier, state: State| Alert {
+        tier: Some(tier),
+        severity: Severity::of(tier),
+        state,
+        ..incident()
+    };
+    let health = HealthInfo {
+        condition: "rules-refused".into(),
+        subject: None,
+        detail: "detections/exec.yaml:41: unknown key \"mach\"; did you mean \"match\"?".into(),
+    };
+    let condition = |kind: AlertKind, title: &str| Alert { kind, title: title.into(), gap: None, ..gap() };
+    vec![
+        ("deviation", tier(Tier::Deviation, State::Open)),
+        ("boundary", connect()),
+        ("identity", incident()),
+        ("objective", tier(Tier::Objective, State::Update)),
+        ("ended", tier(Tier::Identity, State::Ended)),
+        ("closed by a person", closed()),
+        (
+            "closed by quiet",
+            Alert { closed_by: Some(ClosedBy::Quiet), ..tier(Tier::Boundary, State::Closed) },
+        ),
+        ("test", Alert { test: true, title: "Test alert".into(), ..incident() }),
+        ("hostile", hostile()),
+        ("gap", gap()),
+        (
+            "gap over",
+            Alert {
+                state: State::Closed,
+                closed_by: Some(ClosedBy::Recovered),
+                severity: Severity::Info,
+                ..gap()
+            },
+        ),
+        (
+            "posture",
+            Alert {
+                health: Some(HealthInfo {
+                    condition: "runs-privileged".into(),
+                    subject: Some("lab-n8n".into()),
+                    detail: "the container is privileged".into(),
+                }),
+                severity: Severity::High,
+                ..condition(AlertKind::Posture, "Worker lab-n8n is privileged: its author reaches the host")
+            },
+        ),
+        (
+            "health",
+            Alert {
+                health: Some(health),
+                worker: None,
+                ..condition(AlertKind::Health, "Changed rule files were refused; the old rules stay in force")
+            },
+        ),
+        ("heartbeat", heartbeat()),
+    ]
+}
+
+/// A sign of life.
+pub(crate) fn heartbeat() -> Alert {
+    Alert {
+        kind: AlertKind::Heartbeat,
+        severity: Severity::Info,
+        title: "Alive".into(),
+        gap: None,
+        worker: None,
+        heartbeat: Some(HeartbeatInfo {
+            every: 300,
+            uptime: 86_400,
+            coverage: Some("partial:1f0c9b7a5d3e2810".into()),
+            lost: LostCounts { events: 3, throttled: 120, alerts: 0 },
+            log: Some("4711:9f86d081884c7d659a2feaa0c55ad015".into()),
+        }),
+        ..gap()
+    }
+}
+
+/// A connect from a pod to the metadata service, refused: everything that `incident` has not.
+pub(crate) fn connect() -> Alert {
+    let mut alert = incident();
+    alert.tier = Some(Tier::Boundary);
+    alert.severity = Severity::of(Tier::Boundary);
+    alert.state = State::Open;
+    alert.title = "Author code asked the cloud's metadata service for credentials".into();
+    alert.file = None;
+    alert.network = Some(NetworkInfo {
+        protocol: "tcp".into(),
+        address: "169.254.169.254".into(),
+        port: Some(80),
+        endpoint: Some("cloud-metadata".into()),
+        address_stage: Some("after".into()),
+        result: Some("refused".into()),
+    });
+    if let Some(finding) = &mut alert.finding {
+        finding.id = "metadata-service".into();
+        finding.kind = "detection".into();
+        finding.signal = "connect".into();
+        finding.outcome = "denied".into();
+        finding.certainty = "role".into();
+        finding.also = vec![AlsoInfo {
+            finding: "unexpected-connect".into(),
+            kind: "expectation".into(),
+            tier: Tier::Deviation,
+            rule: Some(RuleRef { file: "profiles/n8n.yaml".into(), line: 77 }),
+        }];
+    }
+    if let Some(worker) = &mut alert.worker {
+        worker.container = Some(ContainerInfo {
+            id: "56883920c0ffee".into(),
+            runtime: Some("containerd".into()),
+            image: Some("docker.io/n8nio/n8n:1.99".into()),
+        });
+        worker.pod = Some(PodInfo {
+            namespace: "flows".into(),
+            name: "n8n-worker-0".into(),
+            uid: "6c296cf0-94d7-43f6-bfb0-d99da865208f".into(),
+            labels: [("app.kubernetes.io/name".to_owned(), "n8n".to_owned())].into(),
+        });
+        worker.node = Some("node-7.example".into());
+    }
+    if let Some(who) = &mut alert.attribution {
+        let said = |value: &str| {
+            Some(Attributed { value: value.into(), source: "label".into(), trust: "controller".into() })
+        };
+        who.workflow = said("nightly-report");
+        who.step = said("fetch");
+        who.actor = said("alice");
+        who.tenant = said("finance");
+    }
+    alert.refs.insert("attack".into(), vec!["T1552.005".into(), "T1552".into()]);
+    alert.allow_with = None;
+    alert.evidence = None;
+    alert.blast_radius = None;
+    alert
+}
+
+fn closed() -> Alert {
+    let mut alert = incident();
+    alert.state = State::Closed;
+    alert.closed_by = Some(ClosedBy::Operator);
+    if let Some(incident) = &mut alert.incident {
+        incident.closure = Some(Closure {
+            by: "alice".into(),
+            reason: "pen test, token rotated | a=b\\c".into(),
+            time: "2026-11-23T21:00:00.000000000Z".into(),
+        });
+    }
+    alert
+}
+
+/// Texts that would end a field, a line, or steer a terminal.
+fn hostile() -> Alert {
+    const TEXT: &str = "a|b=c\\d\"e\nf\rg\th\x1b[2Ji\u{202e}j\u{0}k severity=0 cs1=forged ";
+    let mut alert = incident();
+    alert.title = format!("Engine ran {TEXT}");
+    alert.labels.insert("app.kind/of".into(), TEXT.into());
+    if let Some(worker) = &mut alert.worker {
+        worker.name = TEXT.into();
+    }
+    if let Some(process) = &mut alert.process {
+        process.exe = Some(format!("/tmp/{TEXT}"));
+        process.argv = Some(vec!["sh".into(), "-c".into(), TEXT.into(), String::new()]);
+        process.cwd = Some(TEXT.into());
+    }
+    if let Some(file) = &mut alert.file {
+        file.path = Some(format!("/tmp/{TEXT}/"));
+    }
+    if let Some(who) = &mut alert.attribution {
+        who.run = Some(Attributed { value: TEXT.into(), source: "env RUN".into(), trust: "author".into() });
+    }
+    alert
+}

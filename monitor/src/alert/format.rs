@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Delivery, SafeAlert, human, json, shrink};
+use super::{Delivery, SafeAlert, cef, ecs, human, json, ocsf, shrink};
 use crate::config::SinkFormat;
 
 /// The smallest `max_bytes` that every alert can be cut to, in every format.
@@ -37,6 +37,9 @@ pub fn render(
 fn write(format: SinkFormat, alert: &SafeAlert) -> String {
     match format {
         SinkFormat::Auto | SinkFormat::Json => json::line(alert, None),
+        SinkFormat::Ocsf => ocsf::line(alert),
+        SinkFormat::Ecs => ecs::line(alert),
+        SinkFormat::Cef => cef::line(alert),
         SinkFormat::Human => human::text(alert, &human::Style::PLAIN),
     }
 }

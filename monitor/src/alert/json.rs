@@ -3,6 +3,7 @@
 use std::io;
 
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::ser::{CharEscape, Formatter, Serializer};
 
 use super::escape;
@@ -11,18 +12,49 @@ use super::{Delivery, SafeAlert};
 /// The alert as one line, without the line feed. Characters that could steer a terminal are written as `\u` escapes,
 /// so that the file can be looked at with `cat`; a JSON reader gets the very same text.
 pub fn line(alert: &SafeAlert, delivery: Option<&Delivery>) -> String {
-    let mut out = Vec::with_capacity(4096);
-    let mut serializer = Serializer::with_formatter(&mut out, AsciiControls);
-    let written = match delivery {
+    match delivery {
         Some(delivery) => {
             let mut copy = (**alert).clone();
             copy.delivery = Some(delivery.clone());
-            copy.serialize(&mut serializer)
+            compact(&copy)
         }
-        None => alert.serialize(&mut serializer),
-    };
-    debug_assert!(written.is_ok(), "an alert has string keys only and a vector does not fail");
+        None => compact(alert),
+    }
+}
+
+/// A value as one line of JSON, with what could steer a terminal escaped.
+pub(crate) fn compact(value: &impl Serialize) -> String {
+    let mut out = Vec::with_capacity(4096);
+    let written = value.serialize(&mut Serializer::with_formatter(&mut out, AsciiControls));
+    debug_assert!(written.is_ok(), "what is written has string keys only and a vector does not fail");
     String::from_utf8(out).unwrap_or_default()
+}
+
+/// Leaves out what says nothing: null, and lists and objects without content. Whether anything is left.
+pub(super) fn prune(value: &mut Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Array(list) => {
+            list.retain_mut(prune);
+            !list.is_empty()
+        }
+        Value::Object(object) => {
+            object.retain(|_, value| prune(value));
+            !object.is_empty()
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+/// Leaves out what is below these paths (`/a/b`).
+pub(super) fn leave_out(value: &mut Value, paths: &[&str]) {
+    for path in paths {
+        if let Some((parent, name)) = path.rsplit_once('/')
+            && let Some(object) = value.pointer_mut(parent).and_then(Value::as_object_mut)
+        {
+            object.remove(name);
+        }
+    }
 }
 
 /// Compact JSON with the characters of [`escape::is_unsafe`] escaped.

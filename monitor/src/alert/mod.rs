@@ -7,6 +7,8 @@
 //! the one table of severities. `detect` fills alerts in, `sink` sends them on; neither formats anything.
 
 mod bound;
+mod cef;
+pub mod ecs;
 pub mod escape;
 mod evidence;
 mod format;
@@ -15,6 +17,7 @@ pub mod human;
 mod incident;
 pub mod json;
 mod model;
+mod ocsf;
 mod parts;
 mod radius;
 pub mod redact;

@@ -40,7 +40,12 @@ pub(super) const STEPS: &[Step] = &[
 ];
 
 /// In `truncated`, instead of a list that would itself be too long.
-pub(super) const ALL_BUT_CORE: &str = "all-but-core";
+const ALL_BUT_CORE: &str = "all-but-core";
+
+/// Whether only the core is left: then a format says nothing twice either.
+pub(super) fn is_core(alert: &Alert) -> bool {
+    alert.truncated.iter().any(|part| part == ALL_BUT_CORE)
+}
 
 /// Cuts a text to `keep` bytes as they are when written: what a format escapes counts as long as the escape.
 pub(super) fn cut_text(text: &mut String, keep: usize) -> bool {
@@ -167,8 +172,8 @@ fn lists(alert: &mut Alert, keep: usize) -> bool {
 fn taken_texts(alert: &mut Alert) -> bool {
     radius(alert, |radius| {
         radius.taken.iter_mut().fold(false, |cut, taken| {
-            let gave = taken.gives.take().is_some();
-            cut_text(&mut taken.respond, 0) || gave || cut
+            let more = taken.gives.take().is_some() | taken.from.take().is_some();
+            cut_text(&mut taken.respond, 0) || more || cut
         })
     })
 }
@@ -187,6 +192,7 @@ fn core(alert: &mut Alert) -> bool {
     if let Some(finding) = &mut alert.finding {
         finding.expected = None;
         finding.rule = None;
+        finding.also.clear();
     }
     if let Some(radius) = &mut alert.blast_radius {
         *radius = BlastRadius { taken: std::mem::take(&mut radius.taken), ..BlastRadius::default() };
@@ -244,7 +250,7 @@ fn bare(alert: &mut Alert) -> bool {
         radius.taken.truncate(1);
         for taken in &mut radius.taken {
             cut_text(&mut taken.identity, NAME);
-            taken.gives = None;
+            (taken.gives, taken.from) = (None, None);
             taken.respond.clear();
         }
     }

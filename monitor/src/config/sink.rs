@@ -139,8 +139,14 @@ pub enum SinkFormat {
     /// What suits the sink.
     #[default]
     Auto,
-    /// One JSON object a line.
+    /// One JSON object a line: the alert as it is.
     Json,
+    /// OCSF 1.8: Detection Finding, or Base Event for health and heartbeats.
+    Ocsf,
+    /// Elastic Common Schema 9.
+    Ecs,
+    /// ArcSight's Common Event Format.
+    Cef,
     /// For people.
     Human,
 }

@@ -1,12 +1,13 @@
 //! A sink of lines: formats an alert, queues it, writes what the output takes.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::backlog::Backlog;
 use super::filter::Filter;
 use super::output::Output;
 use super::{Sink, SinkError, SinkStats};
-use crate::alert::{Delivery, SafeAlert, human, json};
+use crate::alert::{Delivery, MAX_ALERT, SafeAlert, human, render};
 use crate::config::{SinkConfig, SinkFormat};
 
 /// A file or standard output, in JSON lines or for people.
@@ -14,6 +15,8 @@ pub struct LineSink<O> {
     name: String,
     filter: Filter,
     human: Option<human::Style>,
+    format: SinkFormat,
+    fields: BTreeMap<String, String>,
     output: O,
     backlog: Backlog,
     retry: Duration,
@@ -30,14 +33,16 @@ impl<O: Output> LineSink<O> {
         let width = output.terminal_width();
         let style = human::Style::detect(width);
         let human = match config.format {
-            SinkFormat::Json => None,
             SinkFormat::Human => Some(style),
             SinkFormat::Auto => width.map(|_| style),
+            SinkFormat::Json | SinkFormat::Ocsf | SinkFormat::Ecs | SinkFormat::Cef => None,
         };
         Self {
             name: config.name.clone(),
             filter: Filter::new(config),
             human,
+            format: config.format,
+            fields: config.static_fields.clone(),
             output,
             backlog: Backlog::new(config.buffer),
             retry: config.retry.0,
@@ -48,13 +53,13 @@ impl<O: Output> LineSink<O> {
         }
     }
 
-    fn format(&self, alert: &SafeAlert) -> String {
+    fn format(&self, alert: &SafeAlert) -> Vec<u8> {
         match &self.human {
-            Some(style) => human::text(alert, style),
+            Some(style) => human::text(alert, style).into_bytes(),
             None => {
                 let delivery =
                     Delivery { sink: self.name.clone(), stream: self.stream.clone(), seq: self.taken };
-                json::line(alert, Some(&delivery))
+                render(self.format, alert, Some(&delivery), &self.fields, MAX_ALERT)
             }
         }
     }
@@ -87,7 +92,7 @@ impl<O: Output> Sink for LineSink<O> {
             return Ok(());
         }
         self.taken += 1;
-        let mut line = self.format(alert).into_bytes();
+        let mut line = self.format(alert);
         line.push(b'\n');
         let full = self.backlog.push(line);
         let written = self.write();

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::fixture;
+use super::super::{cef::tests as cef_tests, ecs::tests as ecs_tests, fixture, ocsf::tests as ocsf_tests};
 use super::*;
 use crate::alert::{Alert, Ancestor, Attributed, Taken};
 
@@ -172,7 +172,8 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    // A failure is printed whole; a seed for each would say no more.
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_text_gives_one_json_line_within_any_bound(alert in hostile_alert(), max in MIN_MAX_BYTES..40_000) {
@@ -186,4 +187,86 @@ proptest! {
         prop_assert_eq!(sent.incident.unwrap().id, safe.incident.as_ref().unwrap().id.clone());
         prop_assert_eq!(sent.delivery, Some(delivery()));
     }
+
+    #[test]
+    fn any_text_gives_one_line_of_the_other_formats_within_any_bound(
+        alert in hostile_alert(),
+        max in MIN_MAX_BYTES..40_000,
+    ) {
+        let safe = SafeAlert::new(alert);
+        for format in [SinkFormat::Ocsf, SinkFormat::Ecs, SinkFormat::Cef] {
+            let bytes = render(format, &safe, Some(&delivery()), &BTreeMap::new(), max);
+            prop_assert!(bytes.len() <= max, "{} of {max} as {format:?}", bytes.len());
+            let text = String::from_utf8(bytes).unwrap();
+            prop_assert!(!text.contains('\n'));
+            match format {
+                SinkFormat::Ocsf => {
+                    let event = serde_json::from_str(&text).unwrap();
+                    ocsf_tests::check(&event);
+                    prop_assert_eq!(&event["finding_info"]["uid"], "8f3ac2d4e5f60718");
+                }
+                SinkFormat::Ecs => {
+                    let document = serde_json::from_str(&text).unwrap();
+                    ecs_tests::check(&document);
+                    prop_assert_eq!(&document["sandwatch"]["incident"]["id"], "8f3ac2d4e5f60718");
+                }
+                _ => prop_assert_eq!(&cef_tests::read(&text).1["cs1"], "8f3ac2d4e5f60718"),
+            }
+        }
+    }
+}
+
+#[test]
+fn golden_lines_of_every_alert() {
+    for (name, format) in [
+        ("json", SinkFormat::Json),
+        ("ocsf", SinkFormat::Ocsf),
+        ("ecs", SinkFormat::Ecs),
+        ("cef", SinkFormat::Cef),
+    ] {
+        let mut golden = String::new();
+        for (about, alert) in fixture::all() {
+            let own = fields(&[("site", "north")]);
+            let line = render(format, &SafeAlert::new(alert), Some(&delivery()), &own, 64 << 10);
+            golden.push_str(&format!("# {about}\n{}\n", String::from_utf8(line).unwrap()));
+        }
+        insta::assert_snapshot!(name, golden);
+    }
+}
+
+#[test]
+fn every_golden_alert_keeps_to_the_schema_of_the_alert() {
+    let schema = serde_json::from_str(&crate::alert::schema()).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for (about, alert) in fixture::all() {
+        let line = serde_json::from_str(&json::line(&SafeAlert::new(alert), None)).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&line).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{about}: {errors:?}");
+    }
+}
+
+/// The examples of docs/formats.md are printed here; `UPDATE_DOCS=1` writes them.
+#[test]
+fn the_documentations_examples_are_what_is_sent() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats.md");
+    let mut current = std::fs::read_to_string(path).unwrap();
+    let text = current.clone();
+    let safe = SafeAlert::new(fixture::connect());
+    for (name, format) in [("ocsf", SinkFormat::Ocsf), ("ecs", SinkFormat::Ecs), ("cef", SinkFormat::Cef)] {
+        let line = render(format, &safe, Some(&delivery()), &fields(&[("site", "north")]), 64 << 10);
+        let printed = match format {
+            SinkFormat::Cef => String::from_utf8(line).unwrap(),
+            _ => serde_json::to_string_pretty(&serde_json::from_slice::<serde_json::Value>(&line).unwrap())
+                .unwrap(),
+        };
+        let mark = format!("<!-- printed: {name} -->\n```");
+        let start = current.find(&mark).unwrap() + mark.len();
+        let start = start + current[start..].find('\n').unwrap() + 1;
+        let end = start + current[start..].find("```").unwrap();
+        current.replace_range(start..end, &format!("{printed}\n"));
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        return std::fs::write(path, &current).unwrap();
+    }
+    assert!(text == current, "docs/formats.md is not current: run the tests with UPDATE_DOCS=1");
 }
