@@ -75,6 +75,15 @@ impl Folder {
     }
 }
 
+/// Whether an agent holds this folder of a state directory.
+pub(crate) fn is_taken(state_dir: &Path, name: &str) -> bool {
+    let lock = state_dir.join(name).join("lock");
+    let Ok(file) = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(lock) else {
+        return false;
+    };
+    matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, nix::errno::Errno::EWOULDBLOCK)))
+}
+
 /// Makes a folder, and those above it, for the agent alone.
 pub(crate) fn make(path: &Path) -> Result<(), StateError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path, "make it"))

@@ -141,7 +141,7 @@ fn run_survives_a_full_disk_and_writes_on_when_there_is_room() {
     // Whatever room there is, to the last byte.
     let _ = fs::write(&filler, vec![b'x'; 512 << 10]);
     lab.steal();
-    lab.wait_for_log("kept in memory");
+    lab.wait_for_log("the sink takes nothing");
     fs::remove_file(&filler).unwrap();
     let file = disk.path().join("alerts.jsonl");
     eventually("the alerts are written", || {
@@ -149,7 +149,7 @@ fn run_survives_a_full_disk_and_writes_on_when_there_is_room() {
         text.ends_with('\n')
             && alerts(&text).iter().any(|alert| alert["file"]["identity"] == "ssh-private-key")
     });
-    lab.wait_for_log("the sink writes again");
+    lab.wait_for_log("the sink takes alerts again");
     let (status, log) = lab.stop();
     assert!(Command::new("umount").arg(disk.path()).status().unwrap().success());
     assert_eq!(status.code(), Some(0), "{log}");

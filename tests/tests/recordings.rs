@@ -111,6 +111,8 @@ fn essence(alerts: &[Value]) -> Vec<Value> {
     // Gaps are the whole agent's, a recording is that of some workers.
     let mut alerts: Vec<Value> = alerts.iter().filter(|alert| alert["kind"] == "incident").cloned().collect();
     alerts.iter_mut().for_each(timeless);
+    // Live, a worse one that was raised in the same moment is sent first.
+    alerts.sort_by_key(|alert| alert["id"].to_string());
     alerts
 }
 

@@ -59,6 +59,13 @@ impl SafeAlert {
     }
 }
 
+impl SafeAlert {
+    /// An alert that was made safe before it was spooled.
+    pub(crate) fn from_spool(alert: Alert) -> Self {
+        Self(alert)
+    }
+}
+
 fn size(alert: &SafeAlert) -> usize {
     json::line(alert, None).len()
 }

@@ -206,8 +206,12 @@ pub struct GapInfo {
     pub from: String,
     /// End, RFC 3339; `null` while it lasts.
     pub to: Option<String>,
-    /// Events missed; `null` if that cannot be known.
+    /// Events missed, or alerts that are not delivered; `null` if that cannot be known.
     pub lost: Option<u64>,
+    /// Of alerts that are not delivered to this sink: their numbers in its stream (`delivery.seq`), as first and last of
+    /// each run. Others that were delivered may lie within a run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sequences: Vec<[u64; 2]>,
     /// More, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,

@@ -34,6 +34,9 @@ pub enum Command {
     Rules(RulesArgs),
     /// List, show and close the incidents this node knows
     Incident(IncidentArgs),
+    /// List alerts that a receiver refused, and send them again
+    #[command(visible_alias = "alerts")]
+    Alert(AlertArgs),
     /// Write what the probes see of workers to a file that `replay` and rule tests play again (secrets are masked)
     Record(RecordArgs),
     /// Send a recording through the agent's judgement: the same alerts, without privileges and without a look at this host
@@ -324,6 +327,48 @@ pub struct ReplayArgs {
     /// Write the alerts as JSON lines to this file, or to standard output with `-` [default: for people on a terminal, else JSON lines]
     #[arg(long, value_name = "-|FILE")]
     pub output: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// `alert`.
+#[derive(Clone, Debug, Args)]
+pub struct AlertArgs {
+    /// What to do with them.
+    #[command(subcommand)]
+    pub command: AlertCommand,
+}
+
+/// The commands about alerts on their way.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AlertCommand {
+    /// Count the dead letters of each sink: alerts that its receiver refused for good (exit 1 if there are none)
+    Dead(DeadArgs),
+    /// Send dead letters once more, through the running agent or at its next start (exit 1 if there are none)
+    Replay(ReplayDeadArgs),
+}
+
+/// `alert dead`.
+#[derive(Clone, Debug, Args)]
+pub struct DeadArgs {
+    /// Where the agent keeps its state [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// `alert replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayDeadArgs {
+    /// Only those of this sink
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+    /// Where the agent keeps its state [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
     /// Shared arguments.
     #[command(flatten)]
     pub files: FilesArgs,

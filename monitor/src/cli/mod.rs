@@ -3,6 +3,7 @@
 //! One file per command; `exit` has the exit codes, `rules_from` finds the rule files. Commands print their answer to
 //! standard output and everything else to standard error.
 
+mod alert;
 mod args;
 mod demo;
 mod doctor;
@@ -21,8 +22,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{
-    Cli, CloseArgs, Command, DemoArgs, DoctorArgs, ExplainArgs, FilesArgs, HooksArgs, IncidentArgs,
-    IncidentCommand, ListArgs, RecordArgs, ReplayArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs,
+    AlertArgs, AlertCommand, Cli, CloseArgs, Command, DeadArgs, DemoArgs, DoctorArgs, ExplainArgs, FilesArgs,
+    HooksArgs, IncidentArgs, IncidentCommand, ListArgs, RecordArgs, ReplayArgs, ReplayDeadArgs, RulesArgs,
+    RulesCommand, RunArgs, SchemaOf, ShowArgs,
 };
 pub use exit::{CliError, Exit};
 pub use rules_from::{RulesFrom, load_rules, shipped};
@@ -61,6 +63,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Replay(args) => replay::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Incident(args) => incident::run(&args),
+        Command::Alert(args) => alert::run(&args),
         // Before: it has exit codes of its own.
         Command::DemoToy { .. } => Ok(Exit::Ok),
     }

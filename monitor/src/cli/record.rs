@@ -13,12 +13,12 @@ use super::args::RecordArgs;
 use super::run::{configuration, rule_files};
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::config::{Assign, SinkConfig};
+use crate::delivery::{Engine, Setup};
 use crate::detect::{HostFacts, WallClock};
 use crate::kernel::{Coverage, Sensor};
 use crate::observe::{LogFormat, start_log};
 use crate::recording::{Header, Made, RECORDING_SCHEMA, Recorder, Redaction};
-use crate::run::{Agent, sensor_options};
-use crate::sink::Sinks;
+use crate::run::{Agent, envelope, sensor_options};
 
 pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "warn");
@@ -66,9 +66,13 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
         },
         args.max_size.0,
     );
+    let envelope = envelope(&config, rules.digest(), &root);
     let sinks = match &args.alerts {
-        Some(path) => Sinks::open(&[SinkConfig::file(path.clone())])?,
-        None => Sinks::default(),
+        Some(path) => {
+            config.sinks = vec![SinkConfig::file(path.clone())];
+            Engine::open(Setup::of(&config, envelope).in_memory())?
+        }
+        None => Engine::none(envelope),
     };
     let mut agent = Agent::with_recorder(
         sensor,

@@ -5,10 +5,10 @@ use std::path::Path;
 use super::args::{FilesArgs, HooksArgs, RunArgs};
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::config::{self, Config, Hooks, SinkConfig};
+use crate::delivery::{Engine, Setup};
 use crate::kernel::Sensor;
 use crate::observe::{LogFormat, start_log};
 use crate::run::{self, Agent, RuleFiles, sensor_options};
-use crate::sink::Sinks;
 
 /// Where the configuration is looked for when none is named.
 const DEFAULT_CONFIG: &str = "/etc/sandwatch/sandwatch.yaml";
@@ -29,7 +29,10 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     }
     let from = RulesFrom::choose(&args.files.rules, &config.rules);
     let rules = load_rules(&from)?;
-    let sinks = Sinks::open(&config.sinks)?;
+    let envelope = run::envelope(&config, rules.digest(), &crate::kernel::cgroup2_mount()?);
+    let setup = Setup::of(&config, envelope);
+    // Alerts for this call's own output are nobody's later.
+    let sinks = Engine::open(if args.output.is_some() { setup.in_memory() } else { setup })?;
     tracing::info!(rules = %from, digest = rules.digest(), "rules loaded");
     let options = sensor_options(&config, &rules)?;
     let sensor = Sensor::start(&options)?;
@@ -47,6 +50,9 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let summary = run::run(agent)?;
     // Not through the log, whose level may leave it out.
     crate::observe::complain(&format!("sandwatch: {summary}"));
+    for (name, stats) in &summary.sinks {
+        crate::observe::complain(&format!("sandwatch: sink {name}: {stats}"));
+    }
     Ok(Exit::Ok)
 }
 

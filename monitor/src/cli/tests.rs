@@ -40,9 +40,9 @@ fn a_kernel_without_btf_cannot_run_sandwatch() {
 fn explain_finds_an_alert_by_the_start_of_its_id() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("alerts.jsonl");
-    let mut sinks = crate::sink::Sinks::open(&[crate::config::SinkConfig::file(file.clone())]).unwrap();
-    sinks.deliver(fixture::gap());
-    sinks.deliver(fixture::incident());
+    let lines = [fixture::gap(), fixture::incident()]
+        .map(|alert| crate::alert::json::line(&crate::alert::SafeAlert::new(alert), None));
+    std::fs::write(&file, lines.join("\n")).unwrap();
     let explain = |id: &str| {
         let cli = Cli::try_parse_from(["sandwatch", "explain", id, "--in", file.to_str().unwrap()]).unwrap();
         dispatch(cli).map_err(|error| (error.exit(), error.message()))

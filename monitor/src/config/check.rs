@@ -8,6 +8,7 @@ use serde_saphyr::Spanned;
 
 use super::sink::{SinkConfig, SinkKind};
 use super::types::{CONFIG_SCHEMA, Config};
+use crate::alert::MIN_MAX_BYTES;
 
 /// Something that cannot work.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(super) enum At {
     PriorityRing,
     LifecycleRing,
     Sink(usize),
+    Spool,
 }
 
 /// The first thing that cannot work.
@@ -37,6 +39,7 @@ pub(super) fn first_wrong(config: &Config) -> Option<Wrong> {
         .or_else(|| facts(config))
         .or_else(|| hooks(config))
         .or_else(|| rings(config))
+        .or_else(|| spool(config))
         .or_else(|| sinks(config))
 }
 
@@ -100,7 +103,31 @@ fn rings(config: &Config) -> Option<Wrong> {
     )
 }
 
+/// The least a class may have: a few of the largest alerts.
+const LEAST: u64 = 1 << 20;
+/// More sinks than this have no room in a record of the spool.
+const MOST_SINKS: usize = 64;
+
+fn spool(config: &Config) -> Option<Wrong> {
+    let spool = &config.spool;
+    let classes = [("high", spool.high), ("normal", spool.normal), ("low", spool.low)];
+    let small = classes.into_iter().find(|(_, bytes)| bytes.is_some_and(|bytes| bytes.0 < LEAST));
+    if let Some((name, _)) = small {
+        let what = format!("spool.{name} is less than 1MiB");
+        return Some(Wrong { at: At::Spool, what, fix: "a class needs room for a few alerts" });
+    }
+    (spool.max_bytes.0 < 8 * LEAST || spool.memory.0 < LEAST).then(|| Wrong {
+        at: At::Spool,
+        what: "spool: max_bytes must be at least 8MiB, memory at least 1MiB".to_owned(),
+        fix: "",
+    })
+}
+
 fn sinks(config: &Config) -> Option<Wrong> {
+    if config.sinks.len() > MOST_SINKS {
+        let what = format!("{} sinks are more than the {MOST_SINKS} that there may be", config.sinks.len());
+        return Some(Wrong { at: At::Sink(MOST_SINKS), what, fix: "" });
+    }
     let mut names = BTreeSet::new();
     config.sinks.iter().enumerate().find_map(|(index, sink)| {
         let (what, fix) = sink_wrong(sink, !names.insert(sink.name.as_str()))?;
@@ -113,6 +140,14 @@ fn sink_wrong(sink: &SinkConfig, twice: bool) -> Option<(String, &'static str)> 
     if twice {
         return Some((format!("two sinks are named {name:?}"), "alerts carry the name: give each its own"));
     }
+    if !is_name(name) {
+        let what = format!("{name:?} is no name for a sink: files are named after it");
+        return Some((what, "use letters, digits, `-`, `_` and `.`, at most 64, not beginning with `.`"));
+    }
+    let patterns = sink.workers.iter().chain(sink.labels.values());
+    if let Some((glob, error)) = patterns.filter_map(|g| Some((g, globset::Glob::new(g).err()?))).next() {
+        return Some((format!("sink {name:?}: {glob:?} is not a valid pattern: {}", error.kind()), ""));
+    }
     if let Some(key) = sink.special_keys().into_iter().find(|key| !sink.kind.takes().contains(key)) {
         let what = format!("sink {name:?} of type {} takes no `{key}`", sink.kind.name());
         return Some((what, "remove it, or change the type"));
@@ -120,7 +155,16 @@ fn sink_wrong(sink: &SinkConfig, twice: bool) -> Option<(String, &'static str)> 
     if sink.kind == SinkKind::File && sink.path.is_none() {
         return Some((format!("sink {name:?} of type file has no path"), "add `path:`"));
     }
+    if sink.max_bytes.is_some_and(|most| most.0 < MIN_MAX_BYTES as u64) {
+        let what = format!("sink {name:?}: max_bytes is less than {MIN_MAX_BYTES}");
+        return Some((what, "not every alert can be cut to that; give more, or leave it out"));
+    }
     (sink.buffer == 0).then(|| (format!("sink {name:?}: buffer must be at least 1"), ""))
+}
+
+fn is_name(name: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(good)
 }
 
 type Mark = Spanned<IgnoredAny>;
@@ -133,6 +177,7 @@ struct Places {
     workers: WorkerPlaces,
     hooks: Option<Mark>,
     kernel: KernelPlaces,
+    spool: Option<Mark>,
     sinks: Vec<Mark>,
 }
 
@@ -161,6 +206,7 @@ pub(super) fn place(text: &str, at: At) -> (u64, u64) {
         At::PriorityRing => places.kernel.priority_ring.as_ref(),
         At::LifecycleRing => places.kernel.lifecycle_ring.as_ref(),
         At::Sink(index) => places.sinks.get(index),
+        At::Spool => places.spool.as_ref(),
     };
     mark.map_or((0, 0), |mark| (mark.referenced.line(), mark.referenced.column()))
 }

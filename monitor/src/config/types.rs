@@ -44,9 +44,46 @@ pub struct Config {
     /// Ring buffers, budgets and captured environment.
     #[serde(default)]
     pub kernel: Kernel,
+    /// Where alerts wait until every sink has them.
+    #[serde(default)]
+    pub spool: SpoolConfig,
+    /// How long the end may take: what is not sent by then goes out at the next start.
+    #[serde(default = "default_drain")]
+    pub drain: Span,
     /// Where alerts go. Without any: standard output.
     #[serde(default)]
     pub sinks: Vec<SinkConfig>,
+}
+
+/// How much the spool may take. It lies in `state_dir`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpoolConfig {
+    /// Most bytes on disk: a half for alerts of class high, three eighths for normal, an eighth for low.
+    pub max_bytes: Bytes,
+    /// Alerts older than this are evicted.
+    pub max_age: Span,
+    /// Most bytes of class high (tiers identity and objective, gaps), in place of its share.
+    pub high: Option<Bytes>,
+    /// Most bytes of class normal (tier boundary, posture, health), in place of its share.
+    pub normal: Option<Bytes>,
+    /// Most bytes of class low (deviations), in place of its share.
+    pub low: Option<Bytes>,
+    /// Most bytes of alerts in memory while the disk takes nothing.
+    pub memory: Bytes,
+}
+
+impl Default for SpoolConfig {
+    fn default() -> Self {
+        Self {
+            max_bytes: Bytes(256 << 20),
+            max_age: Span(std::time::Duration::from_secs(7 * 24 * 3600)),
+            high: None,
+            normal: None,
+            low: None,
+            memory: Bytes(8 << 20),
+        }
+    }
 }
 
 /// Which cgroups are workers.
@@ -140,6 +177,8 @@ impl Default for Config {
             rules: default_rules(),
             hooks: Hooks::default(),
             kernel: Kernel::default(),
+            spool: SpoolConfig::default(),
+            drain: default_drain(),
             sinks: Vec::new(),
         }
     }
@@ -161,6 +200,10 @@ impl Hooks {
             }
         }
     }
+}
+
+fn default_drain() -> Span {
+    Span(std::time::Duration::from_secs(5))
 }
 
 fn default_state_dir() -> PathBuf {

@@ -28,6 +28,9 @@ pub trait Consumer: Send {
     /// How many records wait for this sink.
     fn waiting(&self) -> u64;
 
+    /// Whether secrets are to be read and files opened again (SIGHUP); says so once.
+    fn reopen_asked(&mut self) -> bool;
+
     /// Whether the agent is ending: finish what is at hand and return.
     fn ending(&self) -> bool;
 }

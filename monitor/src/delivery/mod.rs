@@ -4,15 +4,25 @@
 //! of its own, so that no receiver delays another, or the agent. A sink that is a log (a file, a SIEM) is a
 //! [`Transport`]: it is handed batches in order and answers for each item; cursors, retries and dead letters are the
 //! engine's. A sink that is a state (a pager) reads the same records through a [`Consumer`] and keeps one row per incident.
+//!
+//! `spool` keeps records until every sink has them, `engine` has the threads.
 
 mod clock;
 mod consumer;
+mod driver;
+mod engine;
 mod record;
 mod secret;
+mod spool;
 mod transport;
 
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, Stored};
+pub use driver::Driver;
+pub use engine::{Dropped, Engine, Filter, Meter, Setup, SinkStats};
+pub(crate) use engine::{ask_replay, count_dead, replay_waits};
 pub use record::{Class, Record};
 pub use secret::{Secret, SecretError};
+pub(crate) use spool::is_taken;
+pub use spool::scan as scan_segment;
 pub use transport::{Item, Limits, Outcome, Promise, Transport};

@@ -29,6 +29,15 @@ impl Class {
         }
     }
 
+    /// Its place in [`ALL`](Self::ALL).
+    pub const fn order(self) -> usize {
+        match self {
+            Self::High => 0,
+            Self::Normal => 1,
+            Self::Low => 2,
+        }
+    }
+
     /// Its name in file names and metrics.
     pub const fn name(self) -> &'static str {
         match self {

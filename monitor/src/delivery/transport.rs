@@ -27,7 +27,7 @@ pub struct Limits {
 /// One alert to be sent.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// Its number in the sink's stream.
+    /// Its number in the sink's stream; 0 for heartbeats, which have none.
     pub seq: u64,
     /// The alert: what envelopes are filled from (time, host, severity, id).
     pub alert: SafeAlert,
@@ -45,7 +45,7 @@ pub enum Outcome {
         /// What the receiver said.
         reason: String,
     },
-    /// Not now. The item, and everything after it, is sent again.
+    /// Not now: it is sent again. Outcomes behind it still count, so that half a batch may be taken.
     Retry {
         /// What went wrong.
         reason: String,
@@ -65,8 +65,29 @@ pub trait Transport: Send {
     /// Where it sends to, without secrets: for logs and errors.
     fn target(&self) -> String;
 
-    /// Sends the items in order; one outcome for each, in the same order. A missing outcome counts as `Retry`.
+    /// Sends the items in order; one outcome for each, in the same order. A missing outcome counts as `Retry`: whoever
+    /// stops at the first failure says nothing of the items behind it.
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome>;
+
+    /// Makes what was accepted since the last call last (a file's fsync). The engine calls it, about once a second, before
+    /// it forgets anything; what was accepted since is sent again if it fails.
+    ///
+    /// # Errors
+    /// Why it may not last.
+    fn commit(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether it has a connection that may have swallowed what was sent last. Then, after a failure of an unacknowledged
+    /// transport, that is sent again.
+    fn resends(&self) -> bool {
+        self.promise() == Promise::Unacknowledged
+    }
+
+    /// Whether many agents share the receiver, so that what piled up during an outage is sent slowly.
+    fn shared(&self) -> bool {
+        true
+    }
 
     /// Opens files again (after they were rotated away); reads secrets and certificates again.
     ///

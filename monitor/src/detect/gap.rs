@@ -177,6 +177,7 @@ fn alert(
         from: envelope.clock.format(gap.from),
         to: Some(envelope.clock.format(gap.to)),
         lost: gap.lost,
+        sequences: Vec::new(),
         detail: Some(gap.detail.clone()).filter(|detail| !detail.is_empty()),
     });
     alert

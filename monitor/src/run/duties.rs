@@ -1,4 +1,4 @@
-//! What has to be done each second: the law, losses, budgets, clocks, sinks.
+//! What has to be done each second: the law, losses, budgets, clocks.
 
 use std::collections::HashMap;
 
@@ -73,7 +73,6 @@ impl<P: Probes> Agent<P> {
             self.rescan();
         }
         self.keep(self.duties.turns);
-        self.sinks.tick();
     }
 
     fn check_law(&mut self, now: BootNs) {

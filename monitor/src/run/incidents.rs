@@ -1,6 +1,7 @@
 //! Incidents outlive the agent: their files, and the requests to close one.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::Agent;
 use crate::alert::{Alert, ClosedBy, Closure, Severity, State};
@@ -12,6 +13,9 @@ use crate::kernel::Probes;
 const WRITE_EVERY: u64 = 10;
 /// Files of incidents closed long ago are looked for this often, in seconds.
 const PRUNE_EVERY: u64 = 3600;
+
+/// How long the spool may take with what was handed to it before a file that says so waits for another turn.
+const SPOOLED_WITHIN: Duration = Duration::from_millis(100);
 
 /// The condition that alerts on the state directory are about.
 const CONDITION: &str = "incident-state";
@@ -48,7 +52,7 @@ impl<P: Probes> Agent<P> {
         self.deliver();
     }
 
-    /// An alert was handed to the sinks: what is sent must not be forgotten.
+    /// An alert is in the spool: what is promised must not be forgotten.
     pub(super) fn sent(&mut self, id: &str, revision: u64) {
         self.write(id, Some(revision));
     }
@@ -58,10 +62,9 @@ impl<P: Probes> Agent<P> {
         if self.keeper.is_none() {
             return;
         }
-        // What a file says was sent has to be.
-        self.deliver();
         self.close_as_asked();
-        if turn.is_multiple_of(WRITE_EVERY) {
+        // What a file says was sent has to be.
+        if turn.is_multiple_of(WRITE_EVERY) && self.all_spooled() {
             for id in self.pipeline.detector.take_changed() {
                 self.write(&id, None);
             }
@@ -99,6 +102,14 @@ impl<P: Probes> Agent<P> {
         }
     }
 
+    /// Whether every alert so far is in the spool; then the files say so too.
+    fn all_spooled(&mut self) -> bool {
+        self.deliver();
+        let all = self.sinks.wait_appended(SPOOLED_WITHIN);
+        self.deliver();
+        all
+    }
+
     fn close_as_asked(&mut self) {
         let Some(keeper) = &self.keeper else { return };
         let (requests, problems) = keeper.store.requests();
@@ -127,7 +138,7 @@ impl<P: Probes> Agent<P> {
                 Err(error) => tracing::warn!(incident = request.id, error, "incident not closed"),
             }
             // Sent before the request is gone: whoever waits for that finds it closed.
-            self.deliver();
+            self.all_spooled();
             if let Some(keeper) = &self.keeper {
                 keeper.store.done(&request);
             }

@@ -1,4 +1,4 @@
-//! The agent at work: probes, pipeline and sinks on one thread, driven by epoll.
+//! The agent at work: probes and pipeline on one thread, driven by epoll; delivery has its own.
 //!
 //! [`Agent`] holds them and does one [`Agent::turn`] at a time: rings first, then what else became readable, then the
 //! duties of the second (`duties`). `discover` follows the cgroup hierarchy, `reload` the rule files, `signals` what people send;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use crate::config::Config;
+use crate::delivery::Engine;
 use crate::detect::{Envelope, HostFacts, WallClock, boot_now};
 use crate::event::BootNs;
 use crate::kernel::{KernelError, Probes};
@@ -27,7 +28,6 @@ use crate::pipeline::{Effect, Pipeline};
 use crate::process::{ProcReader, SystemProc};
 use crate::profile::RuleSet;
 use crate::recording::Recorder;
-use crate::sink::Sinks;
 use crate::worker::{CgroupWatch, Discovery, MountedTree, PatternError, RootFiles, SystemRoots};
 
 pub use options::sensor_options;
@@ -73,7 +73,7 @@ pub struct Agent<P: Probes> {
     discovery: Discovery,
     watch: CgroupWatch,
     tree: MountedTree,
-    sinks: Sinks,
+    sinks: Engine,
     rules: RuleFiles,
     signals: Option<Signals>,
     epoll: Epoll,
@@ -98,7 +98,7 @@ impl<P: Probes> Agent<P> {
         config: &Config,
         rules: Arc<RuleSet>,
         files: RuleFiles,
-        sinks: Sinks,
+        sinks: Engine,
         cgroup_root: &std::path::Path,
         labels: u32,
     ) -> Result<Self, RunError> {
@@ -112,11 +112,13 @@ impl<P: Probes> Agent<P> {
         config: &Config,
         rules: Arc<RuleSet>,
         files: RuleFiles,
-        sinks: Sinks,
+        sinks: Engine,
         cgroup_root: &std::path::Path,
         labels: u32,
         recorder: Option<Recorder>,
     ) -> Result<Self, RunError> {
+        let mut sinks = sinks;
+        sinks.start().map_err(io_error("start the threads of delivery"))?;
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(os("create an epoll"))?;
         let watch = CgroupWatch::new(cgroup_root).map_err(io_error("watch the cgroup hierarchy"))?;
         let readable = |number| EpollEvent::new(EpollFlags::EPOLLIN, number);
@@ -125,15 +127,7 @@ impl<P: Probes> Agent<P> {
         if let Some(fd) = files.fd() {
             epoll.add(fd, readable(RULES)).map_err(os("watch the rule files"))?;
         }
-        let envelope = Envelope {
-            host: HostFacts::read(),
-            cluster: config.cluster.clone(),
-            environment: config.environment.clone(),
-            labels: config.labels.clone(),
-            rules: rules.digest().to_owned(),
-            clock: WallClock::now(),
-            cgroup_root: cgroup_root.to_string_lossy().into_owned(),
-        };
+        let envelope = envelope(config, rules.digest(), cgroup_root);
         let processes = usize::try_from(config.kernel.max_processes).unwrap_or(usize::MAX);
         let (proc, roots): (Box<dyn ProcReader>, Box<dyn RootFiles>) = match &recorder {
             None => (Box::new(SystemProc), Box::new(SystemRoots)),
@@ -165,7 +159,8 @@ impl<P: Probes> Agent<P> {
         Ok(agent)
     }
 
-    /// From now on SIGTERM and SIGINT end [`run`], SIGHUP loads the rules again and reopens files.
+    /// From now on SIGTERM and SIGINT end [`run`], SIGHUP loads the rules again and reopens files, SIGUSR1 only the
+    /// latter.
     pub fn catch_signals(&mut self) -> Result<(), RunError> {
         let signals = Signals::catch().map_err(io_error("catch signals"))?;
         let event = EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS);
@@ -209,6 +204,7 @@ impl<P: Probes> Agent<P> {
             for wish in self.signals.as_mut().map(Signals::read).unwrap_or_default() {
                 match wish {
                     Wish::End => end = true,
+                    Wish::Reopen => self.sinks.reopen(),
                     Wish::Reload => {
                         self.sinks.reopen();
                         self.reload("SIGHUP");
@@ -230,9 +226,9 @@ impl<P: Probes> Agent<P> {
         self.pipeline.finish(boot_now());
         self.deliver();
         self.keep_last();
-        self.sinks.tick();
         let counters = self.probes.counters()?;
-        Ok(Summary::new(&counters, self.pipeline.counts(), self.sinks.stats()))
+        let sinks = self.sinks.finish();
+        Ok(Summary::new(&counters, self.pipeline.counts(), sinks))
     }
 
     fn read_rings(&mut self) -> Result<(), RunError> {
@@ -284,12 +280,24 @@ impl<P: Probes> Agent<P> {
 
     fn deliver(&mut self) {
         while let Some(alert) = self.pipeline.next_alert() {
-            let of = alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.revision));
-            self.sinks.deliver(alert);
-            if let Some((id, revision)) = of {
-                self.sent(&id, revision);
-            }
+            self.sinks.accept(alert);
         }
+        for (id, revision) in self.sinks.take_appended() {
+            self.sent(&id, revision);
+        }
+    }
+}
+
+/// What every alert of an agent with this configuration carries.
+pub fn envelope(config: &Config, rules: &str, cgroup_root: &std::path::Path) -> Envelope {
+    Envelope {
+        host: HostFacts::read(),
+        cluster: config.cluster.clone(),
+        environment: config.environment.clone(),
+        labels: config.labels.clone(),
+        rules: rules.to_owned(),
+        clock: WallClock::now(),
+        cgroup_root: cgroup_root.to_string_lossy().into_owned(),
     }
 }
 

@@ -13,6 +13,8 @@ pub enum Wish {
     End,
     /// SIGHUP: load the rules again, reopen files.
     Reload,
+    /// SIGUSR1: reopen files.
+    Reopen,
 }
 
 /// The signals, as something readable. While it lives they do not end or interrupt the process.
@@ -22,9 +24,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Catches SIGTERM, SIGINT and SIGHUP. To be called before any thread is started.
+    /// Catches SIGTERM, SIGINT, SIGHUP and SIGUSR1. Other threads do not get them (they block every signal).
     pub fn catch() -> io::Result<Self> {
-        let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().collect();
+        let mask: SigSet =
+            [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect();
         mask.thread_block()?;
         let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { fd, mask })
@@ -39,7 +42,11 @@ impl Signals {
     pub fn read(&mut self) -> Vec<Wish> {
         let mut wishes = Vec::new();
         while let Ok(Some(signal)) = self.fd.read_signal() {
-            let wish = if signal.ssi_signo == Signal::SIGHUP as u32 { Wish::Reload } else { Wish::End };
+            let wish = match signal.ssi_signo {
+                hup if hup == Signal::SIGHUP as u32 => Wish::Reload,
+                usr1 if usr1 == Signal::SIGUSR1 as u32 => Wish::Reopen,
+                _ => Wish::End,
+            };
             if !wishes.contains(&wish) {
                 wishes.push(wish);
             }

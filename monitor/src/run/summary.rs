@@ -4,9 +4,9 @@ use std::fmt;
 
 use monitor_common::hook::Lane;
 
+use crate::delivery::SinkStats;
 use crate::kernel::Counters;
 use crate::pipeline::Counts;
-use crate::sink::SinkStats;
 
 /// The sum of a run. The law of the probes holds: `seen = sent + filtered + lost + throttled + errors`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +31,10 @@ pub struct Summary {
     pub findings: u64,
     /// Alerts raised.
     pub alerts: u64,
-    /// Alerts a sink dropped or still holds at the end.
+    /// Alerts that sinks did not get, those that wait for the next start included.
     pub undelivered: u64,
+    /// How each sink did.
+    pub sinks: Vec<(String, SinkStats)>,
 }
 
 impl Summary {
@@ -53,7 +55,8 @@ impl Summary {
             undecodable: counts.undecodable.values().sum(),
             findings: counts.findings,
             alerts: counts.alerts,
-            undelivered: sinks.iter().map(|(_, stats)| stats.dropped + stats.waiting).sum(),
+            undelivered: sinks.iter().map(|(_, stats)| stats.undelivered()).sum(),
+            sinks,
         }
     }
 }

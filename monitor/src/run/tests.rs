@@ -130,7 +130,7 @@ impl Rig {
         let again = folders.clone();
         let files = RuleFiles::new(Box::new(move || RuleSet::load(&again)), folders);
         let probes = FakeProbes { wake: EventFd::new().unwrap(), state: State::default() };
-        let sinks = Sinks::open(&config.sinks).unwrap();
+        let sinks = engine(&config.sinks);
         let agent = Agent::new(probes, &config, set, files, sinks, &dir.path().join("cgroup"), 16).unwrap();
         Self { dir, agent }
     }
@@ -144,6 +144,7 @@ impl Rig {
     }
 
     fn alerts(&self) -> Vec<Alert> {
+        assert!(self.agent.sinks.settle(Duration::from_secs(10)));
         let text = fs::read_to_string(self.path("alerts")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -155,6 +156,12 @@ impl Rig {
         head.proc_flags = monitor_common::map::proc_flags::LATE;
         head
     }
+}
+
+fn engine(sinks: &[SinkConfig]) -> Engine {
+    let config = Config { sinks: sinks.to_vec(), ..Config::default() };
+    let envelope = envelope(&config, "sha256:0", std::path::Path::new("/sys/fs/cgroup"));
+    Engine::open(crate::delivery::Setup::of(&config, envelope).in_memory()).unwrap()
 }
 
 fn make_cgroup(path: &std::path::Path) {
@@ -252,6 +259,7 @@ fn signals_reload_and_end() {
     fs::rename(rig.path("alerts"), rig.path("alerts.1")).unwrap();
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGHUP).unwrap();
     assert!(!rig.turn());
+    assert!(rig.agent.sinks.settle(Duration::from_secs(10)));
     assert!(rig.path("alerts").exists(), "the file was opened again");
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(rig.turn());
@@ -262,7 +270,8 @@ fn signals_reload_and_end() {
 #[test]
 fn sink_that_cannot_write_does_not_end_the_agent() {
     let mut rig = Rig::new();
-    rig.agent.sinks = Sinks::open(&[SinkConfig::file("/dev/full".into())]).unwrap_or_default();
+    rig.agent.sinks = engine(&[SinkConfig::file("/dev/full".into())]);
+    rig.agent.sinks.start().unwrap();
     let record = fixture::open(rig.head(Kind::Open), "/etc/toy/key", access::READ, 0);
     rig.agent.probes.state.records.push_back(record);
     assert!(!rig.turn());
@@ -278,9 +287,14 @@ fn incidents_are_kept_said_again_and_closed_through_their_files() {
     rig.agent.probes.state.records.push_back(record);
     rig.turn();
     let alert = rig.alerts().remove(0);
+    rig.turn();
     let id = alert.incident.unwrap().id;
     let (kept, problems) = crate::detect::read_incidents(&rig.path("state")).unwrap();
-    assert_eq!((kept.len(), kept[0].id(), problems.len()), (1, &*id, 0), "written in the turn of its alert");
+    assert_eq!(
+        (kept.len(), kept[0].id(), problems.len()),
+        (1, &*id, 0),
+        "written once its alert is in the spool"
+    );
     // As if it had been forgotten since: the file is all there is.
     rig.agent.pipeline.detector = crate::detect::Detector::new(rig.agent.pipeline.detector.envelope.clone());
     let request = crate::detect::CloseRequest {

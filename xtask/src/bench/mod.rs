@@ -7,6 +7,7 @@
 mod agent;
 mod budget;
 mod capacity;
+mod delivery;
 mod lab;
 mod latency;
 pub(crate) mod load;
@@ -68,6 +69,7 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     let mut report: Report = serde_json::from_str(&text).context("the bench wrote no report")?;
     if options.vm.is_none() && options.only.is_none() {
         report.values.push(judge_rate()?);
+        report.values.extend(delivery::measure(options.quick)?);
     }
     let markdown = report::markdown(&report);
     println!("{markdown}");

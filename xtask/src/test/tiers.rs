@@ -39,6 +39,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
         tier("fuzz", "each fuzz target for a while", Group::Full, 300, fuzz_tier),
+        tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
         tier("kubernetes", "a real cluster", Group::Kubernetes, 0, no_tests),
         tier("kafka", "a real broker", Group::Kafka, 0, no_tests),
@@ -124,6 +125,14 @@ fn live_tier(deadline: &Deadline) -> Result<Outcome> {
         outcome.add(tests(&format!("live-{}", test.name), "host", &finished)?);
     }
     Ok(outcome)
+}
+
+/// The unit test that kills an engine under load, with many more kills than it has by itself.
+fn kills_tier(deadline: &Deadline) -> Result<Outcome> {
+    let mut command = build::cargo(&["test", "--package", "monitor", "--lib", "kill_tests"])?;
+    command.env("SANDWATCH_TEST_KILLS", "50");
+    let finished = deadline.run(&mut command)?;
+    tests("kills", "host", &finished)
 }
 
 fn fuzz_tier(deadline: &Deadline) -> Result<Outcome> {

@@ -12,12 +12,12 @@ use super::args::{HooksArgs, WorkersArgs};
 use super::run::configuration;
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::alert::human::Style;
+use crate::delivery::Engine;
 use crate::kernel::cgroup2_mount;
 use crate::observe::{LogFormat, start_log};
 use crate::pipeline::Pipeline;
 use crate::process::{Process, ProcessRef};
-use crate::run::{Agent, RuleFiles, sensor_options};
-use crate::sink::Sinks;
+use crate::run::{Agent, RuleFiles, envelope, sensor_options};
 use crate::worker::Worker;
 
 use probes::NoProbes;
@@ -53,7 +53,8 @@ pub(super) fn run(args: &WorkersArgs) -> Result<Exit, CliError> {
     let labels = sensor_options(&config, &rules)?.sizes.labels;
     let files = RuleFiles::new(Box::new(move || load_rules(&from)), Vec::new());
     let root = cgroup2_mount()?;
-    let agent = Agent::new(NoProbes::new()?, &config, rules, files, Sinks::default(), &root, labels)?;
+    let envelope = envelope(&config, rules.digest(), &root);
+    let agent = Agent::new(NoProbes::new()?, &config, rules, files, Engine::none(envelope), &root, labels)?;
     let listed = list(agent.pipeline());
     if args.json {
         let text = serde_json::to_string_pretty(&listed).map_err(|error| CliError::new(Exit::No, error))?;

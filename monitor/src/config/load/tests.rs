@@ -89,8 +89,21 @@ fn sinks_that_cannot_work_are_refused() {
     assert!(with("[{ name: a, type: stdout, path: /x }]").contains("takes no `path`"));
     assert!(with("[{ name: a, type: stdout }, { name: a, type: stdout }]").contains("two sinks"));
     assert!(with("[{ name: a, type: stdout, buffer: 0 }]").contains("at least 1"));
+    assert!(with("[{ name: ../a, type: stdout }]").contains("no name for a sink"));
+    assert!(with("[{ name: a, type: stdout, max_bytes: 1000 }]").contains("less than 1400"));
+    assert!(with("[{ name: a, type: stdout, workers: ['['] }]").contains("not a valid pattern"));
     let message = with("\n  - { name: a, type: stdout }\n  - { name: a, type: stdout }");
     assert!(message.starts_with("sandwatch.yaml:4:"), "the second of them: {message}");
+}
+
+#[test]
+fn spool_without_room_for_a_few_alerts_is_refused() {
+    let message = refused("schema: sandwatch/config/v1\nspool:\n  high: 1KiB\n");
+    assert!(
+        message.contains("spool.high is less than 1MiB") && message.starts_with("sandwatch.yaml:3:"),
+        "{message}"
+    );
+    assert!(refused("schema: sandwatch/config/v1\nspool: { memory: 0 }\n").contains("memory at least 1MiB"));
 }
 
 #[test]

@@ -1,0 +1,103 @@
+//! What a sink with a state of its own reads: the same records, one at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::meter::{Dropped, Meter};
+use super::notes::Notes;
+use super::source::{Source, Taken};
+use crate::delivery::spool::{Done, Shared, Sort};
+use crate::delivery::{Clock, Consumer, Stored};
+
+/// The records of one sink.
+pub(crate) struct Feed {
+    shared: Arc<Shared>,
+    source: Source,
+    sink: usize,
+    meter: Arc<Meter>,
+    notes: Arc<Notes>,
+    clock: Arc<dyn Clock>,
+    done: Vec<Done>,
+}
+
+impl Feed {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        sink: usize,
+        meter: Arc<Meter>,
+        notes: Arc<Notes>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let source = Source::new(Arc::clone(&shared), sink);
+        Self { shared, source, sink, meter, notes, clock, done: Vec::new() }
+    }
+
+    fn take(&mut self) -> Option<Stored> {
+        loop {
+            match self.source.next_unpaced()? {
+                Taken::Entry(entry, seq) => {
+                    let class = entry.record.class;
+                    self.done.push(Done { class, number: entry.number, seq });
+                    self.meter.oldest(Some(entry.record.accepted));
+                    return Some(match entry.sort {
+                        Sort::Alert => Stored::Alert(Box::new(entry.record.clone())),
+                        Sort::Evicted => {
+                            let lost = entry.record.alert.gap.as_ref().and_then(|gap| gap.lost);
+                            Stored::Evicted { count: lost.unwrap_or(0) }
+                        }
+                    });
+                }
+                Taken::Unreadable(class, number, seq) => {
+                    self.meter.dropped(Dropped::Unreadable, 1);
+                    self.notes.unreadable(self.sink, seq);
+                    self.done.push(Done { class, number, seq });
+                }
+            }
+        }
+    }
+}
+
+impl Consumer for Feed {
+    fn next(&mut self, most: Duration) -> Option<Stored> {
+        let until = self.clock.monotonic().saturating_add(most);
+        loop {
+            if let Some(stored) = self.take() {
+                return Some(stored);
+            }
+            let left = until.saturating_sub(self.clock.monotonic());
+            if left.is_zero() || self.ending() {
+                return None;
+            }
+            self.shared.wait(self.sink, left);
+            if self.shared.lock().sinks.get(self.sink).is_some_and(|state| state.reopen != state.reopened) {
+                return self.take();
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        self.shared.advance(self.sink, self.source.places(), &self.done);
+        if !self.done.is_empty()
+            && let Err(error) = self.shared.save(self.sink)
+        {
+            tracing::debug!(%error, "cursor not written; alerts may be handed out twice after a restart");
+        }
+        self.done.clear();
+    }
+
+    fn waiting(&self) -> u64 {
+        self.shared.waiting(self.sink).saturating_sub(self.done.len() as u64)
+    }
+
+    fn reopen_asked(&mut self) -> bool {
+        let mut index = self.shared.lock();
+        index
+            .sinks
+            .get_mut(self.sink)
+            .is_some_and(|state| std::mem::replace(&mut state.reopened, state.reopen) != state.reopen)
+    }
+
+    fn ending(&self) -> bool {
+        self.shared.lock().ending.is_some()
+    }
+}

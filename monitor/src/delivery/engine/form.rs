@@ -1,0 +1,40 @@
+//! An alert in the format of a sink.
+
+use std::collections::BTreeMap;
+
+use crate::alert::{Delivery, SafeAlert, human, render};
+use crate::config::{SinkConfig, SinkFormat};
+
+/// How one sink writes alerts.
+pub(crate) struct Form {
+    sink: String,
+    stream: String,
+    format: SinkFormat,
+    static_fields: BTreeMap<String, String>,
+    /// For people at a terminal: its width and colours.
+    terminal: Option<human::Style>,
+}
+
+impl Form {
+    /// As configured; `width` is that of the terminal it writes to.
+    pub(crate) fn new(config: &SinkConfig, stream: String, width: Option<usize>) -> Self {
+        let for_people = matches!(config.format, SinkFormat::Human | SinkFormat::Auto);
+        Self {
+            sink: config.name.clone(),
+            stream,
+            format: config.format,
+            static_fields: config.static_fields.clone(),
+            terminal: width.filter(|_| for_people).map(|width| human::Style::detect(Some(width))),
+        }
+    }
+
+    /// The alert's text; `seq` 0: without a number.
+    pub(crate) fn text(&self, alert: &SafeAlert, seq: u64, max_bytes: usize) -> Vec<u8> {
+        if let Some(style) = &self.terminal {
+            return human::text(alert, style).into_bytes();
+        }
+        let delivery =
+            (seq > 0).then(|| Delivery { sink: self.sink.clone(), stream: self.stream.clone(), seq });
+        render(self.format, alert, delivery.as_ref(), &self.static_fields, max_bytes)
+    }
+}

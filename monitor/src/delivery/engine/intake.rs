@@ -1,0 +1,173 @@
+//! Between the agent's thread and the one that appends: bounded, and never in the agent's way.
+
+use std::collections::VecDeque;
+use std::mem::size_of;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::alert::{Alert, SafeAlert};
+use crate::delivery::Record;
+
+/// Most bytes, roughly, that wait to be appended.
+const MOST: usize = 8 << 20;
+
+/// What waits to be appended.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) record: Record,
+    /// Which sink alone gets it; all whose filter takes it, if none is named.
+    pub(crate) only: Option<usize>,
+    /// Told when it was appended.
+    pub(crate) ticket: Option<Ticket>,
+    weight: usize,
+}
+
+/// An incident's revision.
+pub(crate) type Ticket = (String, u64);
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Arrival>,
+    weight: usize,
+    /// Being appended.
+    busy: bool,
+    /// Left out because too much waited, by class.
+    refused: [u64; 3],
+    closed: bool,
+    appended: Vec<Ticket>,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+impl Intake {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a record; the lowest class is left out first when too much waits.
+    pub(crate) fn put(&self, record: Record, only: Option<usize>, ticket: Option<Ticket>) {
+        let weight = weight(&record.alert);
+        let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
+        let class = record.class;
+        while queue.weight + weight > MOST {
+            let lower = queue.waiting.iter().rposition(|waiting| waiting.record.class < class);
+            let gone = match lower {
+                Some(at) => queue.waiting.remove(at),
+                None => None,
+            };
+            let Some(gone) = gone else {
+                queue.refused[class.order()] += 1;
+                queue.appended.extend(ticket);
+                return;
+            };
+            queue.weight -= gone.weight;
+            queue.refused[gone.record.class.order()] += 1;
+            queue.appended.extend(gone.ticket);
+        }
+        queue.weight += weight;
+        queue.waiting.push_back(Arrival { record, only, ticket, weight });
+        self.changed.notify_all();
+    }
+
+    /// Everything that waits; waits for something at most so long. `None`: nothing more will come.
+    pub(crate) fn take(&self, most: Duration) -> Option<Vec<Arrival>> {
+        let mut queue = self.lock();
+        queue.busy = false;
+        self.changed.notify_all();
+        let empty = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed;
+        let (mut queue, _) =
+            self.changed.wait_timeout_while(queue, most, empty).unwrap_or_else(PoisonError::into_inner);
+        if queue.waiting.is_empty() && queue.closed {
+            return None;
+        }
+        let all: Vec<Arrival> = queue.waiting.drain(..).collect();
+        queue.weight = 0;
+        queue.busy = !all.is_empty();
+        Some(all)
+    }
+
+    /// A record was appended.
+    pub(crate) fn appended(&self, ticket: Ticket) {
+        self.lock().appended.push(ticket);
+    }
+
+    /// Revisions that were appended since the last call.
+    pub(crate) fn take_appended(&self) -> Vec<Ticket> {
+        std::mem::take(&mut self.lock().appended)
+    }
+
+    /// How many of each class were left out since the last call.
+    pub(crate) fn take_refused(&self) -> [u64; 3] {
+        std::mem::take(&mut self.lock().refused)
+    }
+
+    /// Nothing more comes.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until everything that came was appended. `false`: not within that time.
+    pub(crate) fn wait_empty(&self, most: Duration) -> bool {
+        let full = |queue: &mut Queue| queue.busy || !queue.waiting.is_empty();
+        let (queue, _) =
+            self.changed.wait_timeout_while(self.lock(), most, full).unwrap_or_else(PoisonError::into_inner);
+        !queue.busy && queue.waiting.is_empty()
+    }
+}
+
+/// About how many bytes of memory an alert takes. Counting them would cost the agent more than it is worth.
+fn weight(alert: &SafeAlert) -> usize {
+    let evidence = alert.evidence.as_ref().map_or(0, |e| e.events.len() + e.tree.len());
+    let chain = alert.incident.as_ref().map_or(0, |incident| incident.chain.len());
+    let radius =
+        alert.blast_radius.as_ref().map_or(0, |r| r.reachable.len() + r.rotation.len() + r.taken.len());
+    size_of::<Alert>() + 2048 + 256 * (evidence + chain) + 128 * radius
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::fixture;
+    use crate::delivery::Class;
+
+    fn record(class: Class) -> Record {
+        Record { class, accepted: 0, alert: SafeAlert::new(fixture::incident()) }
+    }
+
+    #[test]
+    fn too_much_leaves_out_the_lowest_class_and_says_how_much() {
+        let intake = Intake::default();
+        let one = weight(&record(Class::Low).alert);
+        for _ in 0..MOST / one {
+            intake.put(record(Class::Low), None, None);
+        }
+        intake.put(record(Class::Low), None, None);
+        intake.put(record(Class::High), None, Some(("i".into(), 1)));
+        assert_eq!(intake.take_refused(), [0, 0, 2]);
+        let taken = intake.take(Duration::ZERO).unwrap();
+        assert_eq!(taken.len(), MOST / one);
+        assert_eq!(taken.last().unwrap().record.class, Class::High);
+        assert!(!intake.wait_empty(Duration::ZERO), "they are being appended");
+        assert!(intake.take(Duration::ZERO).unwrap().is_empty());
+        assert!(intake.wait_empty(Duration::ZERO));
+    }
+
+    #[test]
+    fn closed_gives_what_waits_and_then_nothing() {
+        let intake = Intake::default();
+        intake.put(record(Class::Low), None, None);
+        intake.close();
+        intake.put(record(Class::Low), None, None);
+        assert_eq!(intake.take(Duration::ZERO).unwrap().len(), 1);
+        assert!(intake.take(Duration::ZERO).is_none());
+    }
+}

@@ -1,0 +1,458 @@
+//! From the agent's thread to every sink: the threads of delivery and what they share.
+//!
+//! [`Engine::accept`] never blocks: the `intake` takes an alert, the `spooler`'s thread appends it to the spool, and each
+//! sink's thread is woken with it. A sink that is a log is driven by a `worker` (order from `source`, retries and their
+//! `pace`, `dead` letters); one that is a state reads through a `feed`. `meter` counts, `notes` says what delivery itself
+//! has to say. Threads are started by [`Engine::start`], after everything that must happen on a process of one thread.
+
+mod dead;
+mod feed;
+mod filter;
+mod form;
+mod intake;
+mod meter;
+mod notes;
+mod pace;
+mod recent;
+mod source;
+mod spooler;
+mod thread;
+mod worker;
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+pub(crate) use dead::{ask_replay, count as count_dead, replay_waits};
+pub use filter::Filter;
+pub use meter::{Dropped, Meter, SinkStats};
+
+use self::dead::DeadLetters;
+use self::feed::Feed;
+use self::form::Form;
+use self::intake::Intake;
+use self::notes::Notes;
+use self::pace::Pace;
+use self::spooler::Spooler;
+use self::worker::{Next, Parts, Worker};
+use super::spool::{Limits, Shared, Writer, nanoseconds};
+use super::{Class, Clock, Driver, Record, SystemClock, Transport};
+use crate::alert::{Alert, SafeAlert};
+use crate::config::{Config, SinkConfig, SpoolConfig};
+use crate::detect::Envelope;
+use crate::sink::{self, Place, Plug, SinkError};
+
+/// What an engine is made of.
+pub struct Setup<'a> {
+    /// Where alerts go.
+    pub sinks: &'a [SinkConfig],
+    /// Where the spool and dead letters are kept; in memory if nowhere.
+    pub state_dir: Option<&'a Path>,
+    /// How much the spool may take.
+    pub spool: &'a SpoolConfig,
+    /// How long the end may take.
+    pub drain: Duration,
+    /// What alerts of delivery itself carry.
+    pub envelope: Envelope,
+}
+
+impl<'a> Setup<'a> {
+    /// As configured.
+    pub fn of(config: &'a Config, envelope: Envelope) -> Self {
+        Self {
+            sinks: &config.sinks,
+            state_dir: Some(&config.state_dir),
+            spool: &config.spool,
+            drain: config.drain.0,
+            envelope,
+        }
+    }
+
+    /// The same without anything on disk.
+    #[must_use]
+    pub fn in_memory(self) -> Self {
+        Self { state_dir: None, ..self }
+    }
+}
+
+/// Delivery, as the agent sees it.
+pub struct Engine {
+    intake: Arc<Intake>,
+    shared: Arc<Shared>,
+    sinks: Vec<Sink>,
+    spooler: Option<Spooler>,
+    notes: Arc<Notes>,
+    dead: Arc<DeadLetters>,
+    clock: Arc<dyn Clock>,
+    drain: Duration,
+    alive: Arc<Alive>,
+    started: bool,
+}
+
+struct Sink {
+    config: SinkConfig,
+    filter: Filter,
+    meter: Arc<Meter>,
+    /// `None` once its thread has it.
+    plug: Option<Plug>,
+    takes_heartbeats: bool,
+}
+
+/// How many threads run.
+#[derive(Debug, Default)]
+struct Alive {
+    count: Mutex<usize>,
+    fewer: Condvar,
+}
+
+struct Living(Arc<Alive>);
+
+impl Engine {
+    /// Opens the spool and every sink of the configuration, standard output if it names none. No thread is started, and
+    /// what is accepted waits until they are. A spool that cannot be used is an alert, and delivery goes on in memory.
+    ///
+    /// # Errors
+    /// A sink that never can work as it is configured.
+    pub fn open(setup: Setup<'_>) -> Result<Self, SinkError> {
+        let default = [SinkConfig::stdout()];
+        let configs = if setup.sinks.is_empty() { &default[..] } else { setup.sinks };
+        Self::with(configs, setup, Arc::new(SystemClock::default()))
+    }
+
+    /// No sink: alerts go nowhere.
+    pub fn none(envelope: Envelope) -> Self {
+        let spool = SpoolConfig::default();
+        let setup = Setup { sinks: &[], state_dir: None, spool: &spool, drain: Duration::ZERO, envelope };
+        let parts = Self::assemble(Vec::new(), setup, Arc::new(SystemClock::default()));
+        Self { started: true, spooler: None, ..parts }
+    }
+
+    fn with(configs: &[SinkConfig], setup: Setup<'_>, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
+        let place = Place { state_dir: setup.state_dir, clock: &clock };
+        let mut sinks = Vec::new();
+        for config in configs {
+            let filter = Filter::new(config).map_err(|error| {
+                SinkError::wrong(&config.name, format!("a pattern of its filter: {error}"))
+            })?;
+            let plug = sink::plug(config, &place)?;
+            sinks.push(Sink {
+                config: config.clone(),
+                filter,
+                meter: Arc::default(),
+                takes_heartbeats: matches!(plug, Plug::Log(_)),
+                plug: Some(plug),
+            });
+        }
+        Ok(Self::assemble(sinks, setup, clock))
+    }
+
+    fn assemble(sinks: Vec<Sink>, setup: Setup<'_>, clock: Arc<dyn Clock>) -> Self {
+        let names: Vec<String> = sinks.iter().map(|sink| sink.config.name.clone()).collect();
+        let limits = limits(setup.spool, &sinks);
+        let intake = Arc::new(Intake::default());
+        let notes = Arc::new(Notes::new(setup.envelope, Arc::clone(&clock), Arc::clone(&intake)));
+        let say = || -> super::spool::Say {
+            let notes = Arc::clone(&notes);
+            let meters: Vec<Arc<Meter>> = sinks.iter().map(|sink| Arc::clone(&sink.meter)).collect();
+            Box::new(move |eviction| {
+                if let Some(meter) = meters.get(eviction.sink) {
+                    let why = match eviction.why {
+                        super::spool::Why::Unreadable => Dropped::Unreadable,
+                        _ => Dropped::Evicted,
+                    };
+                    meter.dropped(why, eviction.count.unwrap_or(0));
+                    meter.queued();
+                }
+                notes.eviction(eviction)
+            })
+        };
+        let mut state_dir = setup.state_dir;
+        let mut problem = None;
+        let on_disk = state_dir.and_then(|dir| {
+            Writer::open(dir, &names, limits.clone(), Arc::clone(&clock), say())
+                .inspect_err(|error| problem = Some(error.clone()))
+                .ok()
+        });
+        if on_disk.is_none() {
+            state_dir = None;
+        }
+        let writer = on_disk.unwrap_or_else(|| Writer::in_memory(&names, limits, Arc::clone(&clock), say()));
+        if let Some(problem) = problem {
+            notes.no_spool(problem);
+        }
+        let dead = Arc::new(DeadLetters::new(state_dir));
+        let shared = writer.shared();
+        let spooler = Spooler {
+            writer,
+            intake: Arc::clone(&intake),
+            sinks: sinks
+                .iter()
+                .map(|sink| (sink.config.name.clone(), sink.filter.clone(), Arc::clone(&sink.meter)))
+                .collect(),
+            notes: Arc::clone(&notes),
+            dead: Arc::clone(&dead),
+            clock: Arc::clone(&clock),
+            looked: None,
+            state_dir: state_dir.map(Path::to_owned),
+        };
+        Self {
+            intake,
+            shared,
+            sinks,
+            spooler: Some(spooler),
+            notes,
+            dead,
+            clock,
+            drain: setup.drain,
+            alive: Arc::default(),
+            started: false,
+        }
+    }
+
+    /// Starts the threads, if they are not.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(&mut self) -> std::io::Result<()> {
+        if std::mem::replace(&mut self.started, true) {
+            return Ok(());
+        }
+        for at in 0..self.sinks.len() {
+            let Some(plug) = self.sinks[at].plug.take() else { continue };
+            let name = format!("sink-{}", self.sinks[at].config.name);
+            match plug {
+                Plug::Log(transport) => {
+                    let worker = self.worker(at, transport);
+                    let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.clock));
+                    self.spawn(&name, move || drive(worker, &shared, at, &*clock))?;
+                }
+                Plug::State(driver) => {
+                    let feed = self.feed(at);
+                    let meter = Arc::clone(&self.sinks[at].meter);
+                    self.spawn(&name, move || state(driver, feed, &meter))?;
+                }
+            }
+        }
+        if let Some(spooler) = self.spooler.take() {
+            self.spawn("spool", move || spooler.run())?;
+        }
+        Ok(())
+    }
+
+    /// Takes an alert on its way: redacted, bounded, and in the spool soon after. Never blocks.
+    pub fn accept(&self, alert: Alert) {
+        let ticket = alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.revision));
+        if self.sinks.is_empty() {
+            ticket.into_iter().for_each(|ticket| self.intake.appended(ticket));
+            return;
+        }
+        let record = Record {
+            class: Class::of(&alert),
+            accepted: nanoseconds(&*self.clock),
+            alert: SafeAlert::new(alert),
+        };
+        self.intake.put(record, None, ticket);
+    }
+
+    /// Waits until everything that was accepted is in the spool. `false`: not within that time.
+    pub fn wait_appended(&self, most: Duration) -> bool {
+        self.sinks.is_empty() || (self.started && self.intake.wait_empty(most))
+    }
+
+    /// Incidents (id and revision) that are in the spool since the last call: what is promised must not be forgotten.
+    pub fn take_appended(&self) -> Vec<(String, u64)> {
+        self.intake.take_appended()
+    }
+
+    /// A sign of life for every log whose filter takes it and which works at the moment. Not spooled, not repeated.
+    pub fn heartbeat(&self, alert: Alert) {
+        let record = Arc::new(Record {
+            class: Class::Low,
+            accepted: nanoseconds(&*self.clock),
+            alert: SafeAlert::new(alert),
+        });
+        let mut index = self.shared.lock();
+        for (at, sink) in self.sinks.iter().enumerate() {
+            if sink.takes_heartbeats
+                && sink.filter.takes(&record.alert)
+                && let Some(state) = index.sinks.get_mut(at)
+            {
+                state.heartbeat = Some(Arc::clone(&record));
+                self.shared.ring(&mut index, at);
+            }
+        }
+    }
+
+    /// Every sink opens its files and reads its secrets again.
+    pub fn reopen(&self) {
+        let mut index = self.shared.lock();
+        index.sinks.iter_mut().for_each(|state| state.reopen += 1);
+        self.shared.ring_all(&mut index);
+    }
+
+    /// How each sink is doing.
+    pub fn stats(&self) -> Vec<(String, SinkStats)> {
+        let stats = |(at, sink): (usize, &Sink)| {
+            (sink.config.name.clone(), sink.meter.stats(self.shared.waiting(at)))
+        };
+        self.sinks.iter().enumerate().map(stats).collect()
+    }
+
+    /// Waits until everything that was accepted so far was dealt with by every sink. `false`: not within that time.
+    pub fn settle(&self, most: Duration) -> bool {
+        let until = Instant::now() + most;
+        if !self.started || !self.intake.wait_empty(most) {
+            return false;
+        }
+        loop {
+            let waits = {
+                let mut index = self.shared.lock();
+                let waits = index
+                    .sinks
+                    .iter()
+                    .any(|state| state.waiting.iter().sum::<u64>() > 0 || state.reopened != state.reopen);
+                if waits {
+                    index.sinks.iter_mut().for_each(|state| state.settle = true);
+                    self.shared.ring_all(&mut index);
+                }
+                waits
+            };
+            if !waits {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The end: sends what it can within the time for that. The rest is in the spool, and goes out at the next start.
+    pub fn finish(mut self) -> Vec<(String, SinkStats)> {
+        if let Err(error) = self.start() {
+            tracing::error!(%error, "alerts are not delivered");
+        }
+        let until = Instant::now() + self.drain;
+        self.intake.close();
+        // The spooler's thread ends by itself, and first.
+        self.alive.wait_for(self.sinks.len(), until);
+        {
+            let mut index = self.shared.lock();
+            index.ending = Some(self.clock.monotonic() + until.saturating_duration_since(Instant::now()));
+            self.shared.ring_all(&mut index);
+        }
+        // A moment more for the last commit; a thread that hangs in its receiver is left behind.
+        self.alive.wait_for(0, until + Duration::from_millis(500));
+        self.stats()
+    }
+
+    fn worker(&self, at: usize, transport: Box<dyn Transport>) -> Worker {
+        let sink = &self.sinks[at];
+        let stream = {
+            let index = self.shared.lock();
+            index.sinks.get(at).map(|state| state.cursor.stream.clone()).unwrap_or_default()
+        };
+        Worker::new(Parts {
+            name: sink.config.name.clone(),
+            sink: at,
+            shared: Arc::clone(&self.shared),
+            form: Form::new(&sink.config, stream, sink::terminal_width(&sink.config)),
+            transport,
+            pace: Pace::new(sink.config.retry.0, Pace::dice()),
+            meter: Arc::clone(&sink.meter),
+            dead: Arc::clone(&self.dead),
+            notes: Arc::clone(&self.notes),
+            clock: Arc::clone(&self.clock),
+        })
+    }
+
+    fn feed(&self, at: usize) -> Feed {
+        Feed::new(
+            Arc::clone(&self.shared),
+            at,
+            Arc::clone(&self.sinks[at].meter),
+            Arc::clone(&self.notes),
+            Arc::clone(&self.clock),
+        )
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let living = Living::new(&self.alive);
+        thread::start(name, move || {
+            let _living = living;
+            run();
+        })
+        .map(drop)
+    }
+}
+
+/// A thread that nothing wakes looks again after this.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// A log's thread.
+fn drive(mut worker: Worker, shared: &Shared, sink: usize, clock: &dyn Clock) {
+    loop {
+        let next = worker.step();
+        let now = clock.monotonic();
+        let ending = shared.lock().ending;
+        if let Some(deadline) = ending
+            && (now >= deadline || (next != Next::Now && (worker.is_done() || worker.is_held())))
+        {
+            break;
+        }
+        if let Next::At(until) = next {
+            let until = until.into_iter().chain(ending).min();
+            shared.wait(sink, until.map_or(LONGEST_WAIT, |until| until.saturating_sub(now)));
+        }
+    }
+    worker.commit();
+}
+
+/// The thread of a sink with a state.
+fn state(mut driver: Box<dyn Driver>, mut feed: Feed, meter: &Meter) {
+    driver.run(&mut feed, meter);
+}
+
+fn limits(spool: &SpoolConfig, sinks: &[Sink]) -> Limits {
+    let shares = Limits::share(spool.max_bytes.0);
+    let own = [spool.high, spool.normal, spool.low];
+    let class = [0, 1, 2].map(|order| own[order].map_or(shares[order], |bytes| bytes.0));
+    Limits {
+        class,
+        max_age: spool.max_age.0,
+        memory: usize::try_from(spool.memory.0).unwrap_or(usize::MAX),
+        records: sinks.iter().map(|sink| sink.config.buffer as u64).max().unwrap_or(0),
+    }
+}
+
+impl Alive {
+    fn wait_for(&self, most: usize, until: Instant) {
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = until.saturating_duration_since(Instant::now());
+        // The guard has told what is wanted; how many are left does not matter any more.
+        drop(self.fewer.wait_timeout_while(count, left, |count| *count > most));
+    }
+}
+
+impl Living {
+    fn new(alive: &Arc<Alive>) -> Self {
+        *alive.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self(Arc::clone(alive))
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.0.fewer.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod fault_tests;
+#[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! In which order a sink takes records from the spool.
+//!
+//! The highest class first. After an outage, or at a start with records of an earlier run, what had piled up by then is
+//! taken slowly, and new records of the highest class overtake it: for those there is a second place in that class.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::pace::Pace;
+use crate::delivery::Class;
+use crate::delivery::spool::{At, Entry, Pull, Pulled, Shared};
+
+/// A sink's places.
+pub(crate) struct Source {
+    shared: Arc<Shared>,
+    pull: Pull,
+    at: [At; 3],
+    /// While it catches up: where, by class, that ends; and the place for new records of the highest class.
+    backlog: Option<([u64; 3], At)>,
+}
+
+/// A record for the sink.
+pub(crate) enum Taken {
+    /// One that can be sent, with its number in the stream.
+    Entry(Arc<Entry>, u64),
+    /// One that cannot be read: its class, its number and that in the stream.
+    Unreadable(Class, u64, u64),
+}
+
+impl Source {
+    pub(crate) fn new(shared: Arc<Shared>, sink: usize) -> Self {
+        let (key, at) = {
+            let index = shared.lock();
+            index.sinks.get(sink).map_or((0, [0; 3]), |state| (state.key, state.cursor.at))
+        };
+        Self { pull: Pull::new(Arc::clone(&shared), key), at: at.map(At::new), backlog: None, shared }
+    }
+
+    /// By class: everything below was taken.
+    pub(crate) fn places(&self) -> [u64; 3] {
+        [self.at[0].number, self.at[1].number, self.at[2].number]
+    }
+
+    /// Goes back; what was taken since is taken again.
+    pub(crate) fn back_to(&mut self, places: [u64; 3]) {
+        self.at = places.map(At::new);
+        if let Some((ends, live)) = &mut self.backlog {
+            *live = At::new(ends[0]);
+        }
+    }
+
+    pub(crate) fn catching_up(&self) -> bool {
+        self.backlog.is_some()
+    }
+
+    /// What is there by now is what piled up.
+    pub(crate) fn begin_catch_up(&mut self) {
+        let ends = {
+            let index = self.shared.lock();
+            [0, 1, 2].map(|order| index.classes[order].next)
+        };
+        self.backlog = Some(match self.backlog.take() {
+            // The highest class goes on as it was: what is between its two places is sent already.
+            Some((before, live)) => ([before[0], ends[1], ends[2]], live),
+            None => (ends, At::new(ends[0])),
+        });
+    }
+
+    /// The next new record of the highest class, while everything else waits for its turn.
+    pub(crate) fn next_live_high(&mut self) -> Option<Taken> {
+        let at = self.backlog.as_mut().map_or(&mut self.at[0], |(_, live)| live);
+        let pulled = self.pull.next(Class::High, at, u64::MAX)?;
+        Some(taken(Class::High, pulled))
+    }
+
+    /// The next record. When to ask again, if the pace of catching up says so.
+    pub(crate) fn next(&mut self, pace: &mut Pace, now: Duration) -> Result<Option<Taken>, Duration> {
+        if let Some((ends, live)) = &mut self.backlog {
+            for class in Class::ALL {
+                let order = class.order();
+                if self.at[order].number >= ends[order] {
+                    continue;
+                }
+                pace.take_leave(now)?;
+                if let Some(pulled) = self.pull.next(class, &mut self.at[order], ends[order]) {
+                    return Ok(Some(taken(class, pulled)));
+                }
+                // Nothing of this class was for this sink; its leave is for the next.
+                self.at[order].number = self.at[order].number.max(ends[order]);
+            }
+            self.at[0] = At::new(live.number.max(self.at[0].number));
+            self.backlog = None;
+            pace.end_catch_up();
+        }
+        Ok(self.next_unpaced())
+    }
+
+    /// The next record, whatever piled up.
+    pub(crate) fn next_unpaced(&mut self) -> Option<Taken> {
+        for class in Class::ALL {
+            if let Some(pulled) = self.pull.next(class, &mut self.at[class.order()], u64::MAX) {
+                return Some(taken(class, pulled));
+            }
+        }
+        None
+    }
+}
+
+fn taken(class: Class, pulled: Pulled) -> Taken {
+    match pulled {
+        Pulled::Entry(entry, seq) => Taken::Entry(entry, seq),
+        Pulled::Unreadable(number, seq) => Taken::Unreadable(class, number, seq),
+    }
+}

@@ -1,0 +1,470 @@
+//! One sink that is a log: takes records from the spool, sends them, and deals with the answers.
+//!
+//! A step at a time, so that it can be driven by a thread and by a test alike: [`Worker::step`] does what is to be done now
+//! and says until when there is nothing to do.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::dead::{DeadLetters, Letter};
+use super::form::Form;
+use super::meter::{Dropped, Meter};
+use super::notes::Notes;
+use super::pace::Pace;
+use super::recent::Recent;
+use super::source::Source;
+use crate::alert::SafeAlert;
+use crate::delivery::spool::{Done, Entry, Shared};
+use crate::delivery::{Class, Clock, Item, Outcome, Promise, Transport};
+
+/// Cursors are written this often.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// An alert that failed so often while others were taken is what cannot be taken.
+const POISON_AFTER: u32 = 5;
+/// How many alerts are tried in turn while none is taken.
+const TRIED_IN_TURN: usize = 3;
+/// A sink that fails so long is an alert of its own.
+const SAY_AFTER: Duration = Duration::from_secs(300);
+
+/// An alert that was taken from the spool and is not dealt with.
+pub(crate) struct Flight {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) seq: u64,
+    /// Sent once more after a broken connection: it is dealt with already.
+    pub(crate) again: bool,
+    /// Attempts after which it was still to be sent.
+    tries: u32,
+    /// Of these, how many failed although others were taken in between.
+    blamed: u32,
+    /// What the receiver had taken when it last failed.
+    taken_before: u64,
+    not_before: Duration,
+}
+
+impl Flight {
+    pub(crate) fn new(entry: Arc<Entry>, seq: u64, again: bool) -> Self {
+        Self { entry, seq, again, tries: 0, blamed: 0, taken_before: 0, not_before: Duration::ZERO }
+    }
+}
+
+/// When there is something to do again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// At once.
+    Now,
+    /// When the sink is rung for, or at this moment of the monotonic clock.
+    At(Option<Duration>),
+}
+
+/// What a worker works with.
+pub(crate) struct Parts {
+    pub(crate) name: String,
+    /// The sink's place in the configuration.
+    pub(crate) sink: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) form: Form,
+    pub(crate) pace: Pace,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) dead: Arc<DeadLetters>,
+    pub(crate) notes: Arc<Notes>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// One sink.
+pub(crate) struct Worker {
+    parts: Parts,
+    source: Source,
+    flight: VecDeque<Flight>,
+    recent: Recent,
+    /// Alerts that the receiver took, ever.
+    taken: u64,
+    done: Vec<Done>,
+    /// Places that the cursor has.
+    told: [u64; 3],
+    committed: Duration,
+    said: bool,
+    /// Somebody waits for everything to be dealt with.
+    settle: bool,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let source = Source::new(Arc::clone(&parts.shared), parts.sink);
+        let now = parts.clock.monotonic();
+        let mut worker = Self {
+            told: source.places(),
+            source,
+            flight: VecDeque::new(),
+            recent: Recent::default(),
+            taken: 0,
+            done: Vec::new(),
+            committed: now,
+            said: false,
+            settle: false,
+            parts,
+        };
+        if worker.parts.shared.waiting(worker.parts.sink) > 0 {
+            worker.begin_catch_up(now);
+        }
+        worker
+    }
+
+    /// Does what is to be done now.
+    pub(crate) fn step(&mut self) -> Next {
+        let now = self.parts.clock.monotonic();
+        self.obey();
+        self.commit_if_due(now);
+        if now < self.parts.pace.not_before() {
+            return Next::At(Some(self.parts.pace.not_before()));
+        }
+        let limits = self.parts.transport.limits();
+        let most = self.parts.pace.batch(limits.items);
+        // While only one at a time is tried, there are others to try in its place.
+        let held = self.fill(most.max(TRIED_IN_TURN), now);
+        let batch = self.batch(most, limits.bytes, limits.max_bytes, now);
+        if batch.is_empty() {
+            self.note_oldest();
+            if self.settle && self.flight.is_empty() {
+                self.settle = false;
+                self.commit();
+            }
+            let soonest = self.flight.iter().map(|flight| flight.not_before).filter(|at| *at > now).min();
+            let commit = self.uncommitted().then(|| self.committed + COMMIT_EVERY);
+            return Next::At([held, soonest, commit].into_iter().flatten().min());
+        }
+        self.send(&batch);
+        self.note_oldest();
+        Next::Now
+    }
+
+    /// Whether there is something that only waits for its time: a failing receiver, or the slow sending of what piled up.
+    pub(crate) fn is_held(&self) -> bool {
+        self.parts.pace.failures() >= 3 || self.source.catching_up()
+    }
+
+    /// Whether nothing is left to be sent.
+    pub(crate) fn is_done(&self) -> bool {
+        self.flight.is_empty() && self.parts.shared.waiting(self.parts.sink) == self.done.len() as u64
+    }
+
+    /// Writes the cursor, with everything that is dealt with.
+    pub(crate) fn commit(&mut self) {
+        let now = self.parts.clock.monotonic();
+        self.committed = now;
+        if let Err(reason) = self.parts.transport.commit() {
+            // Perhaps none of it lasted: back to where the cursor is.
+            self.parts.meter.retried(self.done.len() as u64);
+            self.done.clear();
+            self.flight.clear();
+            self.source.back_to(self.told);
+            self.failed(now, 1, None, &reason);
+            return;
+        }
+        let at = self.places();
+        self.parts.shared.advance(self.parts.sink, at, &self.done);
+        if !self.done.is_empty() {
+            self.parts.meter.acknowledged(self.done.len() as u64, self.now_ns());
+            if let Err(error) = self.parts.shared.save(self.parts.sink) {
+                tracing::debug!(sink = self.parts.name, %error, "cursor not written; alerts may be sent twice after a restart");
+            }
+        }
+        self.done.clear();
+        self.told = at;
+    }
+
+    /// What others asked this sink for.
+    fn obey(&mut self) {
+        let (reopen, heartbeat, settle) = {
+            let mut index = self.parts.shared.lock();
+            let Some(state) = index.sinks.get_mut(self.parts.sink) else { return };
+            let reopen = (state.reopen != state.reopened).then_some(state.reopen);
+            (reopen, state.heartbeat.take(), std::mem::take(&mut state.settle))
+        };
+        self.settle |= settle;
+        if let Some(asked) = reopen {
+            if let Err(reason) = self.parts.transport.reopen() {
+                tracing::error!(sink = self.parts.name, reason, "the sink could not be opened again");
+            }
+            if let Some(state) = self.parts.shared.lock().sinks.get_mut(self.parts.sink) {
+                state.reopened = asked;
+            }
+            self.parts.pace.try_now();
+        }
+        if let Some(heartbeat) = heartbeat.filter(|_| !self.parts.pace.failing()) {
+            // Not repeated: the next one says the same, and its absence is the message.
+            let item = self.item(&heartbeat.alert, 0, self.parts.transport.limits().max_bytes);
+            let bytes = item.text.len() as u64;
+            if self.parts.transport.send(&[item]).first() == Some(&Outcome::Accepted) {
+                self.parts.meter.sent(1, bytes);
+            }
+        }
+    }
+
+    fn uncommitted(&self) -> bool {
+        !self.done.is_empty() || self.places() != self.told
+    }
+
+    fn commit_if_due(&mut self, now: Duration) {
+        if self.uncommitted() && now.saturating_sub(self.committed) >= COMMIT_EVERY {
+            self.commit();
+        }
+    }
+
+    /// By class: everything below is dealt with.
+    fn places(&self) -> [u64; 3] {
+        let mut at = self.source.places();
+        for flight in self.flight.iter().filter(|flight| !flight.again) {
+            let place = &mut at[flight.entry.record.class.order()];
+            *place = (*place).min(flight.entry.number);
+        }
+        at
+    }
+
+    /// Takes records from the spool, the highest class first. When there will be more, if that is known.
+    fn fill(&mut self, most: usize, now: Duration) -> Option<Duration> {
+        // Retried ones may fill a batch; the highest class still goes ahead of them.
+        let mut high = self.flight.iter().filter(|f| f.entry.record.class == Class::High).count();
+        while high < most {
+            let Some(next) = self.source.next_live_high() else { break };
+            if let Some(flight) = self.readable(next) {
+                self.flight.insert(high.min(self.flight.len()), flight);
+                high += 1;
+            }
+        }
+        while self.flight.len() < most {
+            match self.source.next(&mut self.parts.pace, now) {
+                Ok(Some(next)) => {
+                    if let Some(flight) = self.readable(next) {
+                        let class = flight.entry.record.class;
+                        let at = self.flight.partition_point(|f| f.entry.record.class >= class);
+                        self.flight.insert(at, flight);
+                    }
+                }
+                Ok(None) => return None,
+                Err(until) => return Some(until),
+            }
+        }
+        None
+    }
+
+    fn readable(&mut self, pulled: super::source::Taken) -> Option<Flight> {
+        use super::source::Taken;
+        match pulled {
+            Taken::Entry(entry, seq) => Some(Flight::new(entry, seq, false)),
+            Taken::Unreadable(class, number, seq) => {
+                self.parts.meter.dropped(Dropped::Unreadable, 1);
+                self.parts.notes.unreadable(self.parts.sink, seq);
+                self.done.push(Done { class, number, seq });
+                None
+            }
+        }
+    }
+
+    /// What is sent now: places in `flight`, and the items.
+    fn batch(&self, most: usize, bytes: usize, max_bytes: usize, now: Duration) -> Vec<(usize, Item)> {
+        let mut ready: Vec<usize> =
+            (0..self.flight.len()).filter(|at| self.flight[*at].not_before <= now).collect();
+        // While it fails alert by alert, others are tried in turn: the first may be what it cannot take.
+        let failures = self.parts.pace.failures() as usize;
+        if most == 1 && ready.len() > 1 && failures > 3 {
+            let turn = (failures - 3) % ready.len().min(TRIED_IN_TURN);
+            ready.rotate_left(turn);
+        }
+        let mut total = 0;
+        let mut batch = Vec::new();
+        for at in ready.into_iter().take(most) {
+            let flight = &self.flight[at];
+            let item = self.item(&flight.entry.record.alert, flight.seq, max_bytes);
+            total += item.text.len();
+            if total > bytes && !batch.is_empty() {
+                break;
+            }
+            batch.push((at, item));
+        }
+        batch
+    }
+
+    fn item(&self, alert: &SafeAlert, seq: u64, max_bytes: usize) -> Item {
+        Item { seq, text: self.parts.form.text(alert, seq, max_bytes), alert: alert.clone() }
+    }
+
+    fn send(&mut self, batch: &[(usize, Item)]) {
+        let (places, items): (Vec<usize>, Vec<Item>) =
+            batch.iter().map(|(at, item)| (*at, item.clone())).unzip();
+        let outcomes = self.parts.transport.send(&items);
+        let now = self.parts.clock.monotonic();
+        let dealt =
+            |outcome: Option<&Outcome>| matches!(outcome, Some(Outcome::Accepted | Outcome::Rejected { .. }));
+        let first_left = (0..items.len()).find(|at| !dealt(outcomes.get(*at)));
+        // Something behind the first failure was taken: it is the alert that failed, not the receiver.
+        let partly = first_left.is_some_and(|first| (first..items.len()).any(|at| dealt(outcomes.get(at))));
+        let mut gone = Vec::new();
+        let mut taken = 0;
+        let mut bytes = 0;
+        for (at, (place, item)) in places.iter().zip(&items).enumerate() {
+            match outcomes.get(at) {
+                Some(Outcome::Accepted) => {
+                    taken += 1;
+                    bytes += item.text.len() as u64;
+                    gone.push(*place);
+                    let flight = &self.flight[*place];
+                    if self.parts.transport.resends() {
+                        self.recent.push(Arc::clone(&flight.entry), flight.seq, item.text.len(), now);
+                    }
+                }
+                Some(Outcome::Rejected { reason }) => {
+                    gone.push(*place);
+                    self.bury(*place, reason);
+                }
+                Some(Outcome::Retry { .. }) | None => {}
+            }
+        }
+        self.taken += taken;
+        self.parts.meter.sent(taken, bytes);
+        let left: Vec<usize> = places.iter().copied().filter(|place| !gone.contains(place)).collect();
+        if taken > 0 || (left.len() < items.len() && !self.parts.pace.failing()) {
+            self.recovered(now);
+        }
+        if let Some(first) = first_left {
+            self.parts.meter.retried(left.len() as u64);
+            let (reason, asked) = match outcomes.get(first) {
+                Some(Outcome::Retry { reason, after }) => (reason.as_str(), *after),
+                _ => ("it gave no answer", None),
+            };
+            let poisoned = self.blame(&places, &outcomes, partly, now);
+            for (place, reason) in poisoned {
+                gone.push(place);
+                self.bury(place, &reason);
+            }
+            // That one is to blame, and waits by itself.
+            let excused = gone.contains(&places[first]) || self.flight[places[first]].not_before > now;
+            if !(partly || excused) {
+                self.failed(now, items.len(), asked, reason);
+            }
+        }
+        self.forget(gone);
+    }
+
+    /// Counts failures against alerts; those that are beyond hope, with the reason.
+    fn blame(
+        &mut self,
+        places: &[usize],
+        outcomes: &[Outcome],
+        partly: bool,
+        now: Duration,
+    ) -> Vec<(usize, String)> {
+        let mut beyond = Vec::new();
+        for (at, place) in places.iter().enumerate() {
+            let Some(Outcome::Retry { reason, .. }) = outcomes.get(at) else { continue };
+            let Some(flight) = self.flight.get_mut(*place) else { continue };
+            let others_went = flight.tries > 0 && self.taken > flight.taken_before;
+            flight.tries += 1;
+            flight.taken_before = self.taken;
+            if others_went || partly {
+                flight.blamed += u32::from(others_went);
+                flight.not_before = now + self.parts.pace.backoff(flight.tries);
+                if flight.blamed >= POISON_AFTER {
+                    let reason = format!("failed {} times while others were taken: {reason}", flight.tries);
+                    beyond.push((*place, reason));
+                }
+            }
+        }
+        beyond
+    }
+
+    /// A dead letter.
+    fn bury(&mut self, place: usize, reason: &str) {
+        let Some(flight) = self.flight.get(place) else { return };
+        if flight.again {
+            return;
+        }
+        self.parts.meter.rejected();
+        let letter = Letter {
+            time: self.parts.clock.wall().to_string(),
+            sink: self.parts.name.clone(),
+            seq: flight.seq,
+            reason: reason.to_owned(),
+            alert: &flight.entry.record.alert,
+        };
+        tracing::error!(
+            sink = self.parts.name,
+            id = letter.alert.id,
+            reason,
+            "the receiver refuses an alert for good"
+        );
+        if let Err(error) = self.parts.dead.keep(&letter) {
+            tracing::error!(sink = self.parts.name, %error, "the dead letter could not be kept");
+        }
+    }
+
+    /// These are dealt with.
+    fn forget(&mut self, mut gone: Vec<usize>) {
+        gone.sort_unstable();
+        for place in gone.into_iter().rev() {
+            let Some(flight) = self.flight.remove(place) else { continue };
+            if !flight.again {
+                let Entry { number, record, .. } = &*flight.entry;
+                self.done.push(Done { class: record.class, number: *number, seq: flight.seq });
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Duration, tried: usize, asked: Option<Duration>, reason: &str) {
+        let first = !self.parts.pace.failing();
+        self.parts.pace.failed(now, tried, asked);
+        self.parts.meter.failing(true);
+        if first {
+            tracing::error!(
+                sink = self.parts.name,
+                target = self.parts.transport.target(),
+                reason,
+                "the sink takes nothing; its alerts wait"
+            );
+        } else {
+            tracing::debug!(sink = self.parts.name, reason, "the sink still takes nothing");
+        }
+        if self.parts.transport.promise() == Promise::Unacknowledged && self.parts.transport.resends() {
+            for flight in self.recent.take(now).into_iter().rev() {
+                self.flight.push_front(flight);
+            }
+        }
+        if !self.said && self.parts.pace.failing_for(now) >= SAY_AFTER {
+            self.said = true;
+            self.parts.notes.sink_fails(&self.parts.name, &self.parts.transport.target(), reason);
+        }
+    }
+
+    fn recovered(&mut self, now: Duration) {
+        if !self.parts.pace.failing() {
+            self.parts.pace.succeeded(now);
+            return;
+        }
+        let outage = self.parts.pace.succeeded(now);
+        self.parts.meter.failing(false);
+        tracing::info!(sink = self.parts.name, "the sink takes alerts again");
+        if std::mem::take(&mut self.said) {
+            self.parts.notes.sink_works(&self.parts.name, &self.parts.transport.target());
+        }
+        if outage {
+            self.begin_catch_up(now);
+        }
+    }
+
+    fn begin_catch_up(&mut self, now: Duration) {
+        if self.parts.transport.shared() {
+            self.parts.pace.begin_catch_up(now);
+            self.source.begin_catch_up();
+        }
+    }
+
+    fn note_oldest(&self) {
+        let oldest = self.flight.iter().map(|flight| flight.entry.record.accepted).min();
+        self.parts.meter.oldest(oldest);
+    }
+
+    fn now_ns(&self) -> i64 {
+        i64::try_from(self.parts.clock.wall().as_nanosecond()).unwrap_or(i64::MAX)
+    }
+}

@@ -1,0 +1,105 @@
+//! Any sequence of appends, reads, kills and evictions against a model of what must hold: every number of a stream is received
+//! or named, in order within a class, and nothing is received that was not appended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::testing::{Got, Taker, TestClock, open, record};
+use super::*;
+use crate::delivery::Class;
+
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    Append { class: usize, both: bool, times: u8 },
+    Take { sink: usize, most: usize, commit: bool },
+    Kill,
+    Tick,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        6 => (0usize..3, any::<bool>(), 1u8..12)
+            .prop_map(|(class, both, times)| Deed::Append { class, both, times }),
+        4 => (0usize..2, 1usize..30, any::<bool>())
+            .prop_map(|(sink, most, commit)| Deed::Take { sink, most, commit }),
+        1 => Just(Deed::Kill),
+        1 => Just(Deed::Tick),
+    ]
+}
+
+#[derive(Default)]
+struct Model {
+    /// By sink: ids that were appended for it.
+    appended: [BTreeSet<u64>; 2],
+    got: [Vec<Got>; 2],
+}
+
+impl Model {
+    fn check(&self) -> Result<(), TestCaseError> {
+        for (appended, got) in self.appended.iter().zip(&self.got) {
+            let mut ids: BTreeMap<u64, String> = BTreeMap::new();
+            for got in got {
+                let known = ids.entry(got.seq).or_insert_with(|| got.id.clone());
+                prop_assert_eq!(&*known, &got.id, "a number is one alert's");
+                if got.gone.is_none() {
+                    prop_assert!(appended.contains(&got.id.parse().unwrap()));
+                }
+            }
+            let last = got.iter().map(|got| got.seq).max().unwrap_or(0);
+            let accounted = testing::accounted(got);
+            prop_assert!((1..=last).all(|seq| accounted.contains(&seq)), "{accounted:?} up to {last}");
+            let received = got.iter().filter(|got| got.gone.is_none()).map(|got| got.seq);
+            let received: BTreeSet<u64> = received.collect();
+            let named: BTreeSet<u64> = accounted.difference(&received).copied().collect();
+            prop_assert!(received.len() + named.len() >= appended.len());
+        }
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_number_is_received_or_named(deeds in proptest::collection::vec(deed(), 1..60)) {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = TestClock::new();
+        let limits = Limits { class: [64 << 10, 48 << 10, 40 << 10], ..Limits::default() };
+        let mut model = Model::default();
+        let mut writer = open(dir.path(), &["a", "b"], limits.clone(), &clock);
+        let mut takers = [Taker::new(&writer, 0), Taker::new(&writer, 1)];
+        let mut number = 0;
+        for deed in deeds {
+            match deed {
+                Deed::Append { class, both, times } => for _ in 0..times {
+                    number += 1;
+                    let sinks: &[usize] = if both { &[0, 1] } else { &[0] };
+                    writer.append(record(Class::ALL[class], number, &*clock), sinks);
+                    sinks.iter().for_each(|sink| { model.appended[*sink].insert(number); });
+                },
+                Deed::Take { sink, most, commit } => {
+                    model.got[sink].extend(takers[sink].take(most));
+                    if commit {
+                        takers[sink].commit();
+                    }
+                }
+                Deed::Kill => {
+                    drop((writer, takers));
+                    writer = open(dir.path(), &["a", "b"], limits.clone(), &clock);
+                    takers = [Taker::new(&writer, 0), Taker::new(&writer, 1)];
+                }
+                Deed::Tick => {
+                    clock.pass(std::time::Duration::from_secs(2));
+                    writer.tick();
+                }
+            }
+        }
+        for (taker, got) in takers.iter_mut().zip(&mut model.got) {
+            got.extend(taker.take(usize::MAX));
+            taker.commit();
+            prop_assert_eq!(taker.waiting(), 0);
+        }
+        model.check()?;
+    }
+}

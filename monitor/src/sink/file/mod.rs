@@ -1,0 +1,173 @@
+//! A file of lines: appended to, for its owner and group only, put aside when it is large.
+//!
+//! A line is in the file when `send` returns, and on the disk when `commit` does: only then does the engine forget it.
+
+mod open;
+mod rotate;
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use crate::alert::MAX_ALERT;
+use crate::config::{Rotate, SinkConfig};
+use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
+use crate::sink::SinkError;
+use crate::sink::begun::Begun;
+
+/// A file.
+#[derive(Debug)]
+pub struct FileSink {
+    sink: String,
+    path: PathBuf,
+    rotate: Option<Rotate>,
+    max_bytes: usize,
+    /// `None` until there is room to create it.
+    file: Option<File>,
+    size: u64,
+    /// A regular file: it can be cut and synced.
+    regular: bool,
+    /// What `commit` has to make last.
+    dirty: bool,
+    /// Of a pipe or a device.
+    begun: Begun,
+}
+
+impl FileSink {
+    /// Opens (or creates, mode 0640) the file. A line that an earlier agent could not finish is ended first. A disk that is
+    /// full or read-only is no error: the file is opened when there is room.
+    ///
+    /// # Errors
+    /// It can never be opened under that name, or is nothing to append to.
+    pub fn open(config: &SinkConfig) -> Result<Self, SinkError> {
+        let max_bytes =
+            config.max_bytes.map_or(MAX_ALERT, |bytes| usize::try_from(bytes.0).unwrap_or(MAX_ALERT));
+        let mut sink = Self {
+            sink: config.name.clone(),
+            path: config.path.clone().unwrap_or_default(),
+            rotate: config.rotate,
+            max_bytes,
+            file: None,
+            size: 0,
+            regular: false,
+            dirty: false,
+            begun: Begun::default(),
+        };
+        match sink.open_now() {
+            Ok(()) => {}
+            Err(SinkError::Open { source, .. }) if open::is_passing(&source) => {
+                tracing::error!(sink = sink.sink, path = %sink.path.display(), "cannot be opened: {source}; alerts wait until it can");
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(sink)
+    }
+
+    fn open_now(&mut self) -> Result<(), SinkError> {
+        let (file, meta) = open::for_append(&self.sink, &self.path)?;
+        self.regular = meta.is_file();
+        self.size = meta.size();
+        self.file = Some(file);
+        self.begun.forget();
+        Ok(())
+    }
+
+    /// Writes one line, to a regular file whole or not at all.
+    fn write(&mut self, seq: u64, line: &[u8]) -> io::Result<()> {
+        if self.file.is_none() {
+            self.open_now().map_err(|error| match error {
+                SinkError::Open { source, .. } => source,
+                other => io::Error::other(other.to_string()),
+            })?;
+        }
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        if !self.regular {
+            return self.begun.write(seq, line, &mut |bytes| file.write(bytes));
+        }
+        let result = file.write_all(line);
+        if result.is_ok() {
+            self.size += line.len() as u64;
+            self.dirty = true;
+        } else if file.set_len(self.size).is_err() {
+            // A half line stays; opening the file again ends it.
+            self.file = None;
+        }
+        result
+    }
+
+    fn put_aside_if_due(&mut self, more: u64) -> io::Result<()> {
+        let Some(limit) = self.rotate else { return Ok(()) };
+        if !self.regular || self.size == 0 || self.size + more <= limit.size.0 {
+            return Ok(());
+        }
+        if let Some(file) = &self.file {
+            file.sync_data()?;
+        }
+        rotate::put_aside(&self.path, limit.keep)?;
+        self.file = None;
+        self.dirty = false;
+        Ok(())
+    }
+}
+
+impl Transport for FileSink {
+    fn promise(&self) -> Promise {
+        Promise::Acknowledged
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { items: 256, bytes: 1 << 20, max_bytes: self.max_bytes }
+    }
+
+    fn target(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for item in batch {
+            let mut line = Vec::with_capacity(item.text.len() + 1);
+            line.extend_from_slice(&item.text);
+            line.push(b'\n');
+            let written = self.put_aside_if_due(line.len() as u64).and_then(|()| self.write(item.seq, &line));
+            match written {
+                Ok(()) => outcomes.push(Outcome::Accepted),
+                Err(error) => {
+                    outcomes.push(Outcome::Retry { reason: error.to_string(), after: None });
+                    break;
+                }
+            }
+        }
+        outcomes
+    }
+
+    fn commit(&mut self) -> Result<(), String> {
+        if !std::mem::take(&mut self.dirty) || !self.regular {
+            return Ok(());
+        }
+        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
+        synced.map_err(|error| {
+            // What the kernel could not write it may have forgotten; the lines are written again, to a new descriptor.
+            self.file = None;
+            error.to_string()
+        })
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        if let Some(file) = &self.file
+            && self.regular
+            && let Err(error) = file.sync_data()
+        {
+            tracing::warn!(sink = self.sink, %error, "the file that was put aside could not be synced");
+        }
+        self.open_now().map_err(|error| error.to_string())
+    }
+
+    fn shared(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! What delivery holds out: ten thousand alerts a second with one of two sinks down, by the bench `delivery` of the agent.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::budget::{Budget, Value};
+use crate::{build, host};
+
+/// What the bench prints.
+#[derive(serde::Deserialize)]
+struct Delivered {
+    alerts: u64,
+    seconds: f64,
+    /// Left out, and said, because the spool could not keep up.
+    refused: u64,
+    /// Neither received nor named.
+    missing: u64,
+    accept_p99_ns: u64,
+    resident_before_kib: u64,
+    resident_peak_kib: u64,
+}
+
+/// Runs it.
+pub(super) fn measure(quick: bool) -> Result<Vec<Value>> {
+    let program = build::executables(&["bench", "--no-run", "--package", "monitor", "--bench", "delivery"])?
+        .into_iter()
+        .find(|executable| executable.name == "delivery")
+        .context("cargo built no bench `delivery`")?;
+    let seconds = if quick { "3" } else { "60" };
+    let line = host::capture(Command::new(&program.path).args([seconds, "10000"]))?;
+    let done: Delivered =
+        serde_json::from_str(line.trim()).context("the bench `delivery` printed no result")?;
+    let value = |what: &str, value: f64, unit: &str, budget: Option<Budget>| Value {
+        what: format!("delivery, one of two sinks down: {what}"),
+        value,
+        unit: unit.to_owned(),
+        budget,
+    };
+    let grown = done.resident_peak_kib.saturating_sub(done.resident_before_kib);
+    Ok(vec![
+        value(
+            "alerts accepted and spooled",
+            (done.alerts - done.refused) as f64 / done.seconds,
+            "alerts/s",
+            None,
+        ),
+        value("alerts left out, and said", done.refused as f64, "alerts", None),
+        value("alerts neither received nor named", done.missing as f64, "alerts", Some(Budget::AtMost(0.0))),
+        value("handing one over, p99", done.accept_p99_ns as f64 / 1000.0, "µs", None),
+        value("memory at most, above the start", grown as f64 / 1024.0, "MiB", Some(Budget::AtMost(32.0))),
+    ])
+}
