@@ -13,6 +13,7 @@ pub mod demo;
 pub mod detect;
 pub mod event;
 pub mod kernel;
+pub mod metadata;
 pub mod observe;
 pub mod pipeline;
 pub mod process;

@@ -28,6 +28,7 @@ pub(super) enum At {
     Hooks,
     PriorityRing,
     LifecycleRing,
+    Pods,
     Sink(usize),
     Spool,
 }
@@ -40,6 +41,7 @@ pub(super) fn first_wrong(config: &Config) -> Option<Wrong> {
         .or_else(|| hooks(config))
         .or_else(|| rings(config))
         .or_else(|| spool(config))
+        .or_else(|| pods(config))
         .or_else(|| sinks(config))
 }
 
@@ -123,6 +125,21 @@ fn spool(config: &Config) -> Option<Wrong> {
     })
 }
 
+/// Longer, and what happens in a worker would be told too late.
+const LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+
+fn pods(config: &Config) -> Option<Wrong> {
+    let pods = &config.pods;
+    let what = if pods.timeout.0.is_zero() {
+        "pods.timeout must be longer than nothing".to_owned()
+    } else if pods.wait.0 > LONGEST_WAIT {
+        format!("pods.wait: the events of a new worker would wait for more than {} s", LONGEST_WAIT.as_secs())
+    } else {
+        return None;
+    };
+    Some(Wrong { at: At::Pods, what, fix: "the default is good: leave it out" })
+}
+
 fn sinks(config: &Config) -> Option<Wrong> {
     if config.sinks.len() > MOST_SINKS {
         let what = format!("{} sinks are more than the {MOST_SINKS} that there may be", config.sinks.len());
@@ -178,6 +195,7 @@ struct Places {
     hooks: Option<Mark>,
     kernel: KernelPlaces,
     spool: Option<Mark>,
+    pods: Option<Mark>,
     sinks: Vec<Mark>,
 }
 
@@ -205,6 +223,7 @@ pub(super) fn place(text: &str, at: At) -> (u64, u64) {
         At::Hooks => places.hooks.as_ref(),
         At::PriorityRing => places.kernel.priority_ring.as_ref(),
         At::LifecycleRing => places.kernel.lifecycle_ring.as_ref(),
+        At::Pods => places.pods.as_ref(),
         At::Sink(index) => places.sinks.get(index),
         At::Spool => places.spool.as_ref(),
     };

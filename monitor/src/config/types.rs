@@ -35,6 +35,9 @@ pub struct Config {
     /// Which cgroups are workers.
     #[serde(default)]
     pub workers: Workers,
+    /// What is asked about the pods that workers are.
+    #[serde(default)]
+    pub pods: PodsConfig,
     /// Rule directories, in order: a later document of the same name replaces the earlier.
     #[serde(default = "default_rules")]
     pub rules: Vec<PathBuf>,
@@ -117,6 +120,55 @@ pub struct Assign {
     pub probes: Vec<Vec<String>>,
 }
 
+/// Where the names, labels and images of pods come from.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PodsConfig {
+    /// Who is asked. By default nobody: pods are then known by their cgroup paths alone.
+    pub from: PodsFrom,
+    /// Address of the kubelet; `https://$NODE_IP:10250` if not given.
+    pub url: Option<String>,
+    /// File with the token of a service account; read before each question.
+    pub token_file: Option<PathBuf>,
+    /// Authorities that may have signed the kubelet's certificate. One that a kubelet made for itself is its own:
+    /// `/var/lib/kubelet/pki/kubelet.crt`.
+    pub ca_file: Option<PathBuf>,
+    /// Name in the kubelet's certificate, if it is not the host of the address.
+    pub server_name: Option<String>,
+    /// How long an answer may take.
+    pub timeout: Span,
+    /// How long the events of a new worker wait until its pod is known. Then they are judged without, and what is said of them
+    /// is completed later.
+    pub wait: Span,
+}
+
+/// Who is asked about pods.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PodsFrom {
+    /// Nobody.
+    #[default]
+    None,
+    /// The kubelet of this node.
+    Kubelet,
+}
+
+impl Default for PodsConfig {
+    fn default() -> Self {
+        let account =
+            |file: &str| Some(PathBuf::from("/var/run/secrets/kubernetes.io/serviceaccount").join(file));
+        Self {
+            from: PodsFrom::None,
+            url: None,
+            token_file: account("token"),
+            ca_file: account("ca.crt"),
+            server_name: None,
+            timeout: Span(std::time::Duration::from_secs(5)),
+            wait: Span(std::time::Duration::from_secs(3)),
+        }
+    }
+}
+
 /// Which rung of its ladder each signal takes.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -174,6 +226,7 @@ impl Default for Config {
             labels: BTreeMap::new(),
             state_dir: default_state_dir(),
             workers: Workers::default(),
+            pods: PodsConfig::default(),
             rules: default_rules(),
             hooks: Hooks::default(),
             kernel: Kernel::default(),

@@ -5,8 +5,8 @@ use monitor_common::filter::access;
 use super::envelope::WallClock;
 use super::scene::Scene;
 use crate::alert::{
-    AlsoInfo, Ancestor, CgroupInfo, FileInfo, FindingInfo, NetworkInfo, ProcessInfo, RuleRef, Taken,
-    WorkerInfo,
+    AlsoInfo, Ancestor, CgroupInfo, ContainerInfo, FileInfo, FindingInfo, NetworkInfo, PodInfo, ProcessInfo,
+    RuleRef, Taken, WorkerInfo,
 };
 use crate::event::{AddressStage, Body, Event, MountRelation, Outcome, Path};
 use crate::process::{Image, Process};
@@ -59,7 +59,18 @@ pub(super) fn worker(worker: &Worker, engine: Option<&str>, profile: &str) -> Wo
         profile: profile.to_owned(),
         cgroup: CgroupInfo { id: worker.cgroup, path: worker.path.to_string() },
         unit: worker.unit.as_deref().map(str::to_owned),
-        ..WorkerInfo::default()
+        container: worker.place.container.as_ref().map(|container| ContainerInfo {
+            id: container.id.to_string(),
+            runtime: container.runtime.map(|runtime| runtime.name().to_owned()),
+            image: worker.image.clone(),
+        }),
+        pod: worker.pod.as_ref().map(|pod| PodInfo {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+            labels: pod.labels.clone(),
+        }),
+        node: worker.pod.as_ref().and_then(|pod| pod.node.clone()),
     }
 }
 

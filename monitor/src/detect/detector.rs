@@ -17,12 +17,12 @@ use super::radius::contact_name;
 use super::scene::Scene;
 use super::scope::{self, Anchor};
 use super::used::Used;
-use super::{Recent, title};
+use super::{Recent, describe, title};
 use crate::alert::{Alert, Attribution, Evidence};
 use crate::event::{Body, BootNs, Outcome, Subject};
 use crate::process::ProcessRef;
-use crate::profile::{Finding, RoleKind, Tier};
-use crate::worker::Reach;
+use crate::profile::{Finding, ProfileId, RoleKind, RuleSet, Tier};
+use crate::worker::{Reach, Worker};
 
 /// Most incidents open at once.
 const OPEN_MAX: usize = 4096;
@@ -151,6 +151,17 @@ impl Detector {
             incident.repeated();
         }
         self.used.note(place, identity, scene.event.time);
+    }
+
+    /// More is known of a worker: its open incidents and digests say so.
+    pub fn worker_known(&mut self, worker: &Worker, profile: ProfileId, rules: &RuleSet, now: BootNs) {
+        let info = describe::worker(worker, Some(rules.engine(profile)), rules.profile_name(profile));
+        let all = self.open.iter_mut().chain(&mut self.digests);
+        for (_, incident) in all.filter(|(place, _)| place.0 == worker.cgroup) {
+            if incident.worker_known(&info, now) {
+                self.changed.insert(incident.id.clone());
+            }
+        }
     }
 
     /// What became of a connect.

@@ -13,7 +13,8 @@ use super::scene::Scene;
 use super::scope::{self, Anchor};
 use super::{attribution, describe, offers, severity, title};
 use crate::alert::{
-    self, Alert, AlertKind, Attribution, ClosedBy, Closure, Evidence, Refs, Severity, State, redact,
+    self, Alert, AlertKind, Attribution, ClosedBy, Closure, Evidence, Refs, Severity, State, WorkerInfo,
+    redact,
 };
 use crate::event::BootNs;
 use crate::profile::{Finding, Tier};
@@ -255,6 +256,17 @@ impl Incident {
         }
         self.is_more = true;
         self.due_at(now.saturating_add(RESULT_AFTER));
+    }
+
+    /// More is known of its worker; whether it says so.
+    pub(super) fn worker_known(&mut self, worker: &WorkerInfo, now: BootNs) -> bool {
+        if self.alert.worker.as_ref() == Some(worker) {
+            return false;
+        }
+        self.alert.worker = Some(worker.clone());
+        self.is_more = true;
+        self.due_at(now.saturating_add(RESULT_AFTER));
+        true
     }
 
     /// What its process could reach; whether that is anything.

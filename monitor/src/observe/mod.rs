@@ -2,6 +2,8 @@
 
 mod console;
 mod log;
+mod thread;
 
 pub use console::{complain, say};
 pub use log::{LogFormat, start_log};
+pub use thread::start_thread;

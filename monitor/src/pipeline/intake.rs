@@ -40,6 +40,13 @@ impl Pipeline {
     /// Takes one event: the way of a replayed recording.
     pub fn take(&mut self, event: Event, now: BootNs) {
         *self.counts.events.entry(kind(&event.body)).or_default() += 1;
+        if let Some(event) = self.keep_waiting(event, now) {
+            self.admit(event, now);
+        }
+    }
+
+    /// Takes one event into its place in the order.
+    pub(super) fn admit(&mut self, event: Event, now: BootNs) {
         if event.origin.lane == Lane::Lifecycle as u16 {
             return self.lifecycle(event);
         }
@@ -79,6 +86,7 @@ impl Pipeline {
 
     /// What is due by the clock: held events, repeats, ended incidents, gaps, exited processes. About once a second.
     pub fn tick(&mut self, now: BootNs) {
+        self.let_overdue_go(now);
         self.turn_over(None, now);
         self.processes.expire(now);
         self.attributions.tidy(&self.processes, now);
@@ -92,6 +100,7 @@ impl Pipeline {
 
     /// The end: everything that is held, counted or waiting is said now.
     pub fn finish(&mut self, now: BootNs) {
+        self.let_overdue_go(BootNs::MAX);
         self.turn_over(Some(BootNs::MAX), now);
         while self.look_around(now) {}
         let due = self.detector.flush(now);

@@ -12,7 +12,7 @@ use crate::alert::Alert;
 use crate::detect::Scene;
 use crate::event::{Body, Event, Exec, FileId, MountRelation, Open, Outcome};
 use crate::process::{Executed, ProcessRef, Standing};
-use crate::profile::{Actor, Facts, Pin, WorkerNames};
+use crate::profile::{Actor, Facts, FindingKind, Pin, WorkerNames};
 use crate::worker::FoundFile;
 
 impl Pipeline {
@@ -111,6 +111,10 @@ impl Pipeline {
         let verdict = self.rules.verdict(&actor, event);
         match verdict.finding {
             Some(mut finding) => {
+                if finding.kind == FindingKind::Expectation && worker.is_some_and(|worker| worker.awaits_pod)
+                {
+                    finding.certainty.lacks("pod");
+                }
                 if let Some(read) = finding.process_read {
                     let victims = Victims {
                         processes: &self.processes,

@@ -3,7 +3,7 @@
 //! [`Pipeline`] owns those rooms' state and needs no kernel: records, clock and /proc come in from outside, alerts and
 //! [`Effect`]s (what the kernel side has to be told) go out. A replayed recording walks the very same way. `intake` takes
 //! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
-//! to, `leak` what was in a process that somebody read, and `reach` looks up what the process behind a new incident could read.
+//! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, and `reach` looks up what the process behind a new incident could read.
 
 mod attribute;
 mod intake;
@@ -12,6 +12,7 @@ mod leak;
 mod notice;
 mod reach;
 mod tap;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -61,6 +62,7 @@ pub struct Pipeline {
     attributions: attribute::Attributions,
     notices: notice::Notices,
     reads: leak::Reads,
+    waiting: waiting::Waiting,
     counts: Counts,
     proc: Box<dyn ProcReader>,
     roots: Box<dyn RootFiles>,
@@ -90,6 +92,7 @@ impl Pipeline {
             attributions: attribute::Attributions::default(),
             notices: notice::Notices::default(),
             reads: leak::Reads::default(),
+            waiting: waiting::Waiting::default(),
             counts: Counts::default(),
             proc,
             roots,
@@ -189,6 +192,7 @@ impl Pipeline {
         self.select(label, now);
         let states = self.scanned(label, found, now);
         self.look_for_secrets(label);
+        self.may_wait(label, now);
         if let (Some(tap), Some(worker)) = (&mut self.tap, self.workers.get(label)) {
             tap.found(worker, fresh);
         }
@@ -235,7 +239,8 @@ impl Pipeline {
     }
 
     /// A worker's label names nothing any more.
-    pub fn worker_forgotten(&mut self, label: u32) {
+    pub fn worker_forgotten(&mut self, label: u32, now: BootNs) {
+        self.let_go(label, now);
         self.files.forget(label);
         self.recent.forget(label);
         self.processes.begin_anew(label);

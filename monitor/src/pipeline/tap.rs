@@ -9,6 +9,9 @@ pub trait Tap {
     /// A worker was found, and what runs in it read. `fresh`: its cgroup was made while the agent watched.
     fn found(&mut self, worker: &Worker, fresh: bool);
 
+    /// What a worker's pod is became known.
+    fn pod(&mut self, worker: &Worker, now: BootNs);
+
     /// An event was taken: after its lane was put into order, and after everything that was read for it.
     fn event(&mut self, event: &Event);
 

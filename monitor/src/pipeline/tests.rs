@@ -21,6 +21,7 @@ mod leak;
 mod notice;
 mod reach;
 mod restart;
+mod waiting;
 
 const RULES: &[(&str, &str)] = &[
     (
@@ -134,6 +135,15 @@ fn rules(files: &[(&str, &str)]) -> Arc<RuleSet> {
 }
 
 fn pipeline_with(proc: FakeProc) -> Pipeline {
+    let mut pipeline = pipeline_of(RULES, proc);
+    let unit = Some(Arc::from("toy.service"));
+    let path = "/system.slice/toy.service";
+    pipeline.workers.insert(Worker::new(LABEL, 4711, path, unit, Assignment::default(), 0));
+    pipeline
+}
+
+/// A pipeline with these rules, and no worker yet.
+fn pipeline_of(files: &[(&str, &str)], proc: FakeProc) -> Pipeline {
     let envelope = Envelope {
         host: HostFacts { name: "node".into(), boot_id: "boot".into(), ..HostFacts::default() },
         cluster: None,
@@ -143,11 +153,7 @@ fn pipeline_with(proc: FakeProc) -> Pipeline {
         clock: WallClock { boot: 0 },
         cgroup_root: "/sys/fs/cgroup".into(),
     };
-    let mut pipeline = Pipeline::new(rules(RULES), envelope, 1024, Box::new(proc), Box::new(FakeRoots));
-    let unit = Some(Arc::from("toy.service"));
-    let path = "/system.slice/toy.service";
-    pipeline.workers.insert(Worker::new(LABEL, 4711, path, unit, Assignment::default(), 0));
-    pipeline
+    Pipeline::new(rules(files), envelope, 1024, Box::new(proc), Box::new(FakeRoots))
 }
 
 /// A pipeline in which the toy engine and its runner have started.

@@ -86,6 +86,17 @@ pub enum Certainty {
     Unknown(Vec<&'static str>),
 }
 
+impl Certainty {
+    /// This was not known either.
+    pub fn lacks(&mut self, field: &'static str) {
+        match self {
+            Self::Known => *self = Self::Unknown(vec![field]),
+            Self::Unknown(fields) if !fields.contains(&field) => fields.push(field),
+            Self::Unknown(_) => {}
+        }
+    }
+}
+
 impl fmt::Display for Certainty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -13,7 +13,7 @@ use crate::detect::GapReport;
 use crate::event::{BootNs, Event, FileId, Lane, Path, ProcessKey, Signal};
 use crate::process::{Program, Scanned, Stamp};
 use crate::profile::{self, Trust};
-use crate::worker::{Assignment, Execution, FoundFile, Worker, unit_of};
+use crate::worker::{Assignment, Execution, FoundFile, Worker, WorkerPod, unit_of};
 
 /// The `schema` of this version's recordings.
 pub const RECORDING_SCHEMA: &str = "sandwatch/recording/v1";
@@ -92,6 +92,8 @@ pub enum Line {
     Worker(Box<WorkerFact>),
     /// What was read of the host while the next event was judged.
     Facts(Facts),
+    /// What a worker's pod is became known.
+    Pod(Box<PodFact>),
     /// An event.
     Event(Box<Event>),
     /// A worker's root was looked at again.
@@ -129,6 +131,12 @@ pub struct WorkerFact {
     /// Its pod's labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub pod_labels: BTreeMap<String, String>,
+    /// Its pod was asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_pod: bool,
+    /// Its pod, if that was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<WorkerPod>,
     /// Facts that the configuration states of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, Vec<String>>,
@@ -158,6 +166,8 @@ impl WorkerFact {
             profile: worker.assignment.profile.clone(),
             image: worker.image.clone(),
             pod_labels: worker.pod_labels.clone(),
+            awaits_pod: worker.awaits_pod,
+            pod: worker.pod.clone(),
             facts: worker.assignment.facts.written(),
             probes: worker.assignment.probes.clone(),
             fresh,
@@ -182,8 +192,25 @@ impl WorkerFact {
         };
         let unit = unit_of(&self.path).map(Arc::from);
         let worker = Worker::new(self.label, self.cgroup, &self.path, unit, assignment, self.time);
-        Worker { image: self.image.clone(), pod_labels: self.pod_labels.clone(), ..worker }
+        let mut worker = Worker { image: self.image.clone(), pod_labels: self.pod_labels.clone(), ..worker };
+        worker.awaits_pod = self.awaits_pod;
+        if let Some(pod) = &self.pod {
+            worker.learn(pod.clone());
+        }
+        worker
     }
+}
+
+/// What a worker's pod is became known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PodFact {
+    /// When.
+    pub time: BootNs,
+    /// Label of the worker.
+    pub label: u32,
+    /// What it is.
+    pub pod: WorkerPod,
 }
 
 /// What was read of the host.
@@ -461,6 +488,7 @@ impl Line {
     pub fn time(&self) -> Option<BootNs> {
         match self {
             Self::Worker(worker) => Some(worker.time),
+            Self::Pod(pod) => Some(pod.time),
             Self::Event(event) => Some(event.time),
             Self::Look(look) => Some(look.time),
             Self::Reach(look) => Some(look.time),

@@ -81,6 +81,7 @@ impl Replay {
         }
         match line {
             Line::Worker(worker) => self.found(&worker),
+            Line::Pod(known) => self.pipeline.pod_known(known.label, known.pod, known.time),
             Line::Facts(facts) => return self.facts.tell(facts),
             Line::Event(event) => self.event(*event),
             Line::Look(look) => {

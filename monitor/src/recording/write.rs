@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::format::{
-    Facts, FileFact, GapFact, Header, Line, ProcessFact, ProgramFact, ReachLook, ReadableFact, Redaction,
-    WorkerFact, WorkerGone, WorkerLook,
+    Facts, FileFact, GapFact, Header, Line, PodFact, ProcessFact, ProgramFact, ReachLook, ReadableFact,
+    Redaction, WorkerFact, WorkerGone, WorkerLook,
 };
 use super::redact;
 use crate::detect::GapReport;
@@ -182,6 +182,14 @@ impl Tap for Recorder {
         match &mut state.header {
             Some(header) => header.workers.push(fact),
             None => state.json(&Line::Worker(Box::new(fact))),
+        }
+    }
+
+    fn pod(&mut self, worker: &Worker, now: BootNs) {
+        let mut state = self.0.borrow_mut();
+        if let (Some(pod), true) = (&worker.pod, state.labels.contains_key(&worker.label)) {
+            let fact = PodFact { time: now, label: worker.label, pod: pod.clone() };
+            state.line(&Line::Pod(Box::new(fact)));
         }
     }
 

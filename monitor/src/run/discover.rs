@@ -85,6 +85,7 @@ impl<P: Probes> Agent<P> {
                 tracing::warn!(pid, %error, "process not entered into the kernel's map; its first event enters it");
             }
         }
+        self.ask_for_pods();
     }
 
     fn processes_below(&self, path: &str, pids: &mut Vec<u32>) {
@@ -114,7 +115,7 @@ impl<P: Probes> Agent<P> {
         self.look("/", true);
         let now = boot_now();
         for label in self.pipeline.workers.expire(now) {
-            self.pipeline.worker_forgotten(label);
+            self.pipeline.worker_forgotten(label, now);
             self.discovery.release(label, now);
         }
     }

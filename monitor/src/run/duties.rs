@@ -72,6 +72,7 @@ impl<P: Probes> Agent<P> {
         if self.duties.turns.is_multiple_of(RESCAN_EVERY) {
             self.rescan();
         }
+        self.ask_for_pods();
         self.keep(self.duties.turns);
     }
 

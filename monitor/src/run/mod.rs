@@ -9,6 +9,7 @@ mod discover;
 mod duties;
 mod incidents;
 mod options;
+mod pods;
 mod reload;
 mod signals;
 mod summary;
@@ -79,6 +80,7 @@ pub struct Agent<P: Probes> {
     epoll: Epoll,
     duties: duties::Duties,
     keeper: Option<incidents::Keeper>,
+    learning: Option<pods::Learning>,
     last_record: BootNs,
 }
 
@@ -87,6 +89,7 @@ const RINGS: u64 = 0;
 const CGROUPS: u64 = 1;
 const RULES: u64 = 2;
 const SIGNALS: u64 = 3;
+const PODS: u64 = 4;
 
 impl<P: Probes> Agent<P> {
     /// An agent on attached probes, with the rules in force: labels the workers, scans their processes, sets the filter.
@@ -149,14 +152,32 @@ impl<P: Probes> Agent<P> {
             epoll,
             duties: duties::Duties::default(),
             keeper: None,
+            learning: None,
             last_record: 0,
         };
+        agent.learn_pods(config)?;
         // The filter before the labels: the first open of a worker is already held against it.
         agent.set_filter()?;
         agent.look("/", false);
         agent.apply_effects();
         agent.deliver();
         Ok(agent)
+    }
+
+    /// Begins to learn about pods, if the configuration names somebody to ask. That it cannot is said, and ends nothing.
+    fn learn_pods(&mut self, config: &Config) -> Result<(), RunError> {
+        match pods::Learning::start(&config.pods) {
+            Ok(None) => {}
+            Ok(Some(learning)) => {
+                let event = EpollEvent::new(EpollFlags::EPOLLIN, PODS);
+                self.epoll.add(learning.fd(), event).map_err(os("wait for what is said of pods"))?;
+                self.learning = Some(learning);
+                let most = u64::try_from(config.pods.wait.0.as_nanos()).unwrap_or(u64::MAX);
+                self.pipeline.wait_for_pods(most);
+            }
+            Err(why) => self.pods_notice(Some(&why), boot_now()),
+        }
+        Ok(())
     }
 
     /// From now on SIGTERM and SIGINT end [`run`], SIGHUP loads the rules again and reopens files, SIGUSR1 only the
@@ -181,7 +202,7 @@ impl<P: Probes> Agent<P> {
 
     /// Waits until something happens, at most `most`, and does what is to be done. `true`: a signal asks for the end.
     pub fn turn(&mut self, most: Duration) -> Result<bool, RunError> {
-        let mut ready = [EpollEvent::empty(); 4];
+        let mut ready = [EpollEvent::empty(); 5];
         let timeout = EpollTimeout::try_from(self.patience(most)).unwrap_or(EpollTimeout::ZERO);
         let count = match self.epoll.wait(&mut ready, timeout) {
             Ok(count) => count,
@@ -192,6 +213,9 @@ impl<P: Probes> Agent<P> {
         // A new worker's label first: its records may be in the ring already.
         if is_ready(CGROUPS) {
             self.cgroups_changed();
+        }
+        if is_ready(PODS) {
+            self.pods_answered();
         }
         self.read_rings()?;
         // Before anything else: an alert waits for no duty, no map and no file system.

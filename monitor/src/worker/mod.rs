@@ -1,22 +1,27 @@
 //! Workers: which cgroups run workflow steps, and what is known of each.
 //!
 //! `pattern` compiles what the configuration watches, `discovery` looks for matching cgroups (`tree`), labels them in the
-//! kernel with ids from `labels` and enters them into the `table`; `watch` notices new ones; `secrets` knows where the
+//! kernel with ids from `labels` and enters them into the `table`; `container` reads off the path which container and pod
+//! each is; `watch` notices new ones; `secrets` knows where the
 //! catalogue's files are in each; `reach` says what a process of one could read.
 
+mod container;
 mod discovery;
 mod executions;
 mod labels;
 mod pattern;
+mod pod;
 mod reach;
 mod secrets;
 mod table;
 mod tree;
 mod watch;
 
+pub use container::{Container, Place, Runtime, place_of};
 pub use discovery::{Change, Discovery, LabelMap};
 pub use executions::Execution;
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
+pub use pod::WorkerPod;
 pub use reach::{Reach, is_credential_name};
 pub use secrets::{FoundFile, KnownFiles, RootFiles, SystemRoots};
 pub use table::{Worker, Workers};

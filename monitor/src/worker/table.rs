@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::container::{Place, place_of};
 use super::pattern::Assignment;
+use super::pod::WorkerPod;
 use crate::event::{BootNs, ProcessKey};
 use crate::profile::{EntryProcess, ProfileId, Selection, WorkerFacts};
 
@@ -18,10 +20,16 @@ pub struct Worker {
     pub path: Arc<str>,
     /// systemd unit, if its path names one.
     pub unit: Option<Arc<str>>,
-    /// Name on alerts: assigned, else the unit, else the last part of its path.
+    /// Container and pod, if its path names them.
+    pub place: Place,
+    /// Name on alerts: assigned, else the unit, else the container, else the last part of its path.
     pub name: Arc<str>,
     /// What the configuration says of it.
     pub assignment: Assignment,
+    /// Its pod was asked for and is not known (yet): what it is expected to do is not either.
+    pub awaits_pod: bool,
+    /// What Kubernetes says of it, once that is known.
+    pub pod: Option<WorkerPod>,
     /// Image of its container, where that is known.
     pub image: Option<String>,
     /// Labels of its pod, where they are known.
@@ -53,9 +61,11 @@ impl Worker {
         found: BootNs,
     ) -> Self {
         let last = path.rsplit('/').next().unwrap_or(path);
-        let name = match (&assignment.name, &unit) {
-            (Some(name), _) => name.as_str().into(),
-            (None, Some(unit)) if unit.ends_with(".service") => unit.clone(),
+        let place = place_of(path);
+        let name = match (&assignment.name, &unit, &place.container) {
+            (Some(name), ..) => name.as_str().into(),
+            (None, _, Some(container)) => container.short_name().into(),
+            (None, Some(unit), None) if unit.ends_with(".service") => unit.clone(),
             _ => last.into(),
         };
         Self {
@@ -63,8 +73,11 @@ impl Worker {
             cgroup,
             path: path.into(),
             unit,
+            place,
             name,
             assignment,
+            awaits_pod: false,
+            pod: None,
             image: None,
             pod_labels: BTreeMap::new(),
             found,
@@ -79,6 +92,29 @@ impl Worker {
 }
 
 impl Worker {
+    /// Takes what Kubernetes says of it; whether that is anything new.
+    pub fn learn(&mut self, pod: WorkerPod) -> bool {
+        if self.pod.as_ref() == Some(&pod) {
+            return false;
+        }
+        if self.assignment.name.is_none() {
+            self.name = pod.long_name().into();
+        }
+        if pod.image.is_some() {
+            self.image.clone_from(&pod.image);
+        }
+        self.pod_labels.clone_from(&pod.labels);
+        self.awaits_pod &= pod.container.is_none();
+        self.pod = Some(pod);
+        true
+    }
+
+    /// Whether its path names a pod of which not everything is known.
+    pub fn lacks_pod(&self) -> bool {
+        let is_container = self.place.pod.is_some() && self.place.container.is_some();
+        is_container && self.pod.as_ref().is_none_or(|pod| pod.container.is_none())
+    }
+
     /// What the rules choose its profile by.
     pub fn facts(&self) -> WorkerFacts {
         WorkerFacts {
@@ -88,7 +124,9 @@ impl Worker {
             assigned: self.assignment.profile.clone(),
             image: self.image.clone(),
             pod_labels: self.pod_labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            ..WorkerFacts::default()
+            namespace: self.pod.as_ref().map(|pod| pod.namespace.clone()),
+            owner: self.pod.as_ref().and_then(|pod| pod.owner.clone()),
+            container: self.pod.as_ref().and_then(|pod| pod.container.clone()),
         }
     }
 }

@@ -114,6 +114,8 @@ fn worker(doc: &ScenarioWorker) -> Result<WorkerFact, (At<String>, String, Strin
         profile: doc.profile.clone(),
         image: doc.image.clone(),
         pod_labels: doc.pod_labels.clone(),
+        awaits_pod: false,
+        pod: None,
         facts: doc.facts.iter().map(|(name, values)| (name.clone(), values.0.clone())).collect(),
         probes: doc.probes.clone(),
         fresh: true,

@@ -1,6 +1,6 @@
 //! The HTTP client of all sinks that speak it.
 //!
-//! Posts, and reads an answer up to a bound. Follows no redirects (a header with a secret would go along), takes no proxy
+//! Posts or gets, and reads an answer up to a bound. Follows no redirects (a header with a secret would go along), takes no proxy
 //! from the environment, sends no cookies. Secrets are wiped from what is shown of answers.
 
 use std::collections::BTreeMap;
@@ -25,6 +25,9 @@ use crate::delivery::Secret;
 
 /// Answers are read up to this. The longest that means something is one of a bulk request: some hundred bytes an item.
 const LONGEST_ANSWER: u64 = 2 << 20;
+
+/// What is shown of an answer is taken from so much of its beginning.
+const EXCERPT_FROM: usize = 8 << 10;
 
 /// Of each connection; the client's own default is eight times as much.
 const BUFFER: usize = 16 << 10;
@@ -181,19 +184,49 @@ impl Client {
             Some(bytes) => request.header("content-encoding", "gzip").send(bytes.as_slice()),
             None => request.send(call.body),
         };
+        self.answer(sent, LONGEST_ANSWER)
+    }
+
+    /// Gets, and reads an answer of at most `longest` bytes; what is longer is no answer.
+    ///
+    /// # Errors
+    /// As for [`post`](Client::post).
+    pub fn get(&self, url: &str, longest: u64) -> Result<Answer, String> {
+        let mut request = self.agent.get(url);
+        for (name, value) in &self.plain {
+            request = request.header(name, value);
+        }
+        for (name, secret) in self.from_files.iter().chain(&self.login) {
+            if let Some(value) = secret_value(secret) {
+                request = request.header(name, value);
+            }
+        }
+        let answer = self.answer(request.call(), longest + 1)?;
+        if answer.body.len() as u64 > longest {
+            return Err(format!("the answer is longer than {longest} bytes"));
+        }
+        Ok(answer)
+    }
+
+    fn answer(
+        &self,
+        sent: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+        longest: u64,
+    ) -> Result<Answer, String> {
         let mut response = sent.map_err(|error| self.why(&error))?;
         let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|value| answer::retry_after(value, Timestamp::now()));
         let mut body = Vec::new();
         // An answer that breaks off still has a status; what needs the body notices that it is not whole.
-        let read = response.body_mut().as_reader().take(LONGEST_ANSWER).read_to_end(&mut body);
+        let read = response.body_mut().as_reader().take(longest).read_to_end(&mut body);
         let status = response.status().as_u16();
         if let Err(error) = read
             && (200..300).contains(&status)
         {
             return Err(format!("the answer broke off: {}", explain(&error)));
         }
-        let excerpt = answer::excerpt(&self.without_secrets(&String::from_utf8_lossy(&body)));
+        let beginning = body.get(..body.len().min(EXCERPT_FROM)).unwrap_or_default();
+        let excerpt = answer::excerpt(&self.without_secrets(&String::from_utf8_lossy(beginning)));
         Ok(Answer { status, body, retry_after, excerpt })
     }
 

@@ -1,0 +1,147 @@
+//! Asking for pods from a thread of its own: when somebody wants to know, and not too often.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::kubelet::{Kubelet, KubeletError};
+use super::pod::Pod;
+
+/// Shortest time between two questions.
+const BETWEEN: Duration = Duration::from_secs(2);
+/// Longest time between two, while it does not answer.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Who is asked.
+pub trait PodSource: Send {
+    /// The pods on this node now; in words why not.
+    ///
+    /// # Errors
+    /// It could not be asked, or its answer cannot be read.
+    fn pods(&mut self) -> Result<Vec<Pod>, String>;
+}
+
+impl PodSource for Kubelet {
+    fn pods(&mut self) -> Result<Vec<Pod>, String> {
+        Self::pods(self).map_err(|error: KubeletError| error.to_string())
+    }
+}
+
+/// What came back.
+pub type Answer = Result<Vec<Pod>, String>;
+
+/// The thread that asks. It ends once this was dropped, when it would ask again.
+pub struct Fetcher {
+    ask: SyncSender<()>,
+    answers: Receiver<Answer>,
+    ready: Arc<EventFd>,
+}
+
+impl Fetcher {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system gives no thread or descriptor.
+    pub fn start(source: impl PodSource + 'static) -> io::Result<Self> {
+        Self::with_pause(source, BETWEEN)
+    }
+
+    fn with_pause(source: impl PodSource + 'static, between: Duration) -> io::Result<Self> {
+        let (ask, asked) = sync_channel(1);
+        // Few answers wait: a question is only asked once the last one was answered.
+        let (answer, answers) = sync_channel(2);
+        let ready = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let bell = ready.clone();
+        crate::observe::start_thread("pods", move || turn(source, between, &asked, &answer, &bell))?;
+        Ok(Self { ask, answers, ready })
+    }
+
+    /// Wants to know, as soon as it may be asked. Wanting twice is wanting once.
+    pub fn ask(&self) {
+        let _ = self.ask.try_send(());
+    }
+
+    /// Readable when an answer is there.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.ready.as_fd()
+    }
+
+    /// The next answer, if one is there.
+    pub fn answer(&self) -> Option<Answer> {
+        let _ = self.ready.read();
+        self.answers.try_recv().ok()
+    }
+}
+
+fn turn(
+    mut source: impl PodSource,
+    between: Duration,
+    asked: &Receiver<()>,
+    answer: &SyncSender<Answer>,
+    bell: &EventFd,
+) {
+    let mut failed = 0u32;
+    while asked.recv().is_ok() {
+        let got = source.pods();
+        failed = if got.is_ok() { 0 } else { failed.saturating_add(1) };
+        if answer.send(got).is_err() {
+            return;
+        }
+        let _ = bell.write(1);
+        // Who asks meanwhile is heard afterwards.
+        std::thread::sleep(pause_after(failed, between));
+    }
+}
+
+/// Longer each time while it does not answer.
+fn pause_after(failed: u32, between: Duration) -> Duration {
+    between.saturating_mul(1 << failed.min(5)).min(LONGEST.max(between))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct Counting(Arc<AtomicUsize>);
+
+    impl PodSource for Counting {
+        fn pods(&mut self) -> Answer {
+            let number = self.0.fetch_add(1, Ordering::SeqCst);
+            if number == 0 { Err("not yet".to_owned()) } else { Ok(vec![Pod::default()]) }
+        }
+    }
+
+    fn next(fetcher: &Fetcher) -> Answer {
+        for _ in 0..500 {
+            if let Some(answer) = fetcher.answer() {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no answer");
+    }
+
+    #[test]
+    fn it_asks_when_somebody_wants_to_know_and_a_failure_is_an_answer_too() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let fetcher = Fetcher::with_pause(Counting(asked.clone()), Duration::from_millis(1)).unwrap();
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "nobody wants to know");
+        fetcher.ask();
+        assert_eq!(next(&fetcher), Err("not yet".to_owned()));
+        fetcher.ask();
+        assert_eq!(next(&fetcher), Ok(vec![Pod::default()]));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn who_does_not_answer_is_asked_ever_more_seldom() {
+        let seconds: Vec<u64> = (0..7).map(|failed| pause_after(failed, BETWEEN).as_secs()).collect();
+        assert_eq!(seconds, [2, 4, 8, 16, 30, 30, 30]);
+    }
+}

@@ -1,0 +1,129 @@
+//! The kubelet's list of the pods on its node (`GET /pods`).
+//!
+//! Needs `get` on `nodes/pods` (Kubernetes 1.33 and newer), else on `nodes/proxy`, for the service account of the token.
+
+use std::path::PathBuf;
+
+use super::pod::{ListError, Pod, read_list};
+use crate::config::{PodsConfig, SinkConfig, TlsConfig};
+use crate::delivery::Secret;
+use crate::sink::net::{Client, Endpoint, NetError};
+
+/// Longer lists are not read: some hundred times what a node's pods need.
+const LONGEST: u64 = 64 << 20;
+
+/// Why the kubelet did not tell.
+#[derive(Debug, thiserror::Error)]
+pub enum KubeletError {
+    /// Where it is is not known.
+    #[error(
+        "`pods.url` is not given and the environment has no NODE_IP; set one of them (https://ADDRESS:10250)"
+    )]
+    Where,
+    /// Address, certificates or token.
+    #[error("pods: {0}")]
+    Net(#[from] NetError),
+    /// No answer.
+    #[error("{url}: {why}")]
+    Silent {
+        /// Whom was asked.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// An answer that is none.
+    #[error("{url}: answered {status}{hint}")]
+    Refused {
+        /// Whom was asked.
+        url: String,
+        /// Status of HTTP.
+        status: u16,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// An answer that cannot be read.
+    #[error("{url}: {source}")]
+    List {
+        /// Whom was asked.
+        url: String,
+        /// What is wrong.
+        source: ListError,
+    },
+}
+
+/// Asks the kubelet.
+pub struct Kubelet {
+    endpoint: Endpoint,
+    client: Client,
+    token_file: Option<PathBuf>,
+}
+
+impl Kubelet {
+    /// The kubelet that the configuration names, or that of the node whose address is in the environment (`NODE_IP`).
+    ///
+    /// # Errors
+    /// There is none, or certificates cannot be read.
+    pub fn open(config: &PodsConfig) -> Result<Self, KubeletError> {
+        let url = match &config.url {
+            Some(url) => url.clone(),
+            None => by_address(&std::env::var("NODE_IP").unwrap_or_default()).ok_or(KubeletError::Where)?,
+        };
+        let endpoint = Endpoint::parse(&url)?.below("/pods");
+        let tls = TlsConfig {
+            ca_file: config.ca_file.clone(),
+            server_name: config.server_name.clone(),
+            ..TlsConfig::default()
+        };
+        let settings = SinkConfig { tls, timeout: config.timeout, gzip: false, ..SinkConfig::stdout() };
+        Ok(Self { endpoint, client: Client::open(&settings)?, token_file: config.token_file.clone() })
+    }
+
+    /// The pods on its node now. The token is read each time: it is exchanged every hour.
+    ///
+    /// # Errors
+    /// It could not be asked, refuses, or its answer cannot be read.
+    pub fn pods(&mut self) -> Result<Vec<Pod>, KubeletError> {
+        if let Some(path) = &self.token_file {
+            let token = Secret::from_file(path).map_err(NetError::from)?;
+            self.client.log_in("authorization", Secret::new(format!("Bearer {}", token.expose())))?;
+        }
+        let url = self.endpoint.shown();
+        let answer = self
+            .client
+            .get(&self.endpoint.url(), LONGEST)
+            .map_err(|why| KubeletError::Silent { url: url.clone(), why })?;
+        if answer.status != 200 {
+            return Err(KubeletError::Refused { url, status: answer.status, hint: hint(answer.status) });
+        }
+        read_list(&answer.body).map_err(|source| KubeletError::List { url, source })
+    }
+}
+
+fn by_address(address: &str) -> Option<String> {
+    let address: std::net::IpAddr = address.trim().parse().ok()?;
+    Some(match address {
+        std::net::IpAddr::V4(v4) => format!("https://{v4}:10250"),
+        std::net::IpAddr::V6(v6) => format!("https://[{v6}]:10250"),
+    })
+}
+
+fn hint(status: u16) -> &'static str {
+    match status {
+        401 => ": it does not know the token; is webhook authentication on, and `token_file` right?",
+        403 => ": the service account may not; allow it `get` on nodes/pods (1.33 and newer) or nodes/proxy",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_address_is_the_kubelets() {
+        assert_eq!(by_address("10.0.0.5").as_deref(), Some("https://10.0.0.5:10250"));
+        assert_eq!(by_address("fd00::5").as_deref(), Some("https://[fd00::5]:10250"));
+        assert_eq!(by_address(""), None);
+        assert_eq!(by_address("node-1"), None);
+    }
+}

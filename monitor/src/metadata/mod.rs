@@ -1,0 +1,15 @@
+//! What Kubernetes says of the pods on this node: their names, labels, images, owners.
+//!
+//! `pod` reads the kubelet's list, `pods` keeps it, also for pods that are gone, and finds the pod of a worker by what its
+//! cgroup path names; `kubelet` asks, `fetch` does so from a thread of its own, when somebody wants to know and not too
+//! often. Nothing here is needed to watch: what is not known makes nothing expected or unexpected.
+
+mod fetch;
+mod kubelet;
+mod pod;
+mod pods;
+
+pub use fetch::{Answer, Fetcher, PodSource};
+pub use kubelet::{Kubelet, KubeletError};
+pub use pod::{ListError, Pod, PodContainer, read_list};
+pub use pods::{Found, Pods};

@@ -1,0 +1,280 @@
+//! The list of pods as the kubelet gives it (`v1.PodList`): what is of use here, and nothing else of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+/// Most labels kept of a pod.
+const LABELS_MAX: usize = 128;
+/// Most bytes of a name or value that is kept: the longest that Kubernetes allows is 253.
+const TEXT_MAX: usize = 512;
+
+/// The list could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("what came is no list of pods: {0}")]
+pub struct ListError(String);
+
+/// A pod on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pod {
+    /// Its uid in the API.
+    pub uid: Arc<str>,
+    /// What its cgroup is named by instead, if it is a static pod: a hash of its configuration.
+    pub config_hash: Option<Arc<str>>,
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Name of what owns it: of a replica set's pod the deployment.
+    pub owner: Option<String>,
+    /// Service account.
+    pub service_account: Option<String>,
+    /// Node it runs on.
+    pub node: Option<String>,
+    /// Its containers, those of its start and later ones too.
+    pub containers: Vec<PodContainer>,
+}
+
+/// A container of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodContainer {
+    /// Its name in the pod.
+    pub name: String,
+    /// Its image as the pod asks for it.
+    pub image: String,
+    /// Its id, once the kubelet has seen it run.
+    pub id: Option<Arc<str>>,
+}
+
+/// Reads a `v1.PodList`.
+///
+/// # Errors
+/// It is not JSON of that shape. Pods without a uid, and whatever else is not known here, are left out.
+pub fn read_list(json: &[u8]) -> Result<Vec<Pod>, ListError> {
+    let list: List = serde_json::from_slice(json).map_err(|error| ListError(error.to_string()))?;
+    if list.kind.as_deref() != Some("PodList") {
+        let kind = list.kind.as_deref().unwrap_or("nothing").escape_debug().take(64).collect::<String>();
+        return Err(ListError(format!("it says it is {kind}")));
+    }
+    let pods = list.items.unwrap_or_default().into_iter().map(Item::pod);
+    Ok(pods.filter(|pod| !pod.uid.is_empty()).collect())
+}
+
+#[derive(Deserialize)]
+struct List {
+    kind: Option<String>,
+    items: Option<Vec<Item>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Item {
+    metadata: Meta,
+    spec: Spec,
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Meta {
+    uid: Option<String>,
+    name: Option<String>,
+    namespace: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Annotations,
+    owner_references: Option<Vec<Owner>>,
+}
+
+/// The annotations that are of use; others are not kept while reading.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Annotations {
+    /// Of a static pod, in the kubelet's own list.
+    #[serde(rename = "kubernetes.io/config.hash")]
+    hash: Option<String>,
+    /// Of a static pod, as the API server has it.
+    #[serde(rename = "kubernetes.io/config.mirror")]
+    mirror: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Owner {
+    kind: Option<String>,
+    name: Option<String>,
+    controller: Option<bool>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+    service_account_name: Option<String>,
+    containers: Option<Vec<SpecContainer>>,
+    init_containers: Option<Vec<SpecContainer>>,
+    ephemeral_containers: Option<Vec<SpecContainer>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SpecContainer {
+    name: String,
+    image: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    container_statuses: Option<Vec<ContainerStatus>>,
+    init_container_statuses: Option<Vec<ContainerStatus>>,
+    ephemeral_container_statuses: Option<Vec<ContainerStatus>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ContainerStatus {
+    name: String,
+    image: Option<String>,
+    #[serde(rename = "containerID")]
+    container_id: Option<String>,
+}
+
+impl Item {
+    fn pod(self) -> Pod {
+        let Meta { uid, name, namespace, labels, annotations, owner_references } = self.metadata;
+        let labels: BTreeMap<String, String> =
+            labels.unwrap_or_default().into_iter().take(LABELS_MAX).collect();
+        let owner = owner(owner_references.unwrap_or_default(), &labels);
+        let statuses = [
+            self.status.container_statuses,
+            self.status.init_container_statuses,
+            self.status.ephemeral_container_statuses,
+        ];
+        let statuses: Vec<ContainerStatus> = statuses.into_iter().flatten().flatten().collect();
+        let asked = [self.spec.containers, self.spec.init_containers, self.spec.ephemeral_containers];
+        let containers = asked.into_iter().flatten().flatten().map(|asked| {
+            let status = statuses.iter().find(|status| status.name == asked.name);
+            PodContainer {
+                id: status.and_then(|status| status.container_id.as_deref()).and_then(bare_id),
+                image: bounded(asked.image.or_else(|| status?.image.clone()).unwrap_or_default()),
+                name: bounded(asked.name),
+            }
+        });
+        Pod {
+            containers: containers.collect(),
+            uid: bounded(uid.unwrap_or_default()).into(),
+            config_hash: annotations.hash.or(annotations.mirror).map(|hash| bounded(hash).into()),
+            namespace: bounded(namespace.unwrap_or_default()),
+            name: bounded(name.unwrap_or_default()),
+            labels: labels.into_iter().map(|(key, value)| (bounded(key), bounded(value))).collect(),
+            owner: owner.map(bounded),
+            service_account: self.spec.service_account_name.map(bounded),
+            node: self.spec.node_name.map(bounded),
+        }
+    }
+}
+
+/// `containerd://ID` without its runtime.
+fn bare_id(id: &str) -> Option<Arc<str>> {
+    let bare = id.rsplit("://").next().unwrap_or(id);
+    (!bare.is_empty() && bare.len() <= TEXT_MAX).then(|| bare.into())
+}
+
+/// The controller's name. A deployment owns its pods through a replica set, whose name ends with the hash that the pods
+/// carry as a label.
+fn owner(references: Vec<Owner>, labels: &BTreeMap<String, String>) -> Option<String> {
+    let at = references.iter().position(|owner| owner.controller == Some(true)).unwrap_or(0);
+    let owner = references.into_iter().nth(at)?;
+    let name = owner.name?;
+    if owner.kind.as_deref() == Some("ReplicaSet")
+        && let Some(hash) = labels.get("pod-template-hash")
+        && let Some(deployment) = name.strip_suffix(hash.as_str()).and_then(|rest| rest.strip_suffix('-'))
+    {
+        return Some(deployment.to_owned());
+    }
+    Some(name)
+}
+
+fn bounded(mut text: String) -> String {
+    if text.len() > TEXT_MAX {
+        let mut end = TEXT_MAX;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// As a kubelet gives it, shortened: a deployment's pod that runs, and a static one that has just begun.
+    const LIST: &str = include_str!("tests/pods.json");
+
+    #[test]
+    fn a_list_of_the_kubelet_gives_names_labels_owners_and_containers() {
+        let pods = read_list(LIST.as_bytes()).unwrap();
+        let [n8n, static_one] = pods.as_slice() else { panic!("{pods:#?}") };
+        assert_eq!((n8n.namespace.as_str(), n8n.name.as_str()), ("flows", "n8n-worker-7c9f6b5d4-x2x9q"));
+        assert_eq!(n8n.owner.as_deref(), Some("n8n-worker"), "the deployment, not its replica set");
+        assert_eq!(n8n.service_account.as_deref(), Some("n8n"));
+        assert_eq!(n8n.node.as_deref(), Some("node-1"));
+        assert_eq!(n8n.labels.get("app"), Some(&"n8n".to_owned()));
+        let names: Vec<(&str, &str, bool)> =
+            n8n.containers.iter().map(|c| (&*c.name, &*c.image, c.id.is_some())).collect();
+        assert_eq!(
+            names,
+            [
+                ("worker", "docker.io/n8nio/n8n:1.110.1", true),
+                ("proxy", "envoy:1.30", false),
+                ("migrate", "docker.io/n8nio/n8n:1.110.1", true),
+                ("debugger", "busybox", true),
+            ]
+        );
+        assert_eq!(n8n.containers[0].id.as_deref(), Some(&*"5".repeat(64)));
+        assert_eq!(static_one.config_hash.as_deref(), Some("9d8f7c6b5a4e3d2c1b0a99887766554f"));
+        assert_eq!(static_one.owner.as_deref(), Some("node-1"));
+    }
+
+    #[test]
+    fn what_is_no_list_of_pods_is_refused() {
+        for (json, says) in [
+            ("Unauthorized", "no list of pods"),
+            ("{\"kind\":\"Status\"}", "Status"),
+            ("{}", "nothing"),
+            ("[]", "no list"),
+        ] {
+            let message = read_list(json.as_bytes()).unwrap_err().to_string();
+            assert!(message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
+    fn absent_and_null_parts_are_no_error() {
+        let json = r#"{"kind":"PodList","items":[{"metadata":{"uid":"u","labels":null,"ownerReferences":null},
+            "status":{"containerStatuses":null}}, {"metadata":{}}, {}]}"#;
+        let pods = read_list(json.as_bytes()).unwrap();
+        assert_eq!(pods.len(), 1, "without a uid there is nothing to find it by");
+        assert_eq!(read_list(br#"{"kind":"PodList","items":null}"#).unwrap(), []);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_list(&bytes);
+        }
+
+        #[test]
+        fn long_texts_are_cut_between_characters(text in "\\PC{0,600}") {
+            let cut = bounded(text.clone());
+            prop_assert!(cut.len() <= TEXT_MAX && text.starts_with(&cut));
+        }
+    }
+}

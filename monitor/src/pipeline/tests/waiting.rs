@@ -1,0 +1,183 @@
+//! Workers in pods: what they do waits until it is known which pod it is.
+
+use super::*;
+use crate::metadata::{Pod, PodContainer, Pods};
+
+const PODS: &[(&str, &str)] = &[
+    (
+        "profiles/pod.yaml",
+        r#"
+schema: sandwatch/profile/v1
+name: in-pod
+engine: toy
+title: A toy engine in a pod
+select: [{ namespace: flows, container: worker }]
+roles:
+  - { name: engine, parent: entry, program: toy-engine }
+  - { name: runner, parent: engine, program: toy-runner, author: true }
+expect:
+  entry: { exec: { allow: [{ becomes: engine }], else: boundary } }
+  engine: { exec: { allow: [{ becomes: runner }], else: boundary } }
+  runner:
+    exec: { allow: [], else: boundary }
+    identities: { allow: [], else: identity }
+"#,
+    ),
+    ("identities.yaml", RULES[1].1),
+];
+
+const UID: &str = "6c296cf0-94d7-43f6-bfb0-d99da865208f";
+const WAIT: u64 = 3 * SECOND;
+
+fn container() -> String {
+    "a".repeat(64)
+}
+
+/// What the kubelet says; `id`: of the container, if it has seen it run.
+fn said(id: Option<String>) -> Pods {
+    let worker = PodContainer {
+        name: "worker".into(),
+        image: "n8nio/n8n:1".into(),
+        id: id.map(|id| Arc::from(id.as_str())),
+    };
+    let pod = Pod {
+        uid: UID.into(),
+        namespace: "flows".into(),
+        name: "n8n-0".into(),
+        labels: [("app".to_owned(), "n8n".to_owned())].into(),
+        node: Some("node-1".into()),
+        containers: vec![worker],
+        ..Pod::default()
+    };
+    let mut pods = Pods::default();
+    pods.update(vec![pod]);
+    pods
+}
+
+/// A pipeline in which a container has just been made, by a kubelet.
+fn made(wait: u64) -> Pipeline {
+    let mut pipeline = pipeline_of(PODS, FakeProc::default());
+    pipeline.wait_for_pods(wait);
+    let path = format!("/kubepods/burstable/pod{UID}/{}", container());
+    pipeline.workers.insert(Worker::new(LABEL, 4711, &path, None, Assignment::default(), 0));
+    pipeline.worker_found(LABEL, &[], true, 500);
+    pipeline
+}
+
+/// The engine starts its runner, which reads a token.
+fn works(pipeline: &mut Pipeline) {
+    exec(pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), "/opt/toy-engine", &["toy-engine"]);
+    fork(pipeline, RUNNER, ENGINE, 1_100);
+    exec(pipeline, RUNNER, RUNNER.1, 2_100, ENGINE, "/opt/toy-runner", &["toy-runner"]);
+    steals(pipeline);
+}
+
+fn steals(pipeline: &mut Pipeline) {
+    open(pipeline, RUNNER, 2_100, 3_000, "/var/run/secrets/cloud/token", 0);
+}
+
+fn profile_and_role(alert: &Alert) -> (&str, Option<&str>) {
+    (&alert.worker.as_ref().unwrap().profile, alert.process.as_ref().unwrap().role.as_deref())
+}
+
+#[test]
+fn what_a_new_container_does_is_judged_by_the_profile_of_its_pod() {
+    let mut pipeline = made(WAIT);
+    works(&mut pipeline);
+    assert!(pipeline.wants_pods(3_000));
+    assert_eq!(alerts(&mut pipeline), [], "nothing is said before it is known what it is");
+    pipeline.pods_known(&said(Some(container())), 4_000);
+    let said = alerts(&mut pipeline);
+    let [theft] = said.as_slice() else { panic!("{said:#?}") };
+    assert_eq!(profile_and_role(theft), ("in-pod", Some("runner")));
+    let worker = theft.worker.as_ref().unwrap();
+    assert_eq!((worker.name.as_str(), worker.node.as_deref()), ("flows/n8n-0/worker", Some("node-1")));
+    let pod = worker.pod.as_ref().unwrap();
+    assert_eq!((pod.uid.as_str(), pod.labels["app"].as_str()), (UID, "n8n"));
+    let image = worker.container.as_ref().and_then(|container| container.image.as_deref());
+    assert_eq!(image, Some("n8nio/n8n:1"));
+    assert!(!pipeline.wants_pods(5_000), "nothing more is to be learnt");
+    // From now on nothing waits.
+    open(&mut pipeline, RUNNER, 2_100, 5_000, "/etc/toy/key", 0);
+    assert_eq!(alerts(&mut pipeline).len(), 1);
+}
+
+#[test]
+fn events_of_the_two_lanes_wait_in_the_order_in_which_they_happened() {
+    let mut pipeline = made(WAIT);
+    steals(&mut pipeline);
+    works(&mut pipeline);
+    pipeline.pods_known(&said(Some(container())), 4_000);
+    let said = alerts(&mut pipeline);
+    assert_eq!(profile_and_role(&said[0]), ("in-pod", Some("runner")), "its exec was read later");
+    assert_eq!(pipeline.counts().unexplained, 0);
+}
+
+#[test]
+fn after_the_wait_it_is_judged_without_and_completed_when_the_pod_is_known() {
+    let mut pipeline = made(WAIT);
+    works(&mut pipeline);
+    pipeline.tick(WAIT - SECOND);
+    assert_eq!(alerts(&mut pipeline), []);
+    pipeline.tick(WAIT + SECOND);
+    let first = alerts(&mut pipeline).into_iter().find(|alert| alert.kind == AlertKind::Incident).unwrap();
+    assert_eq!(first.finding.as_ref().unwrap().certainty, "unknown: pod");
+    assert_eq!(first.worker.as_ref().unwrap().pod, None);
+    // The pod, but not yet which of its containers it is.
+    pipeline.pods_known(&said(None), WAIT + 2 * SECOND);
+    assert!(pipeline.wants_pods(WAIT + 2 * SECOND));
+    pipeline.pods_known(&said(Some(container())), WAIT + 2 * SECOND);
+    pipeline.tick(WAIT + 4 * SECOND);
+    let said = alerts(&mut pipeline);
+    let update = said.iter().find(|alert| alert.kind == AlertKind::Incident).unwrap();
+    let (before, after) = (first.incident.as_ref().unwrap(), update.incident.as_ref().unwrap());
+    assert_eq!((&after.id, after.revision), (&before.id, before.revision + 1), "once for both");
+    assert_eq!(update.worker.as_ref().unwrap().pod.as_ref().unwrap().name, "n8n-0");
+    assert_eq!((update.severity, update.state), (first.severity, State::Update), "nobody is woken twice");
+}
+
+#[test]
+fn more_events_than_may_wait_are_judged_at_once_and_none_is_dropped() {
+    let mut pipeline = made(WAIT);
+    works(&mut pipeline);
+    for at in 0..2_000 {
+        open(&mut pipeline, RUNNER, 2_100, 4_000 + at, "/var/run/secrets/cloud/token", 0);
+    }
+    assert_eq!(pipeline.counts().events["open"], 2_001);
+    pipeline.tick(SECOND);
+    // The worker's last events: they were all judged.
+    pipeline.pods_known(&said(Some(container())), 2 * SECOND);
+    open(&mut pipeline, RUNNER, 2_100, 3 * SECOND, "/etc/toy/key", 0);
+    assert_eq!(alerts(&mut pipeline).last().unwrap().worker.as_ref().unwrap().profile, "in-pod");
+}
+
+#[test]
+fn the_sandbox_of_a_pod_is_told_by_its_program_and_waits_no_longer() {
+    let mut pipeline = made(WAIT);
+    exec(&mut pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), "/pause", &["/pause"]);
+    pipeline.pods_known(&said(None), 2_000);
+    let worker = pipeline.workers.get(LABEL).unwrap();
+    assert_eq!(&*worker.name, "flows/n8n-0");
+    assert!(worker.sealed, "its exec was taken");
+}
+
+#[test]
+fn without_anybody_to_ask_nothing_waits() {
+    let mut pipeline = made(0);
+    works(&mut pipeline);
+    assert_eq!(pipeline.processes().live(LABEL), 2);
+}
+
+#[test]
+fn what_waits_is_judged_at_the_end_and_when_the_worker_is_forgotten() {
+    let mut pipeline = made(WAIT);
+    works(&mut pipeline);
+    pipeline.finish(4_000);
+    assert_eq!(pipeline.processes().live(LABEL), 2);
+    let mut pipeline = made(WAIT);
+    works(&mut pipeline);
+    pipeline.worker_forgotten(LABEL, 4_000);
+    assert_eq!(pipeline.processes().live(LABEL), 2);
+    exec(&mut pipeline, (300, 8_000), 8_000, 9_000, (1, 1), "/bin/true", &["true"]);
+    assert_eq!(pipeline.processes().live(LABEL), 3, "another of that label does not wait");
+}

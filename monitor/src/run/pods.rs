@@ -1,0 +1,95 @@
+//! Learning which pods the workers are.
+
+use super::Agent;
+use crate::alert::{ClosedBy, Severity, State};
+use crate::config::{PodsConfig, PodsFrom};
+use crate::detect::boot_now;
+use crate::kernel::Probes;
+use crate::metadata::{Fetcher, Kubelet, Pods};
+
+/// Name of the condition on health alerts.
+const CONDITION: &str = "pods-unknown";
+
+/// Who is asked about pods, and what is known.
+pub(super) struct Learning {
+    fetcher: Fetcher,
+    pods: Pods,
+    /// It was said that nobody answers.
+    said: bool,
+}
+
+impl Learning {
+    /// The thread that asks whom the configuration names; in words why it cannot be.
+    pub(super) fn start(config: &PodsConfig) -> Result<Option<Self>, String> {
+        match config.from {
+            PodsFrom::None => Ok(None),
+            PodsFrom::Kubelet => {
+                let kubelet = Kubelet::open(config).map_err(|error| error.to_string())?;
+                let fetcher =
+                    Fetcher::start(kubelet).map_err(|error| format!("no thread to ask for pods: {error}"))?;
+                Ok(Some(Self { fetcher, pods: Pods::default(), said: false }))
+            }
+        }
+    }
+
+    /// Readable when an answer came.
+    pub(super) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fetcher.fd()
+    }
+}
+
+impl<P: Probes> Agent<P> {
+    /// Asks, if a worker is in a pod that is not known.
+    pub(super) fn ask_for_pods(&self) {
+        if let Some(learning) = &self.learning
+            && self.pipeline.wants_pods(boot_now())
+        {
+            learning.fetcher.ask();
+        }
+    }
+
+    /// Takes the answers that came.
+    pub(super) fn pods_answered(&mut self) {
+        let now = boot_now();
+        while let Some(answer) = self.learning.as_ref().and_then(|learning| learning.fetcher.answer()) {
+            match answer {
+                Ok(list) => {
+                    self.say_pods(None, now);
+                    if let Some(learning) = &mut self.learning {
+                        learning.pods.update(list);
+                        self.pipeline.pods_known(&learning.pods, now);
+                    }
+                }
+                Err(why) => self.say_pods(Some(&why), now),
+            }
+        }
+    }
+
+    /// Says once that pods cannot be learnt, and once that they can again.
+    pub(super) fn say_pods(&mut self, why_not: Option<&str>, now: u64) {
+        let Some(learning) = &mut self.learning else { return };
+        if learning.said == why_not.is_some() {
+            return;
+        }
+        learning.said = why_not.is_some();
+        self.pods_notice(why_not, now);
+    }
+
+    pub(super) fn pods_notice(&mut self, why_not: Option<&str>, now: u64) {
+        let (state, title) = match why_not {
+            Some(_) => (
+                State::Open,
+                "The pods of this node cannot be learnt: profiles are chosen without their labels and images",
+            ),
+            None => (State::Closed, "The pods of this node are known again"),
+        };
+        tracing::warn!(why = why_not, "{title}");
+        let envelope = &self.pipeline.detector.envelope;
+        let detail = why_not.unwrap_or_default().to_owned();
+        let mut alert = envelope.health(Severity::Medium, state, now, CONDITION, title.to_owned(), detail);
+        if state == State::Closed {
+            alert.closed_by = Some(ClosedBy::Recovered);
+        }
+        self.pipeline.say(alert);
+    }
+}

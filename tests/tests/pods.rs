@@ -1,0 +1,209 @@
+//! A worker in a pod: the agent learns from the kubelet what it is, on the live kernel.
+//!
+//! The kubelet is a fake (there is no Kubernetes on a test machine): it speaks TLS, wants the token of a service account, and
+//! answers as a kubelet does. The cgroup is one that a kubelet and containerd would make, with real processes in it.
+//! Needs root; `SANDWATCH_BIN` names the program.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use integration::fakes::authority::{self, Authority, Valid};
+use integration::fakes::server::{Reply, Request, Server};
+use serde_json::{Value, json};
+
+mod lab;
+
+use lab::{cgroup_root, eventually, sandwatch, signal, wait};
+
+const UID: &str = "6c296cf0-94d7-43f6-bfb0-d99da865208f";
+const TOKEN: &str = "token-of-the-node-s-agent";
+
+/// A profile that only the pod's namespace and container choose.
+const PROFILE: &str = "schema: sandwatch/profile/v1
+name: in-pod
+engine: toy
+title: The toy engine of a test
+select: [{ namespace: flows, container: worker }]
+roles:
+  - { name: engine, parent: entry, program: sh }
+expect:
+  entry: { exec: { allow: [{ becomes: engine }], else: boundary } }
+  engine: { exec: { allow: [{ program: sleep, why: it waits }], else: boundary } }
+";
+
+/// A node: a pod's cgroup, its kubelet, and an agent that watches.
+struct Node {
+    folder: tempfile::TempDir,
+    top: PathBuf,
+    kubelet: Server,
+    /// Whether the kubelet has seen the container run.
+    seen: Arc<AtomicBool>,
+    agent: Option<Child>,
+}
+
+fn container() -> String {
+    "a".repeat(64)
+}
+
+fn list(seen: bool) -> Value {
+    let id = if seen { json!(format!("containerd://{}", container())) } else { Value::Null };
+    json!({ "kind": "PodList", "apiVersion": "v1", "items": [{
+        "metadata": { "name": "n8n-0", "namespace": "flows", "uid": UID, "labels": { "app": "n8n" } },
+        "spec": { "nodeName": "node-1", "containers": [{ "name": "worker", "image": "n8nio/n8n:1" }] },
+        "status": { "containerStatuses": [{ "name": "worker", "containerID": id }] },
+    }] })
+}
+
+impl Node {
+    fn new(name: &str, wait: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(folder.path(), "kubelet-ca").unwrap();
+        let pair = authority.sign("kubelet", &["127.0.0.1"], Valid::Now).unwrap();
+        let seen = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&seen);
+        let answer = move |request: &Request| {
+            let bearer = format!("Bearer {TOKEN}");
+            match (request.method.as_str(), request.path.as_str(), request.header("authorization")) {
+                (_, _, header) if header != Some(&bearer) => Reply::text(401, "Unauthorized"),
+                ("GET", "/pods", _) => Reply::json(200, &list(told.load(Ordering::SeqCst))),
+                _ => Reply::text(404, "404 page not found"),
+            }
+        };
+        let kubelet = Server::start_tls(authority::server(&pair, None).unwrap(), answer).unwrap();
+        let top_name = format!("sw-pods-{name}-{}", std::process::id());
+        let top = cgroup_root().join(&top_name);
+        fs::create_dir(&top).unwrap();
+        fs::write(folder.path().join("token"), TOKEN).unwrap();
+        fs::create_dir_all(folder.path().join("rules/profiles")).unwrap();
+        fs::write(folder.path().join("rules/profiles/in-pod.yaml"), PROFILE).unwrap();
+        let config = format!(
+            "schema: sandwatch/config/v1\nstate_dir: {dir}/state\nworkers: {{ watch: [\"/{top_name}/**\"] }}\nrules: [{dir}/rules]\n\
+             pods: {{ from: kubelet, url: \"{url}\", token_file: {dir}/token, ca_file: {dir}/kubelet-ca.pem, wait: {wait} }}\n\
+             sinks: [{{ name: local, type: file, path: {dir}/alerts.jsonl }}]\n",
+            dir = folder.path().display(),
+            url = kubelet.url(),
+        );
+        fs::write(folder.path().join("sandwatch.yaml"), config).unwrap();
+        Self { folder, top, kubelet, seen, agent: None }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn watch(&mut self) {
+        let log = fs::File::create(self.path("log")).unwrap();
+        let config = self.path("sandwatch.yaml");
+        let agent = sandwatch(&["run", "--config", config.to_str().unwrap()])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.agent = Some(agent);
+        eventually("it watches", || self.log().contains("watching"));
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    fn alerts(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.path("alerts.jsonl")).unwrap_or_default();
+        lab::alerts(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+    }
+
+    /// The container is made, and its first program executed in it, which then starts one that it may not.
+    fn container_runs(&self) {
+        let cgroup = self.top.join(format!("kubepods/burstable/pod{UID}/{}", container()));
+        fs::create_dir_all(&cgroup).unwrap();
+        // A runtime takes its time between the two.
+        eventually("the container is found", || self.log().contains(&container()));
+        let script =
+            format!("echo $$ > {}/cgroup.procs; exec /bin/sh -c 'sleep 0; /bin/true; :'", cgroup.display());
+        assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
+    }
+
+    fn findings(&self) -> Vec<Value> {
+        self.alerts().into_iter().filter(|alert| alert["kind"] == "incident").collect()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+        remove(&self.top);
+    }
+}
+
+/// Removes a cgroup with everything below it.
+fn remove(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            remove(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(path);
+}
+
+#[test]
+fn container_is_judged_by_the_profile_of_its_pod_from_its_first_exec_on() {
+    let mut node = Node::new("known", "10s");
+    node.seen.store(true, Ordering::SeqCst);
+    node.watch();
+    node.container_runs();
+    eventually("the second program is a finding", || !node.findings().is_empty());
+    let alert = node.findings().remove(0);
+    assert_eq!(alert["worker"]["profile"], "in-pod", "{alert:#}");
+    assert_eq!(alert["worker"]["name"], "flows/n8n-0/worker");
+    assert_eq!(alert["worker"]["pod"]["labels"]["app"], "n8n");
+    assert_eq!(alert["worker"]["node"], "node-1");
+    assert_eq!(alert["worker"]["container"]["id"], container());
+    assert_eq!(alert["worker"]["container"]["image"], "n8nio/n8n:1");
+    assert_eq!(alert["process"]["role"], "engine", "its own first exec was judged by that profile too");
+    let told = format!("{}{}", node.log(), fs::read_to_string(node.path("alerts.jsonl")).unwrap());
+    assert!(!told.contains(TOKEN), "the token is told nowhere");
+}
+
+#[test]
+fn kubelet_that_does_not_know_the_token_is_said_once_and_when_it_is_over() {
+    let mut node = Node::new("refused", "300ms");
+    fs::write(node.path("token"), "another").unwrap();
+    node.seen.store(true, Ordering::SeqCst);
+    node.watch();
+    node.container_runs();
+    let said = |node: &Node, state: &str| {
+        node.alerts()
+            .iter()
+            .filter(|a| a["health"]["condition"] == "pods-unknown" && a["state"] == state)
+            .count()
+    };
+    eventually("it is said", || said(&node, "open") == 1);
+    let alert = node.alerts().into_iter().find(|a| a["health"]["condition"] == "pods-unknown").unwrap();
+    assert!(alert["health"]["detail"].as_str().unwrap().contains("401"), "{alert:#}");
+    assert!(node.findings().is_empty(), "not to know is no finding");
+    fs::write(node.path("token"), TOKEN).unwrap();
+    eventually("it is over", || said(&node, "closed") == 1);
+    assert_eq!(said(&node, "open"), 1);
+    let asked = node.kubelet.seen().len();
+    assert!(asked <= 8, "{asked} questions");
+}
+
+#[test]
+fn container_that_the_kubelet_has_not_seen_yet_is_completed_later() {
+    let mut node = Node::new("late", "500ms");
+    node.watch();
+    node.container_runs();
+    eventually("the pod is known", || node.log().contains("flows/n8n-0"));
+    node.seen.store(true, Ordering::SeqCst);
+    eventually("its container too", || node.log().contains("flows/n8n-0/worker"));
+    let mut agent = node.agent.take().unwrap();
+    signal(&agent, libc::SIGTERM);
+    assert!(wait(&mut agent).success(), "{}", node.log());
+}
