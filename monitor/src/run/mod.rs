@@ -8,6 +8,7 @@
 mod discover;
 mod duties;
 mod incidents;
+mod manager;
 mod options;
 mod pods;
 mod reload;
@@ -255,6 +256,12 @@ impl<P: Probes> Agent<P> {
         Ok(Summary::new(&counters, self.pipeline.counts(), sinks))
     }
 
+    /// What it does, in one line.
+    fn status(&self) -> String {
+        let count = self.pipeline.workers.present();
+        format!("watching {count} worker{}", if count == 1 { "" } else { "s" })
+    }
+
     fn read_rings(&mut self) -> Result<(), RunError> {
         let before = boot_now();
         let pipeline = &mut self.pipeline;
@@ -328,7 +335,12 @@ pub fn envelope(config: &Config, rules: &str, cgroup_root: &std::path::Path) -> 
 /// Turns until a signal ends it.
 pub fn run<P: Probes>(mut agent: Agent<P>) -> Result<Summary, RunError> {
     agent.catch_signals()?;
-    while !agent.turn(Duration::from_secs(1))? {}
+    let mut manager = manager::Manager::of_environment();
+    manager.ready(&agent.status());
+    while !agent.turn(manager.patience(Duration::from_secs(1)))? {
+        manager.alive();
+    }
+    manager.stopping();
     agent.finish()
 }
 
