@@ -13,6 +13,7 @@ mod libtest;
 mod links;
 mod lint;
 mod setup;
+mod systemd;
 mod test;
 mod vm;
 

@@ -6,6 +6,6 @@ mod packages;
 mod paths;
 
 pub(crate) use command::{capture, checked, shown};
-pub(crate) use hash::sha256_file;
+pub(crate) use hash::{sha256, sha256_file};
 pub(crate) use packages::{Package, ensure, is_root};
 pub(crate) use paths::{cache, repo, target};

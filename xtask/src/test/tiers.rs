@@ -5,7 +5,7 @@ use super::outcome::{Outcome, PlacedSkip};
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::{Results, Skip};
-use crate::{engines, fuzz, host, links, setup, vm};
+use crate::{engines, fuzz, host, links, setup, systemd, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -38,6 +38,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
+        tier("systemd", "the service under a real systemd", Group::Full, 120, systemd_tier),
         tier("fuzz", "each fuzz target for a while", Group::Full, 300, fuzz_tier),
         tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
@@ -191,6 +192,12 @@ fn vm_full_tier(deadline: &Deadline) -> Result<Outcome> {
     matrix(&vm::other_rungs(), deadline)
 }
 
+fn systemd_tier(deadline: &Deadline) -> Result<Outcome> {
+    let mut outcome = Outcome::default();
+    add(&mut outcome, systemd::run(deadline.left())?);
+    Ok(outcome)
+}
+
 fn matrix(cells: &[vm::Cell], deadline: &Deadline) -> Result<Outcome> {
     let settings = vm::Settings {
         timeout: deadline.left().min(vm::Settings::default().timeout),
@@ -200,16 +207,21 @@ fn matrix(cells: &[vm::Cell], deadline: &Deadline) -> Result<Outcome> {
     vm::report_programs(&results, false)?;
     let mut outcome = Outcome::default();
     for result in results {
-        let place = result.cell.name();
-        let trouble = result.trouble();
-        let log = result.log.display().to_string();
-        let part = Outcome::of_tests(result.tests, &place);
-        // Failing tests speak for themselves; a run that broke otherwise would go unseen.
-        let unexplained = trouble.filter(|_| part.failed.is_empty());
-        outcome.add(part);
-        outcome.failed.extend(unexplained.map(|trouble| format!("{place}: {trouble}; log {log}")));
+        add(&mut outcome, result);
     }
     Ok(outcome)
+}
+
+/// What came of one boot.
+fn add(outcome: &mut Outcome, result: vm::CellResult) {
+    let place = result.cell.name();
+    let trouble = result.trouble();
+    let log = result.log.display().to_string();
+    let part = Outcome::of_tests(result.tests, &place);
+    // Failing tests speak for themselves; a run that broke otherwise would go unseen.
+    let unexplained = trouble.filter(|_| part.failed.is_empty());
+    outcome.add(part);
+    outcome.failed.extend(unexplained.map(|trouble| format!("{place}: {trouble}; log {log}")));
 }
 
 /// A program that needs root: as it is when we are, else through sudo if that asks nothing.

@@ -71,6 +71,11 @@ pub(crate) struct CellResult {
 }
 
 impl Cell {
+    /// Where a whole system is booted: the kernel of Debian 12, no other test's cell.
+    pub(crate) fn systemd() -> Result<Self> {
+        Ok(Self { release: Release::named("6.1")?, lsm: Lsm::Without, hooks: "auto".to_owned() })
+    }
+
     /// Name of the cell, fit for a file.
     pub(crate) fn name(&self) -> String {
         let lsm = match self.lsm {

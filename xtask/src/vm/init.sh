@@ -35,22 +35,21 @@ ip link set lo up
 for module in /modules/*.ko; do
     if [ -e "$module" ]; then insmod "$module" || echo "init: cannot load $module"; fi
 done
-(
-    exec </dev/null >/dev/ttyS1 2>&1
-    stty -opost </dev/ttyS1
-    echo "@@boot $(uname -r)"
-    cd /root || exit 1
-    # shellcheck source=/dev/null
-    . /payload.env
-    timeout -s KILL "$SANDWATCH_VM_TIMEOUT" sh /payload.sh
-    code=$?
-    # What the payload left in /out goes back as a tar archive in text.
-    if [ -n "$(ls -A /out)" ]; then
-        printf '\n@@files\n'
-        tar -C /out -cf - . | base64
-        echo "@@end"
-    fi
-    printf '\n@@exit %s\n' "$code"
-)
+if [ -e /system.tar ]; then
+    # A whole system takes over, with what is ours in its place; a service of it runs /report.
+    mkdir /system
+    mount -t tmpfs -o mode=755,size=90% system /system
+    tar -C /system -xf /system.tar
+    rm /system.tar
+    mkdir -p /system/out /system/usr/bin /system/usr/lib/sandwatch
+    cp -a /payload.sh /payload.env /report /system/
+    cp -a /usr/bin/sandwatch /system/usr/bin/
+    cp -a /usr/lib/sandwatch/. /system/usr/lib/sandwatch/
+    cp -a /overlay/. /system/
+    umount /tmp /run /dev/shm
+    for mount in /dev /proc /sys; do mount --move "$mount" "/system$mount"; done
+    exec switch_root /system /sbin/init
+fi
+sh /report
 sync
 poweroff -f

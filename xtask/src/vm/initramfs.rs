@@ -30,6 +30,10 @@ impl Payload {
         archive.device("dev/console", 5, 1)?;
         archive.file_from("bin/busybox", Path::new(BUSYBOX.proof))?;
         archive.file("init", 0o755, include_bytes!("init.sh"))?;
+        archive.file("report", 0o755, include_bytes!("report.sh"))?;
+        if let Some(system) = &self.system {
+            archive.file_from("system.tar", system)?;
+        }
         archive.file(
             "etc/passwd",
             0o644,

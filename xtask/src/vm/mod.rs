@@ -19,7 +19,7 @@ use cell::Lsm;
 pub(crate) use cell::{Cell, CellResult, Settings};
 use kernel::Release;
 pub(crate) use matrix::{best_and_worst, other_rungs, run_tests};
-use payload::{Extra, Payload};
+pub(crate) use payload::{Extra, Payload};
 pub(crate) use programs::report as report_programs;
 
 use crate::build::{self, Profile};

@@ -31,6 +31,9 @@ pub(crate) struct Payload {
     pub(crate) programs: Vec<Extra>,
     /// Files and folders as they are.
     pub(crate) files: Vec<Extra>,
+    /// An archive of a whole system that takes over once modules are loaded, with `overlay/` of the files over it. A service
+    /// of it has to run `/report`, which runs the script.
+    pub(crate) system: Option<PathBuf>,
     /// Modules to load before the script runs.
     pub(crate) modules: Vec<String>,
 }

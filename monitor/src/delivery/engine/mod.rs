@@ -16,7 +16,6 @@ mod pace;
 mod recent;
 mod source;
 mod spooler;
-mod thread;
 mod worker;
 
 use std::path::Path;
@@ -378,7 +377,7 @@ impl Engine {
 
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         let living = Living::new(&self.alive);
-        thread::start(name, move || {
+        crate::observe::start_thread(name, move || {
             let _living = living;
             run();
         })

@@ -1,0 +1,98 @@
+#!/bin/sh
+# shellcheck shell=dash
+# The service under a real systemd, as the first process of a real kernel: what a person would do by hand. Each line that
+# begins with "test " is read as one of libtest.
+alerts=/var/log/sandwatch/alerts.jsonl
+good=0
+failed=0
+
+passed() {
+    echo "test $1 ... ok"
+    good=$((good + 1))
+}
+broke() {
+    echo "test $1 ... FAILED"
+    failed=$((failed + 1))
+    echo "---- $1: $2"
+    systemctl status sandwatch.service --no-pager --full
+    journalctl -u sandwatch.service --no-pager | tail -30
+}
+
+# Waits up to a minute until the command succeeds.
+until_true() {
+    tries=0
+    while ! eval "$1"; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 120 ]; then return 1; fi
+        sleep 0.5
+    done
+}
+
+property() { systemctl show --property "$1" --value sandwatch.service; }
+
+name=unit_file_has_no_mistakes
+if verdict=$(systemd-analyze verify /etc/systemd/system/sandwatch.service 2>&1) && [ -z "$verdict" ]; then
+    passed "$name"
+else
+    broke "$name" "$verdict"
+fi
+
+# `start` returns once the agent has said that it watches.
+name=service_is_ready_once_the_agent_watches
+if systemctl start sandwatch.service && [ "$(property ActiveState)" = active ] && [ "$(property StatusText)" = "watching 1 worker" ]; then
+    passed "$name"
+else
+    broke "$name" "status: $(property StatusText)"
+fi
+
+name=theft_in_a_unit_is_told_under_all_restrictions_of_the_service
+systemctl restart toy.service
+if until_true "grep -q '\"identity\":\"ssh-private-key\"' $alerts"; then passed "$name"; else broke "$name" "$(tail -3 $alerts)"; fi
+
+name=agent_has_the_capabilities_of_its_unit_and_no_other
+# BPF 39, PERFMON 38, SYS_RESOURCE 24, SYS_PTRACE 19, NET_ADMIN 12, DAC_READ_SEARCH 2.
+status=/proc/$(property MainPID)/status
+if grep -q '^CapBnd:.*000000c001081004$' "$status" && grep -q '^NoNewPrivs:.*1$' "$status" && grep -q '^Seccomp:.*2$' "$status"; then
+    passed "$name"
+else
+    broke "$name" "$(grep -E '^(Cap|NoNew|Seccomp)' "$status")"
+fi
+
+name=reload_loads_the_rules_again_and_ends_nothing
+before=$(property MainPID)
+systemctl reload sandwatch.service
+if until_true "journalctl -u sandwatch.service --no-pager | grep -q 'SIGHUP'" && [ "$before" = "$(property MainPID)" ]; then
+    passed "$name"
+else
+    broke "$name" "pid $before, now $(property MainPID)"
+fi
+
+name=agent_that_hangs_is_started_again
+kill -STOP "$before"
+if until_true "[ \"\$(property NRestarts)\" = 1 ] && [ \"\$(property ActiveState)\" = active ]"; then
+    passed "$name"
+else
+    broke "$name" "restarts: $(property NRestarts)"
+fi
+
+name=stop_is_clean
+systemctl stop sandwatch.service
+if [ "$(property Result)" = success ] && journalctl -u sandwatch.service --no-pager | grep -q 'sandwatch: .*events'; then
+    passed "$name"
+else
+    broke "$name" "result: $(property Result)"
+fi
+
+name=wrong_configuration_is_not_tried_again
+echo 'nonsense: true' >>/etc/sandwatch/sandwatch.yaml
+systemctl start sandwatch.service
+if [ "$(property ExecMainStatus)" = 2 ] && [ "$(property ActiveState)" = failed ]; then
+    passed "$name"
+else
+    broke "$name" "state $(property ActiveState), exit $(property ExecMainStatus)"
+fi
+
+verdict=ok
+if [ $failed -gt 0 ]; then verdict=FAILED; fi
+echo "test result: $verdict. $good passed; $failed failed; 0 ignored; 0 measured; 0 filtered out"
+[ $failed -eq 0 ]
