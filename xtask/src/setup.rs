@@ -26,6 +26,18 @@ const LIVE: [Package; 1] = [Package { name: "runc", proof: "/usr/sbin/runc" }];
 /// Needed to check shell scripts.
 const LINT: [Package; 1] = [Package { name: "shellcheck", proof: "/usr/bin/shellcheck" }];
 
+/// Receivers of alerts that the delivery tests start.
+const PEERS: [Package; 4] = [
+    Package { name: "rsyslog", proof: "/usr/sbin/rsyslogd" },
+    Package { name: "rsyslog-openssl", proof: RSYSLOG_TLS },
+    Package { name: "prometheus-alertmanager", proof: "/usr/bin/prometheus-alertmanager" },
+    Package { name: "prometheus", proof: "/usr/bin/promtool" },
+];
+#[cfg(target_arch = "aarch64")]
+const RSYSLOG_TLS: &str = "/usr/lib/aarch64-linux-gnu/rsyslog/lmnsd_ossl.so";
+#[cfg(not(target_arch = "aarch64"))]
+const RSYSLOG_TLS: &str = "/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_ossl.so";
+
 /// What `cargo xtask setup` takes.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -66,6 +78,11 @@ pub(crate) fn live_packages() -> Result<()> {
 /// The Debian packages that the lints need.
 pub(crate) fn lint_packages() -> Result<()> {
     host::ensure(&LINT)
+}
+
+/// The Debian packages of receivers that the delivery tests start.
+pub(crate) fn peer_packages() -> Result<()> {
+    host::ensure(&PEERS)
 }
 
 /// `PATH` with the BPF linker in front, for every build.

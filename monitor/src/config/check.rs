@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
-use super::sink::{SinkConfig, SinkKind};
+use super::sink::SinkConfig;
 use super::types::{CONFIG_SCHEMA, Config};
 use crate::alert::MIN_MAX_BYTES;
 
@@ -169,8 +169,15 @@ fn sink_wrong(sink: &SinkConfig, twice: bool) -> Option<(String, &'static str)> 
         let what = format!("sink {name:?} of type {} takes no `{key}`", sink.kind.name());
         return Some((what, "remove it, or change the type"));
     }
-    if sink.kind == SinkKind::File && sink.path.is_none() {
-        return Some((format!("sink {name:?} of type file has no path"), "add `path:`"));
+    let set = sink.special_keys();
+    // A secret has two places that it may come from.
+    let given = |key: &str| set.contains(&key) || (key == "key_file" && set.contains(&"key_env"));
+    if let Some(key) = sink.kind.needs().iter().find(|key| !given(key)) {
+        return Some((format!("sink {name:?} of type {} has no {key}", sink.kind.name()), "add it"));
+    }
+    if sink.max_bytes.is_some_and(|most| most.0 < MIN_MAX_BYTES as u64) {
+        let what = format!("sink {name:?}: an alert cannot be cut to less than {MIN_MAX_BYTES} bytes");
+        return Some((what, "raise max_bytes"));
     }
     if sink.max_bytes.is_some_and(|most| most.0 < MIN_MAX_BYTES as u64) {
         let what = format!("sink {name:?}: max_bytes is less than {MIN_MAX_BYTES}");

@@ -130,6 +130,18 @@ pub enum SinkKind {
     Stdout,
     /// A file, appended to.
     File,
+    /// A syslog receiver, RFC 5424.
+    Syslog,
+    /// Any HTTP receiver of JSON lines.
+    Http,
+    /// Elasticsearch or OpenSearch, into a data stream.
+    Elasticsearch,
+    /// Splunk's HTTP Event Collector.
+    Splunk,
+    /// An OpenTelemetry collector, over HTTP.
+    Otlp,
+    /// Kafka; only in builds with the feature `kafka`.
+    Kafka,
 }
 
 /// How a sink writes alerts.
@@ -186,6 +198,12 @@ impl SinkKind {
         match self {
             Self::Stdout => "stdout",
             Self::File => "file",
+            Self::Syslog => "syslog",
+            Self::Http => "http",
+            Self::Elasticsearch => "elasticsearch",
+            Self::Splunk => "splunk",
+            Self::Otlp => "otlp",
+            Self::Kafka => "kafka",
         }
     }
 
@@ -194,6 +212,49 @@ impl SinkKind {
         match self {
             Self::Stdout => &[],
             Self::File => &["path", "rotate"],
+            Self::Syslog => &["address", "facility", "bom", "tls"],
+            Self::Http | Self::Otlp => {
+                &["url", "headers", "header_files", "gzip", "proxy", "user", "key_file", "key_env", "tls"]
+            }
+            Self::Elasticsearch => &[
+                "url",
+                "headers",
+                "header_files",
+                "gzip",
+                "proxy",
+                "user",
+                "key_file",
+                "key_env",
+                "tls",
+                "dataset",
+                "namespace",
+            ],
+            Self::Splunk => &[
+                "url",
+                "headers",
+                "header_files",
+                "gzip",
+                "proxy",
+                "key_file",
+                "key_env",
+                "tls",
+                "index",
+                "sourcetype",
+                "ack",
+            ],
+            Self::Kafka => &["brokers", "topic", "gzip"],
+        }
+    }
+
+    /// Of those, the ones that it cannot do without; a secret may come from a file or the environment.
+    pub const fn needs(self) -> &'static [&'static str] {
+        match self {
+            Self::Stdout => &[],
+            Self::File => &["path"],
+            Self::Syslog => &["address"],
+            Self::Http | Self::Elasticsearch | Self::Otlp => &["url"],
+            Self::Splunk => &["url", "key_file"],
+            Self::Kafka => &["brokers", "topic"],
         }
     }
 }
@@ -247,6 +308,14 @@ impl SinkConfig {
             path: Some(path),
             format: SinkFormat::Json,
             ..Self::stdout()
+        }
+    }
+
+    /// How its alerts are written, with what suits the receiver where the configuration leaves it open.
+    pub fn written_as(&self) -> SinkFormat {
+        match (self.format, self.kind) {
+            (SinkFormat::Auto, SinkKind::Elasticsearch) => SinkFormat::Ecs,
+            (format, _) => format,
         }
     }
 

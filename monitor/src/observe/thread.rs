@@ -5,8 +5,8 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 
-/// Enough for TLS and JSON; only touched pages count.
-const STACK: usize = 256 << 10;
+/// Enough for TLS, JSON and the tables of a compressor; touched pages only count.
+const STACK: usize = 1 << 20;
 
 /// Starts a thread that no signal is delivered to: the agent's thread waits for them.
 ///

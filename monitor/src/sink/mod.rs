@@ -5,9 +5,17 @@
 //! one that a configuration names.
 
 mod begun;
+mod elasticsearch;
 mod file;
+mod http;
+#[cfg(feature = "kafka")]
+mod kafka;
 pub mod net;
+mod open;
+mod otlp;
+mod splunk;
 mod stdout;
+mod syslog;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -17,8 +25,16 @@ use std::sync::Arc;
 use crate::config::{SinkConfig, SinkKind};
 use crate::delivery::{Clock, Driver, Transport};
 
+pub use elasticsearch::Elasticsearch;
 pub use file::FileSink;
+pub use http::Http;
+#[cfg(feature = "kafka")]
+pub use kafka::Kafka;
+pub use open::network;
+pub use otlp::Otlp;
+pub use splunk::Splunk;
 pub use stdout::StdoutSink;
+pub use syslog::Syslog;
 
 /// Why a sink can never work as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +103,14 @@ pub fn plug(config: &SinkConfig, place: &Place<'_>) -> Result<Plug, SinkError> {
     Ok(match config.kind {
         SinkKind::Stdout => Plug::Log(Box::new(StdoutSink::new(config))),
         SinkKind::File => Plug::Log(Box::new(FileSink::open(config)?)),
+        SinkKind::Syslog
+        | SinkKind::Http
+        | SinkKind::Elasticsearch
+        | SinkKind::Splunk
+        | SinkKind::Otlp
+        | SinkKind::Kafka => {
+            Plug::Log(network(config).map_err(|error| SinkError::wrong(&config.name, error.to_string()))?)
+        }
     })
 }
 

@@ -10,7 +10,15 @@ use serde_json::json;
 /// # Errors
 /// The schema has changed under this.
 pub fn alert(number: u64) -> Result<SafeAlert> {
-    let alert: Alert = serde_json::from_value(json!({
+    plain(number).map(SafeAlert::new)
+}
+
+/// The same as the agent's thread has it.
+///
+/// # Errors
+/// The schema has changed under this.
+pub fn plain(number: u64) -> Result<Alert> {
+    serde_json::from_value(json!({
         "schema": "sandwatch/alert/v1",
         "id": id(number),
         "time": "2026-11-23T20:40:01.123456789Z",
@@ -31,8 +39,7 @@ pub fn alert(number: u64) -> Result<SafeAlert> {
         "agent": { "version": "0.0.0", "rules": "sha256:00" },
         "truncated": [],
     }))
-    .context("the alert's schema has changed")?;
-    Ok(SafeAlert::new(alert))
+    .context("the alert's schema has changed")
 }
 
 /// The id of the alert of this number.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -23,6 +24,16 @@ impl Program {
         let said = folder.join("said");
         let output: File = OpenOptions::new().create(true).append(true).open(&said)?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        // A test that crashes must not leave it behind.
+        let die_with_us = || {
+            // SAFETY: a system call with two numbers; takes no lock and allocates nothing.
+            match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec only that call is made.
+        unsafe { command.pre_exec(die_with_us) };
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let mut program = Self { child, said };
         let until = Instant::now() + Duration::from_secs(20);

@@ -197,13 +197,22 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
+impl Server {
+    /// Ends as a crash would: nobody listens any more, and what comes on open connections is not taken.
+    pub fn stop(&mut self) {
         self.shared.ending.store(true, Ordering::SeqCst);
         // The accepting thread looks up when somebody comes.
         let _ = TcpStream::connect(self.address);
         if let Some(accepting) = self.accepting.take() {
             let _ = accepting.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.accepting.is_some() {
+            self.stop();
         }
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn ensure(packages: &[Package]) -> Result<()> {
 
 fn apt_install(names: &[&str]) -> Result<()> {
     let mut command = Command::new("apt-get");
-    command.env("DEBIAN_FRONTEND", "noninteractive");
+    // Tests start what they need themselves; where there is no systemd, this keeps packages from starting it too.
+    command.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
     checked(command.args(["install", "--no-install-recommends", "-y", "-q"]).args(names))
 }

@@ -6,6 +6,7 @@
 
 mod deadline;
 mod outcome;
+mod receivers;
 mod skips;
 mod table;
 mod tier;

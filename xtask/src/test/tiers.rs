@@ -2,6 +2,7 @@
 
 use super::deadline::{Deadline, Finished};
 use super::outcome::{Outcome, PlacedSkip};
+use super::receivers;
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::{Results, Skip};
@@ -35,6 +36,13 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("unit", "unit, property and golden tests", Group::Default, 60, unit_tier),
         tier("rules", "the shipped rules and their tests", Group::Default, 20, rules_tier),
         tier("live", "behaviour on this kernel", Group::Default, 60, live_tier),
+        tier(
+            "delivery",
+            "alerts to real receivers and strict fakes",
+            Group::Default,
+            90,
+            receivers::delivery,
+        ),
         tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
@@ -115,15 +123,21 @@ fn rules_tier(deadline: &Deadline) -> Result<Outcome> {
 
 fn live_tier(deadline: &Deadline) -> Result<Outcome> {
     setup::live_packages()?;
+    let wanted = |name: &str| name != ENGINES_TEST && !receivers::has(name);
+    programs("live", wanted, deadline)
+}
+
+/// Test programs of the tests package, one after the other, as root.
+pub(super) fn programs(tier: &str, wanted: impl Fn(&str) -> bool, deadline: &Deadline) -> Result<Outcome> {
     let agent = build::agent(Profile::Dev)?;
     let mut outcome = Outcome::default();
-    for test in build::integration_tests()?.into_iter().filter(|test| test.name != ENGINES_TEST) {
+    for test in build::integration_tests()?.into_iter().filter(|test| wanted(&test.name)) {
         let mut command = as_root(&test.path);
         // One at a time: attach points and the host's cgroup tree are shared.
         command.arg("--test-threads=1").current_dir(host::repo()?);
         command.env("SANDWATCH_BIN", &agent).env("SANDWATCH_RULES", host::repo()?.join("rules"));
         let finished = deadline.run(&mut command)?;
-        outcome.add(tests(&format!("live-{}", test.name), "host", &finished)?);
+        outcome.add(tests(&format!("{tier}-{}", test.name), "host", &finished)?);
     }
     Ok(outcome)
 }

@@ -22,7 +22,7 @@ impl Form {
         Self {
             sink: config.name.clone(),
             stream,
-            format: config.format,
+            format: config.written_as(),
             static_fields: config.static_fields.clone(),
             terminal: width.filter(|_| for_people).map(|width| human::Style::detect(Some(width))),
         }

@@ -43,6 +43,13 @@ pub enum Verdict {
 }
 
 impl Answer {
+    /// An answer that nobody gave.
+    #[cfg(test)]
+    pub(crate) fn of(status: u16, body: &[u8]) -> Self {
+        let excerpt = excerpt(&String::from_utf8_lossy(body));
+        Self { status, body: body.to_vec(), retry_after: None, excerpt }
+    }
+
     /// The rule for receivers without one of their own: 2xx is accepted. What speaks about the receiver, or about who we are
     /// and which way we came (408, 429, 5xx but 501; 401, 407, redirects), is tried again; what speaks about the alert is
     /// final.

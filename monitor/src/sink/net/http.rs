@@ -63,6 +63,8 @@ pub struct Client {
     login: Option<(HeaderName, Secret)>,
     /// Wiped from what is shown of answers, besides the headers.
     hidden: Vec<Secret>,
+    /// What stands in the queries of the addresses is wiped too.
+    queries: Vec<Secret>,
     gzip: bool,
     timeout: Duration,
 }
@@ -98,6 +100,7 @@ impl Client {
             from_files: Vec::new(),
             login: None,
             hidden: Vec::new(),
+            queries: queries(config),
             gzip: config.gzip,
             timeout,
         };
@@ -246,7 +249,8 @@ impl Client {
     /// A text of a stranger, with our secrets taken out.
     pub fn without_secrets(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        let all = self.from_files.iter().chain(&self.login).map(|(_, secret)| secret).chain(&self.hidden);
+        let headers = self.from_files.iter().chain(&self.login).map(|(_, secret)| secret);
+        let all = headers.chain(&self.hidden).chain(&self.queries);
         for secret in all {
             let bare = secret.expose().rsplit(' ').next().unwrap_or_default();
             for hidden in [secret.expose(), bare] {
@@ -286,6 +290,15 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("tls", &self.tls).field("gzip", &self.gzip).finish_non_exhaustive()
     }
+}
+
+/// The values in the queries of the sink's addresses: tokens often stand there.
+fn queries(config: &SinkConfig) -> Vec<Secret> {
+    let urls = config.url.iter().flat_map(|url| &url.0);
+    let queries = urls.filter_map(|url| url.split_once('?')).flat_map(|(_, query)| query.split('&'));
+    queries
+        .map(|pair| Secret::new(pair.split_once('=').map_or(pair, |(_, value)| value).to_owned()))
+        .collect()
 }
 
 fn proxy(text: &str) -> Result<Proxy, NetError> {

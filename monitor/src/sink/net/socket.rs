@@ -14,10 +14,7 @@ use rustls::ClientConnection;
 
 use super::Tls;
 use super::address::HostPort;
-
-/// How long a fresh TLS connection is listened to, if we showed a certificate: with TLS 1.3 the receiver's "no" comes after
-/// the handshake. Its session tickets, which say "yes", usually come at once.
-const LISTEN: Duration = Duration::from_millis(300);
+use super::trouble::last_word;
 
 /// An open connection.
 pub struct Connection {
@@ -44,18 +41,13 @@ impl Connection {
             let name = tls.name_for(&to.host).map_err(io::Error::other)?;
             let session = ClientConnection::new(client, name).map_err(io::Error::other)?;
             connection.shake_hands(session, deadline)?;
-            if tls.has_client_certificate() {
-                connection.listen(LISTEN)?;
-            }
         }
         Ok(connection)
     }
 
     fn shake_hands(&mut self, mut session: ClientConnection, deadline: Instant) -> io::Result<()> {
         while session.is_handshaking() {
-            while session.wants_write() {
-                session.write_tls(&mut self.stream)?;
-            }
+            write_out(&mut session, &mut self.stream)?;
             if !session.is_handshaking() {
                 break;
             }
@@ -72,18 +64,26 @@ impl Connection {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, failure));
             }
         }
-        while session.wants_write() {
-            session.write_tls(&mut self.stream)?;
-        }
+        write_out(&mut session, &mut self.stream)?;
         self.tls = Some(Box::new(session));
         Ok(())
     }
 
-    /// Waits at most so long for something from the peer, then looks at it as [`check`](Self::check) does.
-    fn listen(&mut self, most: Duration) -> io::Result<()> {
-        let wait = PollTimeout::try_from(most).unwrap_or(PollTimeout::ZERO);
-        poll(&mut [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)], wait)?;
-        self.check()
+    /// Watches the connection for so long, as [`check`](Self::check) looks at it.
+    ///
+    /// # Errors
+    /// As for [`check`](Self::check).
+    pub fn watch(&mut self, span: Duration) -> io::Result<()> {
+        let until = Instant::now() + span;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return self.check();
+            }
+            let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
+            poll(&mut [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)], wait)?;
+            self.check()?;
+        }
     }
 
     /// Whether the connection still stands, as far as this side can know.
@@ -144,7 +144,9 @@ impl Connection {
                         if Instant::now() > deadline {
                             return Err(io::ErrorKind::TimedOut.into());
                         }
-                        session.write_tls(&mut self.stream)?;
+                        if let Err(error) = session.write_tls(&mut self.stream) {
+                            return Err(last_word(session, &mut self.stream, error));
+                        }
                     }
                 }
                 Ok(())
@@ -163,6 +165,15 @@ impl Drop for Connection {
             }
         }
     }
+}
+
+fn write_out(session: &mut ClientConnection, stream: &mut TcpStream) -> io::Result<()> {
+    while session.wants_write() {
+        if let Err(error) = session.write_tls(stream) {
+            return Err(last_word(session, stream, error));
+        }
+    }
+    Ok(())
 }
 
 fn connect(to: &HostPort, deadline: Instant) -> io::Result<TcpStream> {

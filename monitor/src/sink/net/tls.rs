@@ -111,11 +111,6 @@ impl Tls {
         ServerName::try_from(bare.to_owned()).map_err(|_| TlsError::Name(name.to_owned()))
     }
 
-    /// Whether the agent shows a certificate of its own.
-    pub fn has_client_certificate(&self) -> bool {
-        self.files.cert_file.is_some()
-    }
-
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<ClientConfig>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }

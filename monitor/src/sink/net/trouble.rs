@@ -4,7 +4,7 @@ use std::io;
 
 use jiff::Timestamp;
 use rustls::pki_types::UnixTime;
-use rustls::{AlertDescription, CertificateError, Error as TlsFailure, InvalidMessage};
+use rustls::{AlertDescription, CertificateError, ClientConnection, Error as TlsFailure, InvalidMessage};
 
 /// An error of a socket or of TLS on it.
 pub fn explain(error: &io::Error) -> String {
@@ -27,6 +27,24 @@ pub fn explain(error: &io::Error) -> String {
             format!("the name does not resolve ({error})")
         }
         _ => error.to_string(),
+    }
+}
+
+/// What to say of a write that failed: why the peer closed, if it said so before it did. With TLS 1.3 it looks at our
+/// certificate while we believe to be through.
+pub(super) fn last_word(
+    session: &mut ClientConnection,
+    from: &mut impl io::Read,
+    error: io::Error,
+) -> io::Error {
+    loop {
+        match session.read_tls(from) {
+            Ok(count) if count > 0 => {}
+            _ => return error,
+        }
+        if let Err(failure) = session.process_new_packets() {
+            return io::Error::new(io::ErrorKind::InvalidData, failure);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use ureq::unversioned::transport::{
 };
 
 use super::Tls;
+use super::trouble::last_word;
 
 /// Wraps a connection to an `https` address.
 #[derive(Debug)]
@@ -33,7 +34,9 @@ impl<In: Transport> Connector<In> for Tunnel {
         let mut session = ClientConnection::new(client, name).map_err(other)?;
         let mut socket = TransportAdapter::new(transport.boxed(), Arc::clone(&details.current_time));
         socket.set_timeout(details.timeout);
-        session.complete_io(&mut socket)?;
+        if let Err(error) = session.complete_io(&mut socket) {
+            return Err(last_word(&mut session, &mut socket, error).into());
+        }
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Either::B(TunnelTransport { buffers, stream: StreamOwned::new(session, socket) })))
@@ -58,13 +61,17 @@ impl Transport for TunnelTransport {
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
         self.stream.get_mut().set_timeout(timeout);
         let output = self.buffers.output().get(..amount).unwrap_or_default();
-        self.stream.write_all(output)?;
-        Ok(())
+        match self.stream.write_all(output) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(last_word(&mut self.stream.conn, &mut self.stream.sock, error).into()),
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.stream.get_mut().set_timeout(timeout);
-        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        // What could not be written is tried again here, and says so here.
+        let read = self.stream.read(self.buffers.input_append_buf());
+        let amount = read.map_err(|error| last_word(&mut self.stream.conn, &mut self.stream.sock, error))?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }

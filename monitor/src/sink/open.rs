@@ -1,0 +1,109 @@
+//! From a sink's configuration to the transport that sends its alerts.
+
+use super::elasticsearch::Elasticsearch;
+use super::http::Http;
+use super::net::NetError;
+use super::otlp::Otlp;
+use super::splunk::Splunk;
+use super::syslog::Syslog;
+use crate::config::{SinkConfig, SinkKind};
+use crate::delivery::Transport;
+
+/// The transport of a sink that goes over a network. Connects to nothing yet.
+///
+/// # Errors
+/// A key cannot be used, or a file cannot be read; or the sink is of another kind.
+pub fn network(config: &SinkConfig) -> Result<Box<dyn Transport>, NetError> {
+    Ok(match config.kind {
+        SinkKind::Syslog => Box::new(Syslog::open(config)?),
+        SinkKind::Http => Box::new(Http::open(config)?),
+        SinkKind::Elasticsearch => Box::new(Elasticsearch::open(config)?),
+        SinkKind::Splunk => Box::new(Splunk::open(config)?),
+        SinkKind::Otlp => Box::new(Otlp::open(config)?),
+        SinkKind::Kafka => kafka(config)?,
+        SinkKind::Stdout | SinkKind::File => return Err(NetError::key("type", "goes over no network")),
+    })
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(config: &SinkConfig) -> Result<Box<dyn Transport>, NetError> {
+    Ok(Box::new(super::kafka::Kafka::open(config)?))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_: &SinkConfig) -> Result<Box<dyn Transport>, NetError> {
+    Err(NetError::key("type", "this build has no kafka; build with `--features kafka`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config;
+
+    const PAGE: &str = include_str!("../../../docs/sinks.md");
+
+    fn documented() -> Vec<SinkConfig> {
+        let blocks = PAGE.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        blocks
+            .flat_map(|block| {
+                let config = config::parse(Path::new("sinks.md"), block);
+                config.unwrap_or_else(|error| panic!("{error}\n{block}")).sinks
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_configuration_of_the_page_is_understood_and_every_type_has_one() {
+        let documented = documented();
+        for kind in [
+            SinkKind::Syslog,
+            SinkKind::Http,
+            SinkKind::Elasticsearch,
+            SinkKind::Splunk,
+            SinkKind::Otlp,
+            SinkKind::Kafka,
+        ] {
+            assert!(documented.iter().any(|sink| sink.kind == kind), "{} has no example", kind.name());
+            assert!(PAGE.contains(&format!("\n## {}\n", kind.name())), "{} has no section", kind.name());
+        }
+    }
+
+    #[test]
+    fn every_configuration_of_the_page_opens_once_its_files_are_there() {
+        for mut sink in documented() {
+            // Files of the reader's machine.
+            (sink.key_file, sink.key_env) = (None, sink.key_file.map(|_| "PATH".to_owned()));
+            sink.header_files.clear();
+            sink.tls = config::TlsConfig::default();
+            match network(&sink) {
+                Ok(transport) => assert!(!transport.target().is_empty()),
+                Err(error) => {
+                    assert!(sink.kind == SinkKind::Kafka && cfg!(not(feature = "kafka")), "{error}")
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sink_without_what_it_needs_is_refused_by_the_configuration() {
+        let refused = |sink: &str| {
+            let text = format!("schema: sandwatch/config/v1\nsinks: [{{ name: a, {sink} }}]\n");
+            config::parse(Path::new("t"), &text).unwrap_err().to_string()
+        };
+        for (sink, word) in [
+            ("type: syslog", "no address"),
+            ("type: http", "no url"),
+            ("type: elasticsearch", "no url"),
+            ("type: splunk, url: \"http://h/\"", "no key_file"),
+            ("type: otlp", "no url"),
+            ("type: kafka, brokers: [\"h:1\"]", "no topic"),
+            ("type: http, url: \"http://h/\", index: a", "takes no `index`"),
+            ("type: syslog, address: \"udp://h:1\", gzip: true", "takes no `gzip`"),
+            ("type: syslog, address: \"udp://h:1\", max_bytes: 500B", "less than 1400 bytes"),
+        ] {
+            assert!(refused(sink).contains(word), "{}", refused(sink));
+        }
+    }
+}

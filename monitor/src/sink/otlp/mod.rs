@@ -1,0 +1,168 @@
+//! OTLP over HTTP: alerts as log records, in protobuf.
+//!
+//! Retries are those of the specification: 429, 502, 503 and 504, and when there was no answer. `proto` is what of the
+//! protocol is needed, `convert` makes a record of an alert.
+
+mod convert;
+mod proto;
+
+use prost::Message;
+
+use crate::config::SinkConfig;
+use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
+use crate::sink::net::halves::{self, Whole};
+use crate::sink::net::{Answer, Call, Client, Endpoint, Endpoints, NetError};
+
+/// Of a request.
+const ITEMS: usize = 100;
+const BYTES: usize = 1 << 20;
+
+/// A sink to an OpenTelemetry collector, or whatever takes OTLP.
+pub struct Otlp {
+    config: SinkConfig,
+    client: Client,
+    endpoints: Endpoints,
+}
+
+impl Otlp {
+    /// The sink as configured. Connects when there is something to send.
+    ///
+    /// # Errors
+    /// The address, headers, key or certificates cannot be used.
+    pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
+        let endpoints = Endpoints::of(config, "/v1/logs")?;
+        let mut client = Client::open(config)?;
+        client.log_in_as(config, "Bearer")?;
+        Ok(Self { config: config.clone(), client, endpoints })
+    }
+}
+
+impl Transport for Otlp {
+    fn promise(&self) -> Promise {
+        Promise::Acknowledged
+    }
+
+    fn limits(&self) -> Limits {
+        let max_bytes = self.config.max_bytes.map_or(crate::alert::MAX_ALERT as u64, |bytes| bytes.0);
+        Limits { items: ITEMS, bytes: BYTES, max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) }
+    }
+
+    fn target(&self) -> String {
+        self.endpoints.shown()
+    }
+
+    fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
+        let (client, endpoints) = (&self.client, &mut self.endpoints);
+        halves::send(batch, |part| {
+            let Some(url) = endpoints.current().map(Endpoint::url) else { return Whole::Each(Vec::new()) };
+            let body = convert::request(part).encode_to_vec();
+            let call = Call { url: &url, content_type: "application/x-protobuf", headers: &[], body: &body };
+            let whole = match client.post(&call) {
+                Ok(answer) => read(&answer, part.len()),
+                Err(reason) => Whole::Again { reason, after: None },
+            };
+            if matches!(whole, Whole::Again { .. }) {
+                endpoints.next();
+            }
+            whole
+        })
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        self.client.reload().map_err(|error| error.to_string())?;
+        self.client.log_in_as(&self.config, "Bearer").map_err(|error| error.to_string())
+    }
+}
+
+/// What an answer says of so many records.
+fn read(answer: &Answer, count: usize) -> Whole {
+    match answer.status {
+        200..=299 => partial(answer, count),
+        429 | 502 | 503 | 504 => {
+            Whole::Again { reason: answer.reason(&detail(answer)), after: answer.retry_after }
+        }
+        // Too much at once is no word about the alerts: smaller requests are others.
+        413 => Whole::Refused(answer.reason("")),
+        // The specification: any other answer must not be tried again.
+        _ => all_rejected(&answer.reason(&detail(answer)), count),
+    }
+}
+
+/// A partial success must not be tried again, and does not say which records were refused. So all of the request are put
+/// aside: among the dead letters nothing is lost.
+fn partial(answer: &Answer, count: usize) -> Whole {
+    let success =
+        proto::LogsResponse::decode(answer.body.as_slice()).ok().and_then(|said| said.partial_success);
+    match success {
+        Some(partial) if partial.rejected_log_records > 0 => {
+            let said: String = partial.error_message.chars().take(200).collect();
+            let said = crate::alert::escape::for_terminal(&said).into_owned();
+            let reason = format!(
+                "{} of {count} log records of the request were refused, without saying which: {said}",
+                partial.rejected_log_records
+            );
+            all_rejected(&reason, count)
+        }
+        _ => Whole::Each(vec![Outcome::Accepted; count]),
+    }
+}
+
+fn all_rejected(reason: &str, count: usize) -> Whole {
+    Whole::Each(vec![Outcome::Rejected { reason: reason.to_owned() }; count])
+}
+
+/// What a failed request says in its `Status` message.
+fn detail(answer: &Answer) -> String {
+    let said = proto::Status::decode(answer.body.as_slice()).map(|status| status.message).unwrap_or_default();
+    let short: String = said.chars().take(200).collect();
+    crate::alert::escape::for_terminal(&short).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16, body: Vec<u8>) -> Answer {
+        Answer::of(status, &body)
+    }
+
+    fn partial_success(rejected: i64, message: &str) -> Vec<u8> {
+        let partial = proto::PartialSuccess { rejected_log_records: rejected, error_message: message.into() };
+        proto::LogsResponse { partial_success: Some(partial) }.encode_to_vec()
+    }
+
+    #[test]
+    fn only_the_four_statuses_of_the_specification_are_tried_again() {
+        for status in [429, 502, 503, 504] {
+            assert!(matches!(read(&answer(status, Vec::new()), 2), Whole::Again { .. }), "{status}");
+        }
+        for status in [400, 401, 403, 404, 408, 500, 501, 505] {
+            let Whole::Each(outcomes) = read(&answer(status, Vec::new()), 2) else { panic!("{status}") };
+            assert!(outcomes.iter().all(|o| matches!(o, Outcome::Rejected { .. })), "{status}");
+        }
+        assert!(matches!(read(&answer(413, Vec::new()), 2), Whole::Refused(_)));
+    }
+
+    #[test]
+    fn a_partial_success_is_not_tried_again_and_nothing_of_it_is_forgotten() {
+        let Whole::Each(outcomes) = read(&answer(200, partial_success(1, "too old")), 3) else { panic!() };
+        assert_eq!(outcomes.len(), 3);
+        let Outcome::Rejected { reason } = &outcomes[0] else { panic!("{outcomes:?}") };
+        assert!(reason.contains("1 of 3") && reason.contains("too old"), "{reason}");
+    }
+
+    #[test]
+    fn a_warning_is_a_success() {
+        for body in [Vec::new(), partial_success(0, "deprecated")] {
+            let Whole::Each(outcomes) = read(&answer(200, body), 2) else { panic!() };
+            assert_eq!(outcomes, [Outcome::Accepted, Outcome::Accepted]);
+        }
+    }
+
+    #[test]
+    fn the_reason_is_what_the_status_message_says() {
+        let status = proto::Status { code: 3, message: "no such tenant".into() };
+        let Whole::Each(outcomes) = read(&answer(400, status.encode_to_vec()), 1) else { panic!() };
+        assert!(format!("{outcomes:?}").contains("no such tenant"), "{outcomes:?}");
+    }
+}

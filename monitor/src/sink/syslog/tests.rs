@@ -1,0 +1,173 @@
+use std::io::Read;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use super::*;
+use crate::alert::{SafeAlert, fixture};
+use crate::config::Span;
+
+fn config(address: &str) -> SinkConfig {
+    SinkConfig {
+        address: Some(address.into()),
+        timeout: Span(Duration::from_secs(2)),
+        ..SinkConfig::stdout()
+    }
+}
+
+fn item(seq: u64) -> Item {
+    Item { seq, alert: SafeAlert::new(fixture::incident()), text: format!("{{\"n\":{seq}}}").into_bytes() }
+}
+
+fn refused(config: &SinkConfig) -> String {
+    Syslog::open(config).err().unwrap().to_string()
+}
+
+/// Reads until the peer has sent so many bytes as `marker` ends with.
+fn read_until(stream: &mut impl Read, marker: &str) -> String {
+    let mut all = Vec::new();
+    let mut buffer = [0u8; 4096];
+    while !String::from_utf8_lossy(&all).contains(marker) {
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "it ended before {marker}: {}", String::from_utf8_lossy(&all));
+        all.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8(all).unwrap()
+}
+
+#[test]
+fn addresses_and_keys_that_cannot_work_are_refused() {
+    for (address, word) in [
+        ("siem.example:514", "no scheme"),
+        ("http://siem.example:514", "no scheme of syslog"),
+        ("unix://dev/log", "no absolute path"),
+        ("tcp://siem.example", "has no port"),
+    ] {
+        let message = refused(&config(address));
+        assert!(message.contains(word) && message.contains("tls://HOST:PORT"), "{message}");
+    }
+    let facility = SinkConfig { facility: Some("loca1".into()), ..config("udp://h:1") };
+    assert!(refused(&facility).contains("local1"), "{}", refused(&facility));
+    let mut with_tls = config("tcp://h:1");
+    with_tls.tls.server_name = Some("siem".into());
+    assert!(refused(&with_tls).contains("tls://"));
+    let mut missing = config("tls://h:1");
+    missing.tls.ca_file = Some("/nonexistent/ca.pem".into());
+    assert!(refused(&missing).contains("/nonexistent/ca.pem: cannot be read"), "{}", refused(&missing));
+}
+
+#[test]
+fn messages_on_a_stream_are_counted_in_octets() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut sink = Syslog::open(&config(&format!("tcp://{}", listener.local_addr().unwrap()))).unwrap();
+    assert_eq!(sink.send(&[item(1), item(2)]), [Outcome::Accepted, Outcome::Accepted]);
+    let (mut peer, _) = listener.accept().unwrap();
+    let text = read_until(&mut peer, "{\"n\":2}");
+    let (length, rest) = text.split_once(' ').unwrap();
+    let length: usize = length.parse().unwrap();
+    assert!(rest[..length].ends_with("{\"n\":1}"), "{text}");
+    assert!(rest[length..].starts_with(&length.to_string()), "{text}");
+}
+
+#[test]
+fn a_peer_that_closed_is_noticed_before_the_next_message_and_the_last_ones_are_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut sink = Syslog::open(&config(&format!("tcp://{}", listener.local_addr().unwrap()))).unwrap();
+    sink.send(&[item(1)]);
+    let (mut peer, _) = listener.accept().unwrap();
+    read_until(&mut peer, "{\"n\":1}");
+    drop(peer);
+    // The end is on its way over loopback.
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(sink.send(&[item(2)]), [Outcome::Accepted]);
+    let (mut peer, _) = listener.accept().unwrap();
+    let text = read_until(&mut peer, "{\"n\":2}");
+    assert!(text.contains("{\"n\":1}"), "what may have been lost comes first: {text}");
+}
+
+#[test]
+fn a_receiver_that_hangs_up_each_time_is_no_receiver() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut sink = Syslog::open(&config(&format!("tcp://{}", listener.local_addr().unwrap()))).unwrap();
+    sink.send(&[item(1)]);
+    drop(listener.accept().unwrap());
+    std::thread::sleep(Duration::from_millis(50));
+    std::thread::scope(|scope| {
+        let hanging_up = scope.spawn(|| drop(listener.accept().unwrap()));
+        let outcomes = sink.send(&[item(2)]);
+        let [Outcome::Retry { reason, .. }] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+        assert!(reason.contains("as soon as they are made"), "{reason}");
+        hanging_up.join().unwrap();
+        // It changes its mind: everything is still there.
+        let taking = scope.spawn(|| {
+            let (mut peer, _) = listener.accept().unwrap();
+            read_until(&mut peer, "{\"n\":2}")
+        });
+        assert_eq!(sink.send(&[item(2)]), [Outcome::Accepted]);
+        assert!(taking.join().unwrap().contains("{\"n\":1}"));
+    });
+}
+
+#[test]
+fn nobody_listening_is_no_loss() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut sink = Syslog::open(&config(&format!("tcp://{port}"))).unwrap();
+    let outcomes = sink.send(&[item(1), item(2)]);
+    let [Outcome::Retry { reason, .. }] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+    assert!(reason.contains("nobody listens"), "{reason}");
+    assert_eq!(sink.target(), format!("tcp://{port}"));
+}
+
+#[test]
+fn a_datagram_is_one_message() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sink = Syslog::open(&config(&format!("udp://{}", socket.local_addr().unwrap()))).unwrap();
+    assert_eq!(sink.limits().max_bytes, 1400);
+    assert_eq!(sink.send(&[item(1), item(2)]), [Outcome::Accepted, Outcome::Accepted]);
+    let mut buffer = [0u8; 2000];
+    for seq in 1..=2 {
+        let count = socket.recv(&mut buffer).unwrap();
+        let text = std::str::from_utf8(&buffer[..count]).unwrap();
+        assert!(text.starts_with("<82>1 2026-11-23T20:40:01.123456Z "), "{text}");
+        assert!(text.ends_with(&format!("{{\"n\":{seq}}}")), "{text}");
+    }
+}
+
+#[test]
+fn a_refused_datagram_is_sent_again() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    drop(socket);
+    let mut sink = Syslog::open(&config(&format!("udp://{address}"))).unwrap();
+    // The kernel tells of the first one only afterwards.
+    sink.send(&[item(1)]);
+    let socket = UdpSocket::bind(address).unwrap();
+    assert_eq!(sink.send(&[item(2)]), [Outcome::Accepted]);
+    let mut buffer = [0u8; 2000];
+    for seq in 1..=2 {
+        let count = socket.recv(&mut buffer).unwrap();
+        assert!(String::from_utf8_lossy(&buffer[..count]).ends_with(&format!("{{\"n\":{seq}}}")));
+    }
+}
+
+#[test]
+fn a_unix_socket_that_comes_back_gets_what_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut sink = Syslog::open(&config(&format!("unix://{}", path.display()))).unwrap();
+    assert!(matches!(sink.send(&[item(1)])[..], [Outcome::Retry { .. }]), "there is no socket yet");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    assert_eq!(sink.send(&[item(1)]), [Outcome::Accepted]);
+    drop(socket);
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(sink.send(&[item(2)])[..], [Outcome::Retry { .. }]), "its receiver is gone");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    assert_eq!(sink.send(&[item(2)]), [Outcome::Accepted]);
+    let mut buffer = [0u8; 2000];
+    let mut seen = Vec::new();
+    for _ in 1..=2 {
+        let count = socket.recv(&mut buffer).unwrap();
+        seen.push(String::from_utf8_lossy(&buffer[..count]).contains("{\"n\":2}"));
+    }
+    assert_eq!(seen, [false, true]);
+}

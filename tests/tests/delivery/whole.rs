@@ -1,0 +1,252 @@
+//! The whole way, from what the agent's thread hands over to what each receiver has, with receivers that fail, go and come.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use integration::fakes::authority::{self, Pair};
+use integration::fakes::{Fault, Reply, Server, alerts};
+use monitor::config::{self, Config};
+use monitor::delivery::{Engine, Setup};
+use serde_json::Value;
+
+use crate::deliver::ids;
+use crate::rig::{Kind, Rig, token_file};
+use crate::rsyslog::Rsyslog;
+
+const KINDS: [(&str, Kind); 5] = [
+    ("http", Kind::Http),
+    ("elastic", Kind::Elasticsearch),
+    ("splunk", Kind::Splunk),
+    ("splunk-ack", Kind::SplunkAck),
+    ("otlp", Kind::Otlp),
+];
+
+/// A configuration of the agent with these sinks and its state in this folder.
+fn configured(state: &Path, sinks: &[String]) -> Config {
+    let mut text =
+        format!("schema: sandwatch/config/v1\nstate_dir: {}\ndrain: 300ms\nsinks:\n", state.display());
+    for sink in sinks {
+        text.push_str(&format!("  - {{ {sink}, retry: 50ms, timeout: 1s }}\n"));
+    }
+    config::parse(Path::new("test.yaml"), &text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn start(config: &Config) -> Engine {
+    let envelope = monitor::run::envelope(config, "sha256:00", Path::new("/sys/fs/cgroup"));
+    let mut engine = Engine::open(Setup::of(config, envelope)).unwrap();
+    engine.start().unwrap();
+    engine
+}
+
+fn sink(name: &str, kind: Kind, rig: &Rig) -> String {
+    let type_ = kind.type_name();
+    let secret = match kind {
+        Kind::Splunk | Kind::SplunkAck => format!(", key_file: {}", token_file()),
+        _ => String::new(),
+    };
+    let url = rig.server().url();
+    format!("name: {name}, type: {type_}, format: json, url: \"{url}\"{secret}")
+}
+
+fn accept(engine: &Engine, number: u64) {
+    engine.accept(alerts::plain(number).unwrap());
+}
+
+/// Every alert of `1..=last` is among `got`, and every number of one stream, whichever way it was counted.
+fn complete(what: &str, got: &[Value], last: u64) {
+    let received: BTreeSet<String> =
+        got.iter().map(|alert| alert["id"].as_str().unwrap().to_owned()).collect();
+    let missing: Vec<_> = ids(1..=last).difference(&received).cloned().collect();
+    assert!(missing.is_empty(), "{what} has not: {missing:?}");
+    let numbers: BTreeSet<u64> = got.iter().map(|alert| alert["delivery"]["seq"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, (1..=last).collect(), "{what}: the numbers of the stream");
+    let streams: BTreeSet<&str> =
+        got.iter().map(|alert| alert["delivery"]["stream"].as_str().unwrap()).collect();
+    assert_eq!(streams.len(), 1, "{what}: one stream");
+}
+
+#[test]
+fn every_receiver_fails_goes_and_comes_and_has_every_alert_and_every_number() {
+    let state = tempfile::tempdir().unwrap();
+    let mut rigs: Vec<Rig> = KINDS.iter().map(|(_, kind)| kind.start()).collect();
+    let mut rsyslog = Rsyslog::plain();
+    let mut sinks: Vec<String> =
+        KINDS.iter().zip(&rigs).map(|((name, kind), rig)| sink(name, *kind, rig)).collect();
+    sinks.push(format!("name: syslog, type: syslog, address: \"tcp://{}\"", rsyslog.address));
+    let engine = start(&configured(state.path(), &sinks));
+    let send = |numbers: std::ops::RangeInclusive<u64>| {
+        for number in numbers {
+            accept(&engine, number);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let settle = || assert!(engine.settle(Duration::from_secs(30)), "{:?}", engine.stats());
+    let fail = |rigs: &[Rig]| {
+        for rig in rigs {
+            rig.server().fail(Fault::Cut);
+            rig.server().fail(Fault::CutAfter);
+            rig.server().fail(Fault::Answer(Reply::text(503, "not now")));
+            rig.server().fail(Fault::HalfAnswer);
+            rig.server().fail(Fault::Answer(Reply::text(429, "").with("retry-after", "0")));
+        }
+    };
+    send(1..=100);
+    fail(&rigs);
+    send(101..=200);
+    settle();
+    // All of them die at once, and come back a little later.
+    send(201..=250);
+    rigs.iter_mut().for_each(|rig| rig.server_mut().stop());
+    rsyslog.kill();
+    let before: Vec<Vec<Value>> = rigs.iter().map(Rig::alerts).collect();
+    send(251..=350);
+    for ((_, kind), rig) in KINDS.iter().zip(&mut rigs) {
+        *rig = kind.start_at(rig.server().address()).unwrap();
+    }
+    rsyslog.start_again();
+    send(351..=450);
+    settle();
+    fail(&rigs);
+    send(451..=600);
+    settle();
+    let stats = engine.finish();
+    for (((name, _), rig), mut got) in KINDS.iter().zip(&rigs).zip(before) {
+        got.extend(rig.alerts());
+        complete(name, &got, 600);
+    }
+    rsyslog.wait_for(&ids(1..=600));
+    complete("syslog", &rsyslog.alerts(), 600);
+    for (name, stats) in stats {
+        assert_eq!((stats.queued, stats.acknowledged, stats.waiting), (600, 600, 0), "{name}: {stats:?}");
+        assert!(stats.retried > 0 && stats.rejected == 0, "{name}: {stats:?}");
+    }
+}
+
+#[test]
+fn what_an_agent_could_not_send_goes_out_at_its_next_start() {
+    let state = tempfile::tempdir().unwrap();
+    let mut rig = Kind::Elasticsearch.start();
+    let config = configured(state.path(), &[sink("elastic", Kind::Elasticsearch, &rig)]);
+    let engine = start(&config);
+    (1..=20).for_each(|number| accept(&engine, number));
+    assert!(engine.settle(Duration::from_secs(10)));
+    rig.server_mut().stop();
+    let mut got = rig.alerts();
+    (21..=60).for_each(|number| accept(&engine, number));
+    let stats = engine.finish();
+    assert_eq!(stats[0].1.waiting, 40, "{stats:?}");
+    let rig = Kind::Elasticsearch.start_at(rig.server().address()).unwrap();
+    let engine = start(&config);
+    (61..=70).for_each(|number| accept(&engine, number));
+    assert!(engine.settle(Duration::from_secs(20)), "{:?}", engine.stats());
+    got.extend(rig.alerts());
+    complete("elastic", &got, 70);
+    assert_eq!(got.len(), 70, "and none twice");
+}
+
+#[test]
+fn sinks_with_tls_have_room_enough_on_their_threads() {
+    let state = tempfile::tempdir().unwrap();
+    let rsyslog = Rsyslog::with_tls();
+    let pair = Pair { certificate: rsyslog.file("server.pem"), key: rsyslog.file("server.key") };
+    let tls = authority::server(&pair, Some(&rsyslog.file("ca.pem"))).unwrap();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&lines);
+    let server = Server::start_tls(tls, move |request| {
+        let text = request.text();
+        taken.lock().unwrap().extend(text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        Reply::text(200, "")
+    })
+    .unwrap();
+    let show = |name: &str| rsyslog.file(name).display().to_string();
+    let ours = format!(
+        "tls: {{ ca_file: {}, cert_file: {}, key_file: {} }}",
+        show("ca.pem"),
+        show("client.pem"),
+        show("client.key")
+    );
+    let (web, log) = (server.address().port(), rsyslog.address.port());
+    let sinks = [
+        format!("name: web, type: http, url: \"https://localhost:{web}/\", gzip: true, {ours}"),
+        format!("name: log, type: syslog, address: \"tls://localhost:{log}\", {ours}"),
+    ];
+    let engine = start(&configured(state.path(), &sinks));
+    (1..=100).for_each(|number| accept(&engine, number));
+    assert!(engine.settle(Duration::from_secs(20)), "{:?}", engine.stats());
+    complete("web", &lines.lock().unwrap(), 100);
+    rsyslog.wait_for(&ids(1..=100));
+    complete("log", &rsyslog.alerts(), 100);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Every file below a folder, as one text.
+fn everything(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        text.push_str(&path.display().to_string());
+        if path.is_dir() {
+            text.push_str(&everything(&path));
+        } else {
+            text.push_str(&String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
+        }
+    }
+    text
+}
+
+#[test]
+fn no_secret_is_in_the_spool_the_dead_letters_the_log_or_the_counters() {
+    let (state, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
+    // Of the whole process: the engine's threads are not this one.
+    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
+    let parrot = |status: u16| {
+        Server::start(move |request| {
+            Reply::text(status, &format!("{:?} ?{}", request.headers, request.query))
+        })
+        .unwrap()
+    };
+    let key = keys.path().join("key");
+    std::fs::write(&key, "s3cret-of-the-key").unwrap();
+    let servers = [parrot(400), parrot(500), parrot(200)];
+    let mut sinks = Vec::new();
+    for (number, server) in servers.iter().enumerate() {
+        for (name, _) in [("http", 0), ("elasticsearch", 0), ("splunk", 0), ("otlp", 0)] {
+            let url = format!("{}/?token=s3cret-of-the-query", server.url());
+            let key = key.display();
+            sinks.push(format!("name: {name}-{number}, type: {name}, url: \"{url}\", key_file: {key}"));
+        }
+    }
+    let engine = start(&configured(state.path(), &sinks));
+    (1..=5).for_each(|number| accept(&engine, number));
+    std::thread::sleep(Duration::from_millis(500));
+    engine.reopen();
+    let stats = format!("{:?} {:?}", engine.stats(), engine.finish());
+    let (kept, logged) =
+        (everything(state.path()), String::from_utf8(log.0.lock().unwrap().clone()).unwrap());
+    assert!(servers.iter().all(|server| format!("{:?}", server.seen()).contains("s3cret-of-the-key")));
+    assert!(kept.contains("dead/http-0.jsonl") && logged.contains("http-0"), "{kept}\n{logged}");
+    for (what, text) in [("kept", kept), ("logged", logged), ("counted", stats)] {
+        let found = text.find("s3cret-of").map(|at| &text[at.saturating_sub(200)..(at + 50).min(text.len())]);
+        assert_eq!(found, None, "a secret was {what}");
+    }
+}
