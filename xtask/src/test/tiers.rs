@@ -49,9 +49,10 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("systemd", "the service under a real systemd", Group::Full, 120, systemd_tier),
         tier("fuzz", "each fuzz target for a while", Group::Full, 300, fuzz_tier),
         tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
+        tier("peers", "alerts to further real receivers", Group::Full, 240, receivers::peers),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
         tier("kubernetes", "a real cluster", Group::Kubernetes, 0, no_tests),
-        tier("kafka", "a real broker", Group::Kafka, 0, no_tests),
+        tier("kafka", "alerts to a Kafka broker", Group::Kafka, 300, receivers::kafka),
         tier("soak", "hours of load", Group::Soak, 0, no_tests),
     ]
 }
@@ -259,7 +260,7 @@ fn single(tier: &str, what: &str, finished: &Finished) -> Result<Outcome> {
 }
 
 /// Test programs' output, read test by test.
-fn tests(tier: &str, place: &str, finished: &Finished) -> Result<Outcome> {
+pub(super) fn tests(tier: &str, place: &str, finished: &Finished) -> Result<Outcome> {
     let log = keep(tier, place, finished)?;
     let results = Results::parse(&finished.output);
     let complete = results.is_complete() && results.finished > 0;

@@ -1,6 +1,6 @@
 //! The kernels of the matrix: Debian's cloud images, fetched once into the cache.
 
-use super::apt::{Apt, Downloaded, Mirror};
+use crate::host::apt::{Apt, Downloaded, Mirror};
 use crate::host::{checked, sha256_file};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};

@@ -4,7 +4,6 @@
 //! payload: the behaviour tests, or any command for debugging (`--run`). There is no disk and no network;
 //! what the payload leaves in `/out` comes back. The programs inside are the very ones that run here.
 
-mod apt;
 mod cell;
 mod cpio;
 mod initramfs;

@@ -4,7 +4,7 @@
 //! anywhere in the repository: it is what apt is configured to use here. Signatures are checked by apt
 //! against Debian's archive keys, packages by apt against the signed index, and once more here.
 
-use crate::host::{Package, capture, checked, ensure, is_root, sha256_file};
+use super::{Package, capture, checked, ensure, is_root, sha256_file};
 use anyhow::{Context, Result, anyhow, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,6 +39,18 @@ impl Apt {
     /// # Errors
     /// This is not a Debian machine with apt and its archive keys, or the mirror cannot be reached.
     pub(crate) fn open(dir: &Path, mirror: Mirror, suite: &str) -> Result<Self> {
+        Self::set_up(dir, mirror, suite, false)
+    }
+
+    /// The same with the index of source packages, which is large.
+    ///
+    /// # Errors
+    /// As for [`open`](Apt::open).
+    pub(crate) fn with_sources(dir: &Path, mirror: Mirror, suite: &str) -> Result<Self> {
+        Self::set_up(dir, mirror, suite, true)
+    }
+
+    fn set_up(dir: &Path, mirror: Mirror, suite: &str, sources: bool) -> Result<Self> {
         ensure(&[Package { name: "debian-archive-keyring", proof: KEYRING }])?;
         let address = mirror_address(mirror)?;
         for folder in ["lists/partial", "archives/partial"] {
@@ -46,14 +58,35 @@ impl Apt {
                 .with_context(|| format!("cannot make {}", dir.join(folder).display()))?;
         }
         std::fs::write(dir.join("status"), "")?;
-        std::fs::write(
-            dir.join("sources.list"),
-            format!("deb [arch=amd64 signed-by={KEYRING}] {address} {suite} main\n"),
-        )?;
+        let mut list = format!("deb [arch=amd64 signed-by={KEYRING}] {address} {suite} main\n");
+        if sources {
+            list.push_str(&format!("deb-src [signed-by={KEYRING}] {address} {suite} main\n"));
+        }
+        std::fs::write(dir.join("sources.list"), list)?;
         let apt = Self { dir: dir.to_path_buf() };
         checked(apt.command("apt-get").args(["-qq", "update"]))
             .with_context(|| format!("cannot fetch the package index of {suite}"))?;
         Ok(apt)
+    }
+
+    /// One package, downloaded and its hash compared with the signed index.
+    pub(crate) fn package(&self, name: &str) -> Result<Downloaded> {
+        let record = capture(self.command("apt-cache").args(["show", "--no-all-versions", name]))
+            .with_context(|| format!("package {name} is not in the index"))?;
+        self.download_one(name, &record)
+    }
+
+    /// A source package of this version, downloaded and checked by apt: its description, next to its archives.
+    pub(crate) fn source(&self, name: &str, version: &str) -> Result<PathBuf> {
+        let archives = self.dir.join("archives");
+        let wanted = format!("{name}={version}");
+        checked(self.command("apt-get").current_dir(&archives).args([
+            "-qq",
+            "source",
+            "--download-only",
+            &wanted,
+        ]))?;
+        Ok(archives.join(format!("{name}_{version}.dsc")))
     }
 
     /// All packages whose names `wanted` accepts among `package` and what it leads to, downloaded and their
