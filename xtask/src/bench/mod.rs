@@ -69,6 +69,8 @@ pub(crate) fn main(options: &Options) -> Result<()> {
     let mut report: Report = serde_json::from_str(&text).context("the bench wrote no report")?;
     if options.vm.is_none() && options.only.is_none() {
         report.values.push(judge_rate()?);
+    }
+    if options.vm.is_none() && options.only.as_deref().is_none_or(|only| "delivery".contains(only)) {
         report.values.extend(delivery::measure(options.quick)?);
     }
     let markdown = report::markdown(&report);

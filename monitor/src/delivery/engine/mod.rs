@@ -31,7 +31,7 @@ use self::feed::Feed;
 use self::form::Form;
 use self::intake::Intake;
 use self::notes::Notes;
-use self::pace::Pace;
+use self::pace::{Dice, Pace};
 use self::spooler::Spooler;
 use self::worker::{Next, Parts, Worker};
 use super::spool::{Limits, Shared, Writer, nanoseconds};
@@ -221,7 +221,7 @@ impl Engine {
             let name = format!("sink-{}", self.sinks[at].config.name);
             match plug {
                 Plug::Log(transport) => {
-                    let worker = self.worker(at, transport);
+                    let worker = self.worker(at, transport, Pace::dice());
                     let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.clock));
                     self.spawn(&name, move || drive(worker, &shared, at, &*clock))?;
                 }
@@ -345,7 +345,7 @@ impl Engine {
         self.stats()
     }
 
-    fn worker(&self, at: usize, transport: Box<dyn Transport>) -> Worker {
+    fn worker(&self, at: usize, transport: Box<dyn Transport>, dice: Dice) -> Worker {
         let sink = &self.sinks[at];
         let stream = {
             let index = self.shared.lock();
@@ -357,7 +357,7 @@ impl Engine {
             shared: Arc::clone(&self.shared),
             form: Form::new(&sink.config, stream, sink::terminal_width(&sink.config)),
             transport,
-            pace: Pace::new(sink.config.retry.0, Pace::dice()),
+            pace: Pace::new(sink.config.retry.0, dice),
             meter: Arc::clone(&sink.meter),
             dead: Arc::clone(&self.dead),
             notes: Arc::clone(&self.notes),

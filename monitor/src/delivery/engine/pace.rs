@@ -84,10 +84,15 @@ impl Pace {
     }
 
     /// A wait before attempt `number` (from 1): full jitter below a doubling bound.
-    pub(crate) fn backoff(&mut self, number: u32) -> Duration {
+    fn backoff(&mut self, number: u32) -> Duration {
         let doubled = self.base.saturating_mul(1 << number.saturating_sub(1).min(16));
         let bound = doubled.min(LONGEST.max(self.base));
         bound.mul_f64((self.dice)())
+    }
+
+    /// The same, and not less than was asked for.
+    pub(crate) fn wait(&mut self, number: u32, asked: Option<Duration>) -> Duration {
+        self.backoff(number).max(asked.unwrap_or_default().min(LONGEST_ASKED))
     }
 
     /// The receiver took nothing of an attempt with so many alerts.
@@ -96,8 +101,7 @@ impl Pace {
         self.since.get_or_insert(now);
         // One of them may be what it cannot take.
         self.batch = if self.failures >= OPENS_AFTER { 1 } else { (tried / 2).max(1) };
-        let wait = self.backoff(self.failures).max(asked.unwrap_or_default().min(LONGEST_ASKED));
-        self.not_before = now + wait;
+        self.not_before = now + self.wait(self.failures, asked);
     }
 
     /// The receiver took something. Whether it had been away so long that there is something to catch up with.

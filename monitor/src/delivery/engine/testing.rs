@@ -146,6 +146,13 @@ impl Transport for Near {
     }
 }
 
+/// Jitter that is the same each time; another one with another seed.
+fn dice() -> Dice {
+    let seed = std::env::var("SANDWATCH_TEST_SEED").map_or(7, |seed| seed.parse().unwrap());
+    let mut rng = fastrand::Rng::with_seed(seed);
+    Box::new(move || rng.f64())
+}
+
 /// An engine whose threads are steps.
 pub(crate) struct Rig {
     pub(crate) engine: Engine,
@@ -183,7 +190,7 @@ impl Rig {
             .enumerate()
             .map(|(at, far)| {
                 let near = Near { far: Arc::clone(far), promise, shared, clock: Arc::clone(&clock) };
-                engine.worker(at, Box::new(near))
+                engine.worker(at, Box::new(near), dice())
             })
             .collect();
         let mut spooler = engine.spooler.take().unwrap();

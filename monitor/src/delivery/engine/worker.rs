@@ -20,8 +20,10 @@ use crate::delivery::{Class, Clock, Item, Outcome, Promise, Transport};
 
 /// Cursors are written this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
-/// An alert that failed so often while others were taken is what cannot be taken.
+/// An alert that failed so often while others were taken, over so long a time, is what cannot be taken. A receiver that is
+/// overloaded refuses some, too, but not the same ones for that long.
 const POISON_AFTER: u32 = 5;
+const POISON_SINCE: Duration = Duration::from_secs(300);
 /// How many alerts are tried in turn while none is taken.
 const TRIED_IN_TURN: usize = 3;
 /// A sink that fails so long is an alert of its own.
@@ -39,12 +41,23 @@ pub(crate) struct Flight {
     blamed: u32,
     /// What the receiver had taken when it last failed.
     taken_before: u64,
+    /// When it first failed.
+    since: Option<Duration>,
     not_before: Duration,
 }
 
 impl Flight {
     pub(crate) fn new(entry: Arc<Entry>, seq: u64, again: bool) -> Self {
-        Self { entry, seq, again, tries: 0, blamed: 0, taken_before: 0, not_before: Duration::ZERO }
+        Self {
+            entry,
+            seq,
+            again,
+            tries: 0,
+            blamed: 0,
+            taken_before: 0,
+            since: None,
+            not_before: Duration::ZERO,
+        }
     }
 }
 
@@ -357,15 +370,16 @@ impl Worker {
     ) -> Vec<(usize, String)> {
         let mut beyond = Vec::new();
         for (at, place) in places.iter().enumerate() {
-            let Some(Outcome::Retry { reason, .. }) = outcomes.get(at) else { continue };
+            let Some(Outcome::Retry { reason, after }) = outcomes.get(at) else { continue };
             let Some(flight) = self.flight.get_mut(*place) else { continue };
             let others_went = flight.tries > 0 && self.taken > flight.taken_before;
             flight.tries += 1;
             flight.taken_before = self.taken;
+            let since = *flight.since.get_or_insert(now);
             if others_went || partly {
                 flight.blamed += u32::from(others_went);
-                flight.not_before = now + self.parts.pace.backoff(flight.tries);
-                if flight.blamed >= POISON_AFTER {
+                flight.not_before = now + self.parts.pace.wait(flight.tries, *after);
+                if flight.blamed >= POISON_AFTER && now.saturating_sub(since) >= POISON_SINCE {
                     let reason = format!("failed {} times while others were taken: {reason}", flight.tries);
                     beyond.push((*place, reason));
                 }

@@ -252,6 +252,17 @@ mod tests {
         assert!(out.is_empty());
     }
 
+    #[test]
+    fn segments_that_others_wrote_as_this_says_are_read() {
+        let whole = include_bytes!("../../../fuzz/seeds/segment/whole");
+        assert_eq!(super::super::scan(whole), (3, 0));
+        assert_eq!(parse_header(whole), Ok(Header { class: Class::Normal, segment: 1, first: 1 }));
+        let corrupt = include_bytes!("../../../fuzz/seeds/segment/corrupt-middle");
+        let (records, skipped) = super::super::scan(corrupt);
+        assert!(records == 2 && (60..90).contains(&skipped), "{records} {skipped}");
+        assert_eq!(super::super::scan(include_bytes!("../../../fuzz/seeds/segment/torn")).0, 1);
+    }
+
     proptest! {
         #[test]
         fn record_is_read_as_written(alert in proptest::collection::vec(any::<u8>(), 0..500)) {

@@ -53,6 +53,11 @@ pub(crate) fn alert(class: Class, number: u64) -> crate::alert::Alert {
     alert
 }
 
+/// A small one, for where many are needed.
+pub(crate) fn small_alert(class: Class, number: u64) -> crate::alert::Alert {
+    crate::alert::Alert { evidence: None, blast_radius: None, ..alert(class, number) }
+}
+
 pub(crate) fn record(class: Class, number: u64, clock: &dyn Clock) -> Record {
     Record { class, accepted: nanoseconds(clock), alert: SafeAlert::new(alert(class, number)) }
 }
