@@ -5,8 +5,8 @@ use std::mem::size_of;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::alert::{Alert, SafeAlert};
-use crate::delivery::Record;
+use crate::alert::Alert;
+use crate::delivery::Class;
 
 /// Most bytes, roughly, that wait to be appended.
 const MOST: usize = 8 << 20;
@@ -14,7 +14,12 @@ const MOST: usize = 8 << 20;
 /// What waits to be appended.
 #[derive(Debug)]
 pub(crate) struct Arrival {
-    pub(crate) record: Record,
+    pub(crate) class: Class,
+    /// When it was accepted, ns since the epoch.
+    pub(crate) accepted: i64,
+    /// As it was raised. Redacted by the thread that appends: that costs more than anything else here, and the agent's own
+    /// thread has rings to empty.
+    pub(crate) alert: Box<Alert>,
     /// Which sink alone gets it; all whose filter takes it, if none is named.
     pub(crate) only: Option<usize>,
     /// Told when it was appended.
@@ -49,16 +54,17 @@ impl Intake {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a record; the lowest class is left out first when too much waits.
-    pub(crate) fn put(&self, record: Record, only: Option<usize>, ticket: Option<Ticket>) {
-        let weight = weight(&record.alert);
+    /// Takes an alert; the lowest class is left out first when too much waits.
+    pub(crate) fn put(&self, alert: Alert, accepted: i64, only: Option<usize>, ticket: Option<Ticket>) {
+        let weight = weight(&alert);
+        let class = Class::of(&alert);
+        let alert = Box::new(alert);
         let mut queue = self.lock();
         if queue.closed {
             return;
         }
-        let class = record.class;
         while queue.weight + weight > MOST {
-            let lower = queue.waiting.iter().rposition(|waiting| waiting.record.class < class);
+            let lower = queue.waiting.iter().rposition(|waiting| waiting.class < class);
             let gone = match lower {
                 Some(at) => queue.waiting.remove(at),
                 None => None,
@@ -69,11 +75,11 @@ impl Intake {
                 return;
             };
             queue.weight -= gone.weight;
-            queue.refused[gone.record.class.order()] += 1;
+            queue.refused[gone.class.order()] += 1;
             queue.appended.extend(gone.ticket);
         }
         queue.weight += weight;
-        queue.waiting.push_back(Arrival { record, only, ticket, weight });
+        queue.waiting.push_back(Arrival { class, accepted, alert, only, ticket, weight });
         self.changed.notify_all();
     }
 
@@ -125,7 +131,7 @@ impl Intake {
 }
 
 /// About how many bytes of memory an alert takes. Counting them would cost the agent more than it is worth.
-fn weight(alert: &SafeAlert) -> usize {
+fn weight(alert: &Alert) -> usize {
     let evidence = alert.evidence.as_ref().map_or(0, |e| e.events.len() + e.tree.len());
     let chain = alert.incident.as_ref().map_or(0, |incident| incident.chain.len());
     let radius =
@@ -136,26 +142,25 @@ fn weight(alert: &SafeAlert) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::fixture;
-    use crate::delivery::Class;
+    use crate::delivery::spool::testing::alert;
 
-    fn record(class: Class) -> Record {
-        Record { class, accepted: 0, alert: SafeAlert::new(fixture::incident()) }
+    fn put(intake: &Intake, class: Class, ticket: Option<Ticket>) {
+        intake.put(alert(class, 1), 0, None, ticket);
     }
 
     #[test]
     fn too_much_leaves_out_the_lowest_class_and_says_how_much() {
         let intake = Intake::default();
-        let one = weight(&record(Class::Low).alert);
+        let one = weight(&alert(Class::Low, 1));
         for _ in 0..MOST / one {
-            intake.put(record(Class::Low), None, None);
+            put(&intake, Class::Low, None);
         }
-        intake.put(record(Class::Low), None, None);
-        intake.put(record(Class::High), None, Some(("i".into(), 1)));
+        put(&intake, Class::Low, None);
+        put(&intake, Class::High, Some(("i".into(), 1)));
         assert_eq!(intake.take_refused(), [0, 0, 2]);
         let taken = intake.take(Duration::ZERO).unwrap();
         assert_eq!(taken.len(), MOST / one);
-        assert_eq!(taken.last().unwrap().record.class, Class::High);
+        assert_eq!(taken.last().unwrap().class, Class::High);
         assert!(!intake.wait_empty(Duration::ZERO), "they are being appended");
         assert!(intake.take(Duration::ZERO).unwrap().is_empty());
         assert!(intake.wait_empty(Duration::ZERO));
@@ -164,9 +169,9 @@ mod tests {
     #[test]
     fn closed_gives_what_waits_and_then_nothing() {
         let intake = Intake::default();
-        intake.put(record(Class::Low), None, None);
+        put(&intake, Class::Low, None);
         intake.close();
-        intake.put(record(Class::Low), None, None);
+        put(&intake, Class::Low, None);
         assert_eq!(intake.take(Duration::ZERO).unwrap().len(), 1);
         assert!(intake.take(Duration::ZERO).is_none());
     }

@@ -238,19 +238,14 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes an alert on its way: redacted, bounded, and in the spool soon after. Never blocks.
+    /// Takes an alert on its way: redacted, bounded and in the spool soon after. Never blocks.
     pub fn accept(&self, alert: Alert) {
         let ticket = alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.revision));
         if self.sinks.is_empty() {
             ticket.into_iter().for_each(|ticket| self.intake.appended(ticket));
             return;
         }
-        let record = Record {
-            class: Class::of(&alert),
-            accepted: nanoseconds(&*self.clock),
-            alert: SafeAlert::new(alert),
-        };
-        self.intake.put(record, None, ticket);
+        self.intake.put(alert, nanoseconds(&*self.clock), None, ticket);
     }
 
     /// Waits until everything that was accepted is in the spool. `false`: not within that time.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::intake::Intake;
-use crate::alert::{Alert, AlertKind, ClosedBy, GapInfo, SafeAlert, Severity, State};
+use crate::alert::{Alert, AlertKind, ClosedBy, GapInfo, Severity, State};
+use crate::delivery::Clock;
 use crate::delivery::spool::{Event, Eviction, Why, nanoseconds};
-use crate::delivery::{Class, Clock, Record};
 use crate::detect::{Envelope, WallClock, boot_now};
 
 /// What an engine needs to speak.
@@ -123,9 +123,7 @@ impl Notes {
     }
 
     fn put(&self, alert: Alert, only: Option<usize>) {
-        let class = Class::of(&alert);
-        let record = Record { class, accepted: nanoseconds(&*self.clock), alert: SafeAlert::new(alert) };
-        self.intake.put(record, only, None);
+        self.intake.put(alert, nanoseconds(&*self.clock), only, None);
     }
 }
 

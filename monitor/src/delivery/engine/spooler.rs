@@ -40,15 +40,16 @@ impl Spooler {
 
     /// Appends these, and does what is due.
     pub(crate) fn take(&mut self, arrivals: Vec<Arrival>) {
-        for arrival in arrivals {
-            let sinks: Vec<usize> = match arrival.only {
+        for Arrival { class, accepted, alert, only, ticket, .. } in arrivals {
+            let record = Record { class, accepted, alert: SafeAlert::new(*alert) };
+            let sinks: Vec<usize> = match only {
                 Some(sink) => vec![sink],
-                None => (0..self.sinks.len())
-                    .filter(|sink| self.sinks[*sink].1.takes(&arrival.record.alert))
-                    .collect(),
+                None => {
+                    (0..self.sinks.len()).filter(|sink| self.sinks[*sink].1.takes(&record.alert)).collect()
+                }
             };
-            self.append(arrival.record, &sinks);
-            if let Some(ticket) = arrival.ticket {
+            self.append(record, &sinks);
+            if let Some(ticket) = ticket {
                 self.intake.appended(ticket);
             }
         }

@@ -147,7 +147,7 @@ impl Worker {
             let commit = self.uncommitted().then(|| self.committed + COMMIT_EVERY);
             return Next::At([held, soonest, commit].into_iter().flatten().min());
         }
-        self.send(&batch);
+        self.send(batch);
         self.note_oldest();
         Next::Now
     }
@@ -303,9 +303,8 @@ impl Worker {
         Item { seq, text: self.parts.form.text(alert, seq, max_bytes), alert: alert.clone() }
     }
 
-    fn send(&mut self, batch: &[(usize, Item)]) {
-        let (places, items): (Vec<usize>, Vec<Item>) =
-            batch.iter().map(|(at, item)| (*at, item.clone())).unzip();
+    fn send(&mut self, batch: Vec<(usize, Item)>) {
+        let (places, items): (Vec<usize>, Vec<Item>) = batch.into_iter().unzip();
         let outcomes = self.parts.transport.send(&items);
         let now = self.parts.clock.monotonic();
         let dealt =

@@ -117,7 +117,7 @@ impl Transport for FileSink {
     }
 
     fn limits(&self) -> Limits {
-        Limits { items: 256, bytes: 1 << 20, max_bytes: self.max_bytes }
+        Limits { items: 64, bytes: 1 << 20, max_bytes: self.max_bytes }
     }
 
     fn target(&self) -> String {
