@@ -77,7 +77,7 @@ fi
 
 name=stop_is_clean
 systemctl stop sandwatch.service
-if [ "$(property Result)" = success ] && journalctl -u sandwatch.service --no-pager | grep -q 'sandwatch: .*events'; then
+if [ "$(property Result)" = success ] && journalctl -u sandwatch.service --no-pager | grep -q 'sandwatch: seen'; then
     passed "$name"
 else
     broke "$name" "result: $(property Result)"

@@ -41,16 +41,16 @@ pub(crate) fn run(left: Duration) -> Result<CellResult> {
     let mut payload = Payload { script, system: Some(system), ..Payload::default() };
     payload.add_agent(build::agent(Profile::Dev)?)?;
     let units = "etc/systemd/system";
-    let wanted = format!("{units}/multi-user.target.wants");
     payload.files.extend([
         over(
             written("sandwatch.service", &unit.replace(IMPATIENT.0, IMPATIENT.1))?,
             &format!("{units}/sandwatch.service"),
         ),
         over(folder.join("toy.service"), &format!("{units}/toy.service")),
-        over(folder.join("toy.service"), &format!("{wanted}/toy.service")),
-        over(folder.join("report.service"), &format!("{wanted}/report.service")),
+        over(folder.join("report.service"), &format!("{units}/report.service")),
+        over(folder.join("wanted.conf"), &format!("{units}/multi-user.target.d/wanted.conf")),
         over(folder.join("sandwatch.yaml"), "etc/sandwatch/sandwatch.yaml"),
+        over(host::repo()?.join("rules/identities.yaml"), "etc/sandwatch/rules.d/identities.yaml"),
         over(written("id_ed25519", "no key\n")?, "root/.ssh/id_ed25519"),
     ]);
     let settings =

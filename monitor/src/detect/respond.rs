@@ -34,9 +34,7 @@ impl Steps {
         let mut steps = self.0.clone();
         if let Some((root, cgroup)) = freeze {
             // The command says it better.
-            steps.retain(|step| {
-                !step.trim_end_matches('.').eq_ignore_ascii_case("Contain: freeze the worker")
-            });
+            steps.retain(|step| !says_freeze(step));
             steps.insert(0, freeze_step(root, cgroup));
         }
         let order =
@@ -45,6 +43,13 @@ impl Steps {
         steps.sort_by_key(order);
         steps
     }
+}
+
+/// Whether a step says no more than to freeze the worker, and perhaps why.
+fn says_freeze(step: &str) -> bool {
+    const WORDS: &str = "contain: freeze the worker";
+    let rest = step.to_ascii_lowercase().strip_prefix(WORDS).map(str::to_owned);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ';', ',']))
 }
 
 /// The command that stops a worker without losing its memory. A path that a shell could take for more than a path is not put
@@ -80,8 +85,11 @@ mod tests {
     #[test]
     fn command_takes_the_place_of_the_plain_words() {
         let cgroup = CgroupInfo { id: 7, path: "/lab/n8n".into() };
-        let given =
-            steps(&["Contain: Freeze the worker.", "Contain: Cordon the node and freeze the worker."]);
+        let given = steps(&[
+            "Contain: Freeze the worker.",
+            "Contain: Freeze the worker; its engine runs somebody's code outside the sandbox.",
+            "Contain: Cordon the node and freeze the worker.",
+        ]);
         assert_eq!(
             given.shown(Some(("/sys/fs/cgroup/", &cgroup))),
             [
