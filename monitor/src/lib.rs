@@ -15,6 +15,7 @@ pub mod event;
 pub mod kernel;
 pub mod metadata;
 pub mod observe;
+pub mod oncall;
 pub mod pipeline;
 pub mod process;
 pub mod profile;

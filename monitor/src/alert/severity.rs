@@ -71,8 +71,13 @@ impl Level {
     /// Gaps, posture and health are warnings everywhere, and only OCSF and ECS tell how bad they are: they must not look like an
     /// attack to a pager. What is only for the record (a condition that is over, a heartbeat) is information.
     pub const fn of(alert: &Alert) -> Self {
-        let own = Self::of_severity(alert.severity);
-        match (alert.kind, alert.severity) {
+        Self::of_kind(alert.kind, alert.severity)
+    }
+
+    /// The level of an alert of this kind and severity.
+    pub const fn of_kind(kind: AlertKind, severity: Severity) -> Self {
+        let own = Self::of_severity(severity);
+        match (kind, severity) {
             (AlertKind::Incident | AlertKind::Heartbeat, _) | (_, Severity::Info) => own,
             (AlertKind::Gap | AlertKind::Posture | AlertKind::Health, _) => {
                 Self { ocsf: own.ocsf, ocsf_name: own.ocsf_name, ecs: own.ecs, ..MEDIUM }

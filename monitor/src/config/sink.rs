@@ -142,6 +142,14 @@ pub enum SinkKind {
     Otlp,
     /// Kafka; only in builds with the feature `kafka`.
     Kafka,
+    /// PagerDuty, Events API v2.
+    Pagerduty,
+    /// Prometheus Alertmanager, API v2.
+    Alertmanager,
+    /// Slack, incoming webhook.
+    Slack,
+    /// A webhook signed as Standard Webhooks 1.0 has it.
+    Webhook,
 }
 
 /// How a sink writes alerts.
@@ -204,6 +212,10 @@ impl SinkKind {
             Self::Splunk => "splunk",
             Self::Otlp => "otlp",
             Self::Kafka => "kafka",
+            Self::Pagerduty => "pagerduty",
+            Self::Alertmanager => "alertmanager",
+            Self::Slack => "slack",
+            Self::Webhook => "webhook",
         }
     }
 
@@ -243,6 +255,22 @@ impl SinkKind {
                 "ack",
             ],
             Self::Kafka => &["brokers", "topic", "gzip"],
+            Self::Pagerduty => &["url", "key_file", "key_env", "proxy", "tls", "runbook_url"],
+            Self::Alertmanager => &[
+                "url",
+                "headers",
+                "header_files",
+                "user",
+                "key_file",
+                "key_env",
+                "proxy",
+                "tls",
+                "runbook_url",
+            ],
+            Self::Slack => &["key_file", "key_env", "proxy", "tls", "runbook_url"],
+            Self::Webhook => {
+                &["url", "headers", "header_files", "key_file", "key_env", "gzip", "proxy", "tls"]
+            }
         }
     }
 
@@ -255,7 +283,15 @@ impl SinkKind {
             Self::Http | Self::Elasticsearch | Self::Otlp => &["url"],
             Self::Splunk => &["url", "key_file"],
             Self::Kafka => &["brokers", "topic"],
+            Self::Pagerduty | Self::Slack => &["key_file"],
+            Self::Alertmanager => &["url"],
+            Self::Webhook => &["url", "key_file"],
         }
+    }
+
+    /// Whether people are told through it: how things stand, and not all that happened.
+    pub const fn is_on_call(self) -> bool {
+        matches!(self, Self::Pagerduty | Self::Alertmanager | Self::Slack)
     }
 }
 

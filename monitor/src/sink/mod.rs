@@ -4,6 +4,7 @@
 //! state of its own). It knows its receiver and nothing of the spool, of retries or of the other sinks. [`plug`] makes the
 //! one that a configuration names.
 
+pub mod alertmanager;
 mod begun;
 mod elasticsearch;
 mod file;
@@ -13,9 +14,14 @@ mod kafka;
 pub mod net;
 mod open;
 mod otlp;
+pub mod pagerduty;
+mod pagers;
+pub mod slack;
 mod splunk;
 mod stdout;
 mod syslog;
+mod trial;
+pub mod webhook;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -24,6 +30,7 @@ use std::sync::Arc;
 
 use crate::config::{SinkConfig, SinkKind};
 use crate::delivery::{Clock, Driver, Transport};
+use crate::oncall::OnCall;
 
 pub use elasticsearch::Elasticsearch;
 pub use file::FileSink;
@@ -32,9 +39,11 @@ pub use http::Http;
 pub use kafka::Kafka;
 pub use open::network;
 pub use otlp::Otlp;
+pub use pagers::pagers;
 pub use splunk::Splunk;
 pub use stdout::StdoutSink;
 pub use syslog::Syslog;
+pub use trial::{Said, TestAlert, Trial};
 
 /// Why a sink can never work as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +108,7 @@ pub enum Plug {
 /// What is wrong with the configuration, if it can never work. What may pass (a full disk, a receiver that is away) is for
 /// the sink to report when it is asked to send.
 pub fn plug(config: &SinkConfig, place: &Place<'_>) -> Result<Plug, SinkError> {
-    let _ = place;
+    let unfit = |error: net::NetError| SinkError::wrong(&config.name, error.to_string());
     Ok(match config.kind {
         SinkKind::Stdout => Plug::Log(Box::new(StdoutSink::new(config))),
         SinkKind::File => Plug::Log(Box::new(FileSink::open(config)?)),
@@ -108,8 +117,12 @@ pub fn plug(config: &SinkConfig, place: &Place<'_>) -> Result<Plug, SinkError> {
         | SinkKind::Elasticsearch
         | SinkKind::Splunk
         | SinkKind::Otlp
-        | SinkKind::Kafka => {
-            Plug::Log(network(config).map_err(|error| SinkError::wrong(&config.name, error.to_string()))?)
+        | SinkKind::Kafka
+        | SinkKind::Webhook => Plug::Log(network(config).map_err(unfit)?),
+        SinkKind::Pagerduty | SinkKind::Alertmanager | SinkKind::Slack => {
+            let pagers = pagers(config).map_err(unfit)?;
+            let clock = Arc::clone(place.clock);
+            Plug::State(Box::new(OnCall::new(&config.name, pagers, place.state_dir, config.retry.0, clock)))
         }
     })
 }

@@ -6,6 +6,7 @@ use super::net::NetError;
 use super::otlp::Otlp;
 use super::splunk::Splunk;
 use super::syslog::Syslog;
+use super::webhook::Webhook;
 use crate::config::{SinkConfig, SinkKind};
 use crate::delivery::Transport;
 
@@ -21,7 +22,11 @@ pub fn network(config: &SinkConfig) -> Result<Box<dyn Transport>, NetError> {
         SinkKind::Splunk => Box::new(Splunk::open(config)?),
         SinkKind::Otlp => Box::new(Otlp::open(config)?),
         SinkKind::Kafka => kafka(config)?,
+        SinkKind::Webhook => Box::new(Webhook::open(config)?),
         SinkKind::Stdout | SinkKind::File => return Err(NetError::key("type", "goes over no network")),
+        SinkKind::Pagerduty | SinkKind::Alertmanager | SinkKind::Slack => {
+            return Err(NetError::key("type", "is no log: people are told through it"));
+        }
     })
 }
 

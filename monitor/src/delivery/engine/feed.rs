@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::meter::{Dropped, Meter};
 use super::notes::Notes;
 use super::source::{Source, Taken};
+use super::watch::Watch;
 use crate::delivery::spool::{Done, Shared, Sort};
 use crate::delivery::{Clock, Consumer, Stored};
 
@@ -17,6 +18,7 @@ pub(crate) struct Feed {
     meter: Arc<Meter>,
     notes: Arc<Notes>,
     clock: Arc<dyn Clock>,
+    watch: Watch,
     done: Vec<Done>,
 }
 
@@ -27,9 +29,10 @@ impl Feed {
         meter: Arc<Meter>,
         notes: Arc<Notes>,
         clock: Arc<dyn Clock>,
+        watch: Watch,
     ) -> Self {
         let source = Source::new(Arc::clone(&shared), sink);
-        Self { shared, source, sink, meter, notes, clock, done: Vec::new() }
+        Self { shared, source, sink, meter, notes, clock, watch, done: Vec::new() }
     }
 
     fn take(&mut self) -> Option<Stored> {
@@ -59,7 +62,9 @@ impl Feed {
 
 impl Consumer for Feed {
     fn next(&mut self, most: Duration) -> Option<Stored> {
-        let until = self.clock.monotonic().saturating_add(most);
+        let now = self.clock.monotonic();
+        self.watch.look(self.meter.is_failing(), now, &self.notes);
+        let until = now.saturating_add(most);
         loop {
             if let Some(stored) = self.take() {
                 return Some(stored);

@@ -28,6 +28,7 @@ pub struct Meter {
     oldest: AtomicI64,
     success: AtomicI64,
     failing: AtomicU64,
+    held: AtomicU64,
 }
 
 /// How a sink is doing.
@@ -103,8 +104,18 @@ impl Meter {
         self.failing.store(failing.into(), Relaxed);
     }
 
-    /// The numbers now; what waits is known elsewhere.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Relaxed) != 0
+    }
+
+    /// So many were taken by a sink that keeps them itself, and not by its receiver yet.
+    pub fn holding(&self, alerts: u64) {
+        self.held.store(alerts, Relaxed);
+    }
+
+    /// The numbers now; what waits in the spool is known elsewhere.
     pub(crate) fn stats(&self, waiting: u64) -> SinkStats {
+        let waiting = waiting.saturating_add(self.held.load(Relaxed));
         let time = |at: &AtomicI64| Some(at.load(Relaxed)).filter(|at| *at != 0);
         let dropped = |why: Dropped| self.dropped[why as usize].load(Relaxed);
         SinkStats {
@@ -120,7 +131,7 @@ impl Meter {
             waiting,
             oldest_unsent: time(&self.oldest).filter(|_| waiting > 0),
             last_success: time(&self.success),
-            failing: self.failing.load(Relaxed) != 0,
+            failing: self.is_failing(),
         }
     }
 }

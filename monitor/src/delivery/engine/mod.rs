@@ -16,6 +16,7 @@ mod pace;
 mod recent;
 mod source;
 mod spooler;
+mod watch;
 mod worker;
 
 use std::path::Path;
@@ -33,6 +34,7 @@ use self::intake::Intake;
 use self::notes::Notes;
 use self::pace::{Dice, Pace};
 use self::spooler::Spooler;
+use self::watch::Watch;
 use self::worker::{Next, Parts, Worker};
 use super::spool::{Limits, Shared, Writer, nanoseconds};
 use super::{Class, Clock, Driver, Record, SystemClock, Transport};
@@ -226,7 +228,7 @@ impl Engine {
                     self.spawn(&name, move || drive(worker, &shared, at, &*clock))?;
                 }
                 Plug::State(driver) => {
-                    let feed = self.feed(at);
+                    let feed = self.feed(at, driver.target());
                     let meter = Arc::clone(&self.sinks[at].meter);
                     self.spawn(&name, move || state(driver, feed, &meter))?;
                 }
@@ -360,13 +362,14 @@ impl Engine {
         })
     }
 
-    fn feed(&self, at: usize) -> Feed {
+    fn feed(&self, at: usize, target: String) -> Feed {
         Feed::new(
             Arc::clone(&self.shared),
             at,
             Arc::clone(&self.sinks[at].meter),
             Arc::clone(&self.notes),
             Arc::clone(&self.clock),
+            Watch::new(self.sinks[at].config.name.clone(), target),
         )
     }
 

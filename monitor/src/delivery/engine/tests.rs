@@ -187,7 +187,7 @@ fn state_sink_reads_each_record_once_and_after_a_restart_what_it_had_not_kept() 
     };
     {
         let mut rig = Rig::new(Some(dir.path()), &["pager"]);
-        let mut feed = rig.engine.feed(0);
+        let mut feed = rig.engine.feed(0, "the test".to_owned());
         rig.accept(Class::Normal, 1..=2);
         rig.accept(Class::High, 3..=3);
         assert_eq!(feed.waiting(), 3);
@@ -199,7 +199,7 @@ fn state_sink_reads_each_record_once_and_after_a_restart_what_it_had_not_kept() 
         assert!(!feed.ending() && !feed.reopen_asked());
     }
     let rig = Rig::new(Some(dir.path()), &["pager"]);
-    let mut feed = rig.engine.feed(0);
+    let mut feed = rig.engine.feed(0, "the test".to_owned());
     assert_eq!(read(&mut feed), ["4", "5"]);
     rig.engine.reopen();
     assert!(feed.reopen_asked() && !feed.reopen_asked());

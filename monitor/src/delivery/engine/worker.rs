@@ -27,7 +27,7 @@ const POISON_SINCE: Duration = Duration::from_secs(300);
 /// How many alerts are tried in turn while none is taken.
 const TRIED_IN_TURN: usize = 3;
 /// A sink that fails so long is an alert of its own.
-const SAY_AFTER: Duration = Duration::from_secs(300);
+pub(super) const SAY_AFTER: Duration = Duration::from_secs(300);
 
 /// An alert that was taken from the spool and is not dealt with.
 pub(crate) struct Flight {

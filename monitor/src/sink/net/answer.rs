@@ -88,6 +88,14 @@ impl Answer {
     }
 }
 
+#[cfg(test)]
+impl Answer {
+    /// An answer without a text to show.
+    pub(crate) fn for_tests(status: u16, body: &str, retry_after: Option<Duration>) -> Self {
+        Self { status, body: body.into(), retry_after, excerpt: String::new() }
+    }
+}
+
 impl Verdict {
     /// What that makes of an item.
     pub fn outcome(&self) -> Outcome {

@@ -1,0 +1,215 @@
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::*;
+use crate::delivery::{Class, Consumer, Driver, Meter, Outcome, Record, Stored, SystemClock};
+
+/// A spool of the test's own.
+#[derive(Clone, Default)]
+struct Spool {
+    records: Arc<Mutex<VecDeque<Stored>>>,
+    ending: Arc<AtomicBool>,
+    handed_out: Arc<Mutex<usize>>,
+    committed: Arc<Mutex<usize>>,
+}
+
+impl Spool {
+    fn put(&self, alert: SafeAlert) {
+        let record = Record { class: Class::of(&alert), accepted: 1, alert };
+        self.records.lock().unwrap().push_back(Stored::Alert(Box::new(record)));
+    }
+}
+
+impl Consumer for Spool {
+    fn next(&mut self, most: Duration) -> Option<Stored> {
+        let until = Instant::now() + most.min(Duration::from_millis(20));
+        loop {
+            if let Some(stored) = self.records.lock().unwrap().pop_front() {
+                *self.handed_out.lock().unwrap() += 1;
+                return Some(stored);
+            }
+            if Instant::now() >= until || self.ending() {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn commit(&mut self) {
+        *self.committed.lock().unwrap() = *self.handed_out.lock().unwrap();
+    }
+
+    fn waiting(&self) -> u64 {
+        self.records.lock().unwrap().len() as u64
+    }
+
+    fn reopen_asked(&mut self) -> bool {
+        false
+    }
+
+    fn ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+}
+
+/// A receiver of the test's own: answers by a list, then takes everything.
+#[derive(Clone, Default)]
+struct Receiver {
+    name: String,
+    answers: Arc<Mutex<VecDeque<Outcome>>>,
+    hang: Arc<AtomicBool>,
+    taken: Arc<Mutex<Vec<String>>>,
+}
+
+impl Pager for Receiver {
+    fn policy(&self) -> Policy {
+        pager(None)
+    }
+
+    fn keyer(&self) -> Keyer {
+        by_level()
+    }
+
+    fn target(&self) -> String {
+        self.name.clone()
+    }
+
+    fn send(&mut self, actions: &[Action], _: Timestamp) -> Vec<Outcome> {
+        while self.hang.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        actions
+            .iter()
+            .map(|action| {
+                let outcome = self.answers.lock().unwrap().pop_front().unwrap_or(Outcome::Accepted);
+                if outcome == Outcome::Accepted {
+                    self.taken.lock().unwrap().push(short(action));
+                }
+                outcome
+            })
+            .collect()
+    }
+}
+
+struct Running {
+    spool: Spool,
+    meter: Arc<Meter>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(spool: Spool, receivers: &[Receiver], state: Option<&Path>) -> Self {
+        let pagers = receivers.iter().map(|receiver| Box::new(receiver.clone()) as Box<dyn Pager>).collect();
+        let retry = Duration::from_millis(20);
+        let mut sink = OnCall::new("on call", pagers, state, retry, Arc::new(SystemClock::default()));
+        let meter = Arc::new(Meter::default());
+        let (mut consumer, counted) = (spool.clone(), Arc::clone(&meter));
+        let thread = std::thread::spawn(move || sink.run(&mut consumer, &counted));
+        Self { spool, meter, thread: Some(thread) }
+    }
+
+    fn end(mut self) {
+        self.spool.ending.store(true, Ordering::Relaxed);
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn taken(receiver: &Receiver) -> Vec<String> {
+    receiver.taken.lock().unwrap().clone()
+}
+
+#[test]
+fn failing_receiver_gets_the_newest_state_once_it_works_again() {
+    let spool = Spool::default();
+    let receiver = Receiver { name: "r".into(), ..Receiver::default() };
+    receiver.hang.store(true, Ordering::Relaxed);
+    receiver.answers.lock().unwrap().extend([
+        Outcome::Retry { reason: "500".into(), after: None },
+        Outcome::Retry { reason: "429".into(), after: Some(Duration::from_millis(30)) },
+    ]);
+    let running = Running::start(spool.clone(), std::slice::from_ref(&receiver), None);
+    spool.put(incident("i", 1, Tier::Boundary, State::Open));
+    // The receiver hangs; alerts are taken in all the same.
+    spool.put(incident("i", 2, Tier::Identity, State::Update));
+    spool.put(incident("i", 3, Tier::Identity, State::Update));
+    eventually("taken in", || *spool.committed.lock().unwrap() == 3);
+    receiver.hang.store(false, Ordering::Relaxed);
+    eventually("told", || !taken(&receiver).is_empty());
+    assert_eq!(taken(&receiver), ["open i/page r3 New"]);
+    let stats = running.meter.stats(0);
+    assert_eq!((stats.retried, stats.acknowledged, stats.failing), (2, 1, false));
+    running.end();
+}
+
+#[test]
+fn desk_is_kept_over_a_restart_and_committed_only_when_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver { name: "r".into(), ..Receiver::default() };
+    let running = Running::start(Spool::default(), std::slice::from_ref(&receiver), Some(folder.path()));
+    running.spool.put(theft("i", 1, 1));
+    eventually("told", || taken(&receiver).len() == 1);
+    running.end();
+    assert!(folder.path().join("oncall/on%20call/desk.json").exists());
+    let running = Running::start(Spool::default(), std::slice::from_ref(&receiver), Some(folder.path()));
+    running.spool.put(theft("i", 1, 1));
+    running.spool.put(incident("i", 2, Tier::Identity, State::Closed));
+    eventually("resolved", || taken(&receiver).len() == 2);
+    running.end();
+    assert_eq!(taken(&receiver), ["open i/page r1 New", "resolve i/page Closed"]);
+}
+
+#[test]
+fn unwritable_state_commits_nothing_and_still_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver { name: "r".into(), ..Receiver::default() };
+    std::fs::create_dir_all(folder.path().join("oncall/on%20call/desk.tmp")).unwrap();
+    let running = Running::start(Spool::default(), std::slice::from_ref(&receiver), Some(folder.path()));
+    running.spool.put(theft("i", 1, 1));
+    eventually("told", || taken(&receiver).len() == 1);
+    assert_eq!(*running.spool.committed.lock().unwrap(), 0);
+    std::fs::remove_dir(folder.path().join("oncall/on%20call/desk.tmp")).unwrap();
+    eventually("committed", || *running.spool.committed.lock().unwrap() == 1);
+    running.end();
+}
+
+#[test]
+fn torn_state_is_set_aside_and_pages_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("oncall/on%20call")).unwrap();
+    std::fs::write(folder.path().join("oncall/on%20call/desk.json"), "{\"version\":1,\"desk\":{").unwrap();
+    let receiver = Receiver { name: "r".into(), ..Receiver::default() };
+    let running = Running::start(Spool::default(), std::slice::from_ref(&receiver), Some(folder.path()));
+    running.spool.put(theft("i", 1, 1));
+    eventually("told", || taken(&receiver).len() == 1);
+    running.end();
+    assert!(folder.path().join("oncall/on%20call/desk.aside").exists());
+}
+
+#[test]
+fn replica_that_hangs_holds_up_no_other() {
+    let (slow, quick) = (
+        Receiver { name: "a".into(), ..Receiver::default() },
+        Receiver { name: "b".into(), ..Receiver::default() },
+    );
+    slow.hang.store(true, Ordering::Relaxed);
+    let running = Running::start(Spool::default(), &[slow.clone(), quick.clone()], None);
+    running.spool.put(theft("i", 1, 1));
+    eventually("the quick one is told", || taken(&quick).len() == 1);
+    assert!(taken(&slow).is_empty());
+    slow.hang.store(false, Ordering::Relaxed);
+    eventually("the slow one is told", || taken(&slow).len() == 1);
+    running.end();
+}

@@ -1,0 +1,123 @@
+//! A test alert through one sink, straight away: without the spool, without the agent, and with the receiver's own answer.
+//!
+//! `alert` makes the test alert. [`Trial::begin`] opens it at the receiver, [`Trial::end`] closes it there, so that nobody
+//! has to clean up after a test.
+
+mod alert;
+
+use std::sync::Arc;
+
+use super::net::NetError;
+use super::{Place, Plug, SinkError, pagers, plug};
+use crate::alert::{SafeAlert, render};
+use crate::config::SinkConfig;
+use crate::delivery::{Clock, Item, Outcome, Promise, Transport};
+use crate::oncall::{Action, Brief, Change, Pager, Why};
+
+pub use alert::TestAlert;
+
+/// A sink that is tried.
+pub struct Trial {
+    config: SinkConfig,
+    receivers: Vec<Receiver>,
+    clock: Arc<dyn Clock>,
+}
+
+enum Receiver {
+    Log(Box<dyn Transport>),
+    Person(Box<dyn Pager>),
+}
+
+/// What a receiver said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Which receiver, without secrets.
+    pub target: String,
+    /// Its answer.
+    pub outcome: Outcome,
+    /// Whether receivers of this type answer at all; if not, it was only handed to the system.
+    pub answers: bool,
+}
+
+impl Trial {
+    /// Opens the sink of a configuration as the agent would.
+    ///
+    /// # Errors
+    /// It can never work as it is configured.
+    pub fn open(config: &SinkConfig, clock: &Arc<dyn Clock>) -> Result<Self, SinkError> {
+        let unfit = |error: NetError| SinkError::wrong(&config.name, error.to_string());
+        let people = pagers(config).map_err(unfit)?;
+        let mut receivers: Vec<Receiver> = people.into_iter().map(Receiver::Person).collect();
+        if !config.kind.is_on_call()
+            && let Plug::Log(transport) = plug(config, &Place { state_dir: None, clock })?
+        {
+            receivers.push(Receiver::Log(transport));
+        }
+        Ok(Self { config: config.clone(), receivers, clock: Arc::clone(clock) })
+    }
+
+    /// Opens the test alert at every receiver of the sink.
+    pub fn begin(&mut self, test: &TestAlert) -> Vec<Said> {
+        self.each(&test.opened, |key, id, brief| Action::Open {
+            id,
+            key,
+            revision: 1,
+            brief,
+            change: Change::New,
+        })
+    }
+
+    /// Whether it must be left open for a moment, so that somebody is told.
+    pub fn is_for_people(&self) -> bool {
+        self.receivers.iter().any(|receiver| matches!(receiver, Receiver::Person(_)))
+    }
+
+    /// Closes it again. Where it ends by itself, nothing is sent: closed at once, it might be told to nobody.
+    pub fn end(&mut self, test: &TestAlert) -> Vec<Said> {
+        self.each(&test.closed, |key, id, brief| Action::Resolve { id, key, brief, why: Why::Closed })
+    }
+
+    fn each(
+        &mut self,
+        alert: &SafeAlert,
+        action: impl Fn(String, String, Box<Brief>) -> Action,
+    ) -> Vec<Said> {
+        let (config, now) = (&self.config, self.clock.wall());
+        let mut said = Vec::new();
+        for receiver in &mut self.receivers {
+            match receiver {
+                Receiver::Log(transport) => said.push(logged(&mut **transport, config, alert)),
+                Receiver::Person(pager) => {
+                    let id = alert.incident.as_ref().map_or_else(String::new, |incident| incident.id.clone());
+                    let brief = Box::new(Brief::of(alert, &id));
+                    let action = action(pager.keyer()(&id, &brief), id, brief);
+                    // What is sent again and again until it is closed ends when it is not.
+                    if matches!(action, Action::Resolve { .. }) && pager.policy().refresh.is_some() {
+                        continue;
+                    }
+                    let outcome = first(pager.send(&[action], now));
+                    said.push(Said { target: pager.target(), outcome, answers: true });
+                }
+            }
+        }
+        said
+    }
+}
+
+fn logged(transport: &mut dyn Transport, config: &SinkConfig, alert: &SafeAlert) -> Said {
+    let most = transport.limits().max_bytes;
+    // It is in no stream: it has no number there.
+    let text = render(config.format, alert, None, &config.static_fields, most);
+    let mut outcome = first(transport.send(&[Item { seq: 1, alert: alert.clone(), text }]));
+    if outcome == Outcome::Accepted
+        && let Err(reason) = transport.commit()
+    {
+        outcome = Outcome::Retry { reason, after: None };
+    }
+    Said { target: transport.target(), outcome, answers: transport.promise() == Promise::Acknowledged }
+}
+
+fn first(outcomes: Vec<Outcome>) -> Outcome {
+    let none = || Outcome::Retry { reason: "it did not answer".to_owned(), after: None };
+    outcomes.into_iter().next().unwrap_or_else(none)
+}
