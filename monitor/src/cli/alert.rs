@@ -13,6 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(args: &AlertArgs) -> Result<Exit, CliError> {
     match &args.command {
+        AlertCommand::Test(args) => super::alert_test::run(args),
         AlertCommand::Dead(args) => dead(args),
         AlertCommand::Replay(args) => replay(args),
     }

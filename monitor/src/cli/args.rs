@@ -343,10 +343,26 @@ pub struct AlertArgs {
 /// The commands about alerts on their way.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AlertCommand {
+    /// Send a marked test alert through every sink and say what each receiver answers (exit 1 if one does not take it)
+    Test(AlertTestArgs),
     /// Count the dead letters of each sink: alerts that its receiver refused for good (exit 1 if there are none)
     Dead(DeadArgs),
     /// Send dead letters once more, through the running agent or at its next start (exit 1 if there are none)
     Replay(ReplayDeadArgs),
+}
+
+/// `alert test`.
+#[derive(Clone, Debug, Args)]
+pub struct AlertTestArgs {
+    /// Only through this sink
+    #[arg(long, value_name = "NAME")]
+    pub sink: Option<String>,
+    /// How long the test stays open where people are told of it; what is closed at once may be told to nobody
+    #[arg(long, value_name = "SPAN", default_value = "10s")]
+    pub hold: Span,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
 }
 
 /// `alert dead`.

@@ -4,6 +4,7 @@
 //! standard output and everything else to standard error.
 
 mod alert;
+mod alert_test;
 mod args;
 mod demo;
 mod doctor;
@@ -22,9 +23,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{
-    AlertArgs, AlertCommand, Cli, CloseArgs, Command, DeadArgs, DemoArgs, DoctorArgs, ExplainArgs, FilesArgs,
-    HooksArgs, IncidentArgs, IncidentCommand, ListArgs, RecordArgs, ReplayArgs, ReplayDeadArgs, RulesArgs,
-    RulesCommand, RunArgs, SchemaOf, ShowArgs,
+    AlertArgs, AlertCommand, AlertTestArgs, Cli, CloseArgs, Command, DeadArgs, DemoArgs, DoctorArgs,
+    ExplainArgs, FilesArgs, HooksArgs, IncidentArgs, IncidentCommand, ListArgs, RecordArgs, ReplayArgs,
+    ReplayDeadArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs,
 };
 pub use exit::{CliError, Exit};
 pub use rules_from::{RulesFrom, load_rules, shipped};
