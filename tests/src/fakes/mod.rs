@@ -3,16 +3,20 @@
 //! A fake enforces what the service's documentation says: limits, states, error codes. It is no proof that the service
 //! itself behaves so. `server` is the HTTP server below them, with faults on demand; `hec` Splunk's collector, `bulk`
 //! Elasticsearch's bulk interface, `otlp` a collector that decodes with the published definitions, `tunnel` a proxy;
-//! `authority` makes certificates, `alerts` makes alerts. `program` is a real receiver.
+//! `pagerduty` and `slack` those two; `authority` makes certificates, `alerts` makes alerts. `program` is a real receiver.
 
 pub mod alerts;
 pub mod authority;
 pub mod bulk;
 pub mod hec;
 pub mod otlp;
+pub mod pagerduty;
 pub mod program;
 pub mod server;
+pub mod slack;
 pub mod tunnel;
 
 pub use authority::Authority;
+pub use pagerduty::Service;
 pub use server::{Fault, Reply, Request, Server};
+pub use slack::Channel;
