@@ -13,6 +13,7 @@ pub mod demo;
 pub mod detect;
 pub mod event;
 pub mod kernel;
+pub mod ledger;
 pub mod metadata;
 pub mod observe;
 pub mod oncall;

@@ -182,3 +182,33 @@ fn a_reader_who_has_gone_is_no_reason_to_panic() {
     assert_eq!(code(&output), 0, "{}", error(&output));
     assert!(error(&output).is_empty(), "{}", error(&output));
 }
+
+#[test]
+fn log_verify_tells_a_whole_log_from_a_changed_one() {
+    use monitor::ledger::{Ledger, Limits, What};
+    const TIME: &str = "2026-11-23T20:40:01Z";
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().to_str().unwrap();
+    let output = sandwatch(&["log", "verify", "--state-dir", state]);
+    assert_eq!(code(&output), 1, "no log is not a whole one");
+    assert!(error(&output).contains("there is no log"), "{}", error(&output));
+
+    let (mut ledger, _) = Ledger::open(dir.path(), TIME, "sha256:c", Limits::default()).unwrap();
+    for number in 0..5 {
+        ledger.append(TIME, What::Rules { rules: format!("sha256:{number}"), why: "SIGHUP".into() }).unwrap();
+    }
+    let head = ledger.head().unwrap().to_string();
+    let output = sandwatch(&["log", "verify", "--state-dir", state, "--head", &head]);
+    assert_eq!(code(&output), 0, "{}{}", answer(&output), error(&output));
+    assert!(answer(&output).starts_with("WHOLE   5 entries in 1 file, 1 to 5\n"), "{}", answer(&output));
+
+    let file = dir.path().join("log/00000000000000000001.jsonl");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("sha256:2", "sha256:9")).unwrap();
+    let output = sandwatch(&["log", "verify", "--state-dir", state]);
+    assert_eq!(code(&output), 1);
+    assert!(answer(&output).starts_with(&format!("BROKEN  {}:3: ", file.display())), "{}", answer(&output));
+
+    let output = sandwatch(&["log", "verify", "--state-dir", state, "--head", "5:xyz"]);
+    assert_eq!(code(&output), 2, "{}", error(&output));
+}

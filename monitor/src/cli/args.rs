@@ -37,6 +37,8 @@ pub enum Command {
     /// List alerts that a receiver refused, and send them again
     #[command(visible_alias = "alerts")]
     Alert(AlertArgs),
+    /// Check the local log of what the agent did
+    Log(LogArgs),
     /// Write what the probes see of workers to a file that `replay` and rule tests play again (secrets are masked)
     Record(RecordArgs),
     /// Send a recording through the agent's judgement: the same alerts, without privileges and without a look at this host
@@ -270,6 +272,35 @@ pub struct CloseArgs {
     /// Why: what was found, and what was done about it
     #[arg(long, value_name = "TEXT")]
     pub reason: String,
+    /// Where the agent keeps its state [default: `state_dir` of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
+/// `log`.
+#[derive(Clone, Debug, Args)]
+pub struct LogArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LogCommand,
+}
+
+/// The commands about the local log.
+#[derive(Clone, Debug, Subcommand)]
+pub enum LogCommand {
+    /// Walk its hash chain and name the first broken link (exit 1 if there is one)
+    Verify(VerifyArgs),
+}
+
+/// `log verify`.
+#[derive(Clone, Debug, Args)]
+pub struct VerifyArgs {
+    /// A head that left this node (`heartbeat.log`): the log has to have it; may be given several times
+    #[arg(long, value_name = "NUMBER:HASH")]
+    pub head: Vec<String>,
     /// Where the agent keeps its state [default: `state_dir` of the configuration]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,

@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod explain;
 mod incident;
+mod log;
 mod record;
 mod replay;
 mod rules;
@@ -24,8 +25,8 @@ use clap::Parser;
 
 pub use args::{
     AlertArgs, AlertCommand, AlertTestArgs, Cli, CloseArgs, Command, DeadArgs, DemoArgs, DoctorArgs,
-    ExplainArgs, FilesArgs, HooksArgs, IncidentArgs, IncidentCommand, ListArgs, RecordArgs, ReplayArgs,
-    ReplayDeadArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs,
+    ExplainArgs, FilesArgs, HooksArgs, IncidentArgs, IncidentCommand, ListArgs, LogArgs, LogCommand,
+    RecordArgs, ReplayArgs, ReplayDeadArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs, VerifyArgs,
 };
 pub use exit::{CliError, Exit};
 pub use rules_from::{RulesFrom, load_rules, shipped};
@@ -65,6 +66,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Explain(args) => explain::run(&args),
         Command::Incident(args) => incident::run(&args),
         Command::Alert(args) => alert::run(&args),
+        Command::Log(args) => log::run(&args),
         // Before: it has exit codes of its own.
         Command::DemoToy { .. } => Ok(Exit::Ok),
     }

@@ -7,6 +7,7 @@ use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::config::{self, Config, Hooks, SinkConfig};
 use crate::delivery::{Engine, Setup};
 use crate::kernel::Sensor;
+use crate::ledger::Hash;
 use crate::observe::{LogFormat, start_log};
 use crate::run::{self, Agent, RuleFiles, sensor_options};
 
@@ -45,6 +46,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let cgroup_root = sensor.cgroup_root().to_owned();
     let files = rule_files(from);
     let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
+    agent.keep_log(&config.state_dir, &config_digest(&args.files));
     agent.keep_incidents(&config.state_dir);
     tracing::info!(workers = agent.pipeline().workers.present(), "watching");
     let summary = run::run(agent)?;
@@ -67,6 +69,17 @@ pub(super) fn rule_files(from: RulesFrom) -> RuleFiles {
 
 fn json_stdout() -> SinkConfig {
     SinkConfig { format: config::SinkFormat::Json, ..SinkConfig::stdout() }
+}
+
+/// What the local log knows a configuration by: its file's bytes, and the command line, which replaces parts of it.
+fn config_digest(files: &FilesArgs) -> String {
+    let path = files.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG));
+    let mut bytes = std::fs::read(path).unwrap_or_default();
+    for argument in std::env::args_os().skip(1) {
+        bytes.push(0);
+        bytes.extend_from_slice(argument.as_encoded_bytes());
+    }
+    Hash::of(&bytes).named()
 }
 
 /// The configuration named on the command line, the one at its usual place, or the defaults; `--hooks` overrides.

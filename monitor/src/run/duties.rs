@@ -9,6 +9,8 @@ use crate::kernel::{Counters, Probes};
 
 /// A look at the whole hierarchy, for what the watch may have missed, and at where each worker's secrets are. Seconds.
 const RESCAN_EVERY: u64 = 30;
+/// A look at the local log, which is then also written to the disk. Seconds.
+const LOOK_AT_LOG_EVERY: u64 = 60;
 
 /// What was said already, so that only the difference is said next.
 #[derive(Default)]
@@ -74,6 +76,9 @@ impl<P: Probes> Agent<P> {
         }
         self.ask_for_pods();
         self.keep(self.duties.turns);
+        if self.duties.turns.is_multiple_of(LOOK_AT_LOG_EVERY) {
+            self.settle_log();
+        }
     }
 
     fn check_law(&mut self, now: BootNs) {

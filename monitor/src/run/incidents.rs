@@ -103,7 +103,7 @@ impl<P: Probes> Agent<P> {
     }
 
     /// Whether every alert so far is in the spool; then the files say so too.
-    fn all_spooled(&mut self) -> bool {
+    pub(super) fn all_spooled(&mut self) -> bool {
         self.deliver();
         let all = self.sinks.wait_appended(SPOOLED_WITHIN);
         self.deliver();

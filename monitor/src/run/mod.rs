@@ -2,12 +2,14 @@
 //!
 //! [`Agent`] holds them and does one [`Agent::turn`] at a time: rings first, then what else became readable, then the
 //! duties of the second (`duties`). `discover` follows the cgroup hierarchy, `reload` the rule files, `signals` what people send;
+//! `incidents` and `logbook` are what outlives it;
 //! [`run`] turns until a signal ends it and gives back a [`Summary`]. Nothing that happens while it runs ends the agent: what
 //! fails is said, and the rest goes on.
 
 mod discover;
 mod duties;
 mod incidents;
+mod logbook;
 mod manager;
 mod options;
 mod pods;
@@ -82,6 +84,7 @@ pub struct Agent<P: Probes> {
     duties: duties::Duties,
     keeper: Option<incidents::Keeper>,
     learning: Option<pods::Learning>,
+    logbook: Option<logbook::Logbook>,
     last_record: BootNs,
 }
 
@@ -154,6 +157,7 @@ impl<P: Probes> Agent<P> {
             duties: duties::Duties::default(),
             keeper: None,
             learning: None,
+            logbook: None,
             last_record: 0,
         };
         agent.learn_pods(config)?;
@@ -161,7 +165,7 @@ impl<P: Probes> Agent<P> {
         agent.set_filter()?;
         agent.look("/", false);
         agent.apply_effects();
-        agent.deliver();
+        // What there is to say already waits for the first turn: until then it is decided what is kept of it.
         Ok(agent)
     }
 
@@ -251,6 +255,7 @@ impl<P: Probes> Agent<P> {
         self.pipeline.finish(boot_now());
         self.deliver();
         self.keep_last();
+        self.finish_log();
         let counters = self.probes.counters()?;
         let sinks = self.sinks.finish();
         Ok(Summary::new(&counters, self.pipeline.counts(), sinks))
@@ -313,6 +318,7 @@ impl<P: Probes> Agent<P> {
         while let Some(alert) = self.pipeline.next_alert() {
             self.sinks.accept(alert);
         }
+        self.sinks.take_logged().into_iter().for_each(|entry| self.log(entry));
         for (id, revision) in self.sinks.take_appended() {
             self.sent(&id, revision);
         }

@@ -11,6 +11,7 @@ use super::Agent;
 use crate::alert::{Severity, State};
 use crate::detect::boot_now;
 use crate::kernel::Probes;
+use crate::ledger::What;
 use crate::profile::{RuleErrors, RuleSet};
 
 /// Loads the rules anew.
@@ -103,6 +104,7 @@ impl<P: Probes> Agent<P> {
                 tracing::info!(why, digest = rules.digest(), "rules loaded");
                 let digest = rules.digest().to_owned();
                 self.pipeline.reload(rules, now);
+                self.log(What::Rules { rules: digest.clone(), why: why.to_owned() });
                 if std::mem::take(&mut self.rules.refused) {
                     self.say_rules(
                         State::Closed,
@@ -115,6 +117,7 @@ impl<P: Probes> Agent<P> {
             Err(errors) => {
                 tracing::error!(why, "rules refused, the old set stays in force:\n{errors}");
                 self.rules.refused = true;
+                self.log(What::refused(why, &errors.to_string()));
                 self.say_rules(
                     State::Open,
                     Severity::Medium,

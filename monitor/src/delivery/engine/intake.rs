@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::alert::Alert;
 use crate::delivery::Class;
+use crate::ledger::What;
 
 /// Most bytes, roughly, that wait to be appended.
 const MOST: usize = 8 << 20;
@@ -40,6 +41,8 @@ struct Queue {
     refused: [u64; 3],
     closed: bool,
     appended: Vec<Ticket>,
+    /// Entries of the local log; `None`: there is none.
+    logged: Option<Vec<What>>,
 }
 
 /// The queue.
@@ -108,6 +111,28 @@ impl Intake {
     /// Revisions that were appended since the last call.
     pub(crate) fn take_appended(&self) -> Vec<Ticket> {
         std::mem::take(&mut self.lock().appended)
+    }
+
+    /// From now on [`take_logged`](Self::take_logged) has something to give.
+    pub(crate) fn log_alerts(&self) {
+        self.lock().logged.get_or_insert_default();
+    }
+
+    /// Whether there is a local log.
+    pub(crate) fn is_logged(&self) -> bool {
+        self.lock().logged.is_some()
+    }
+
+    /// An alert was appended.
+    pub(crate) fn logged(&self, entry: What) {
+        if let Some(logged) = &mut self.lock().logged {
+            logged.push(entry);
+        }
+    }
+
+    /// Entries of alerts that were appended since the last call.
+    pub(crate) fn take_logged(&self) -> Vec<What> {
+        self.lock().logged.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// How many of each class were left out since the last call.

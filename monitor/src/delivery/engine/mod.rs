@@ -41,6 +41,7 @@ use super::{Class, Clock, Driver, Record, SystemClock, Transport};
 use crate::alert::{Alert, SafeAlert};
 use crate::config::{Config, SinkConfig, SpoolConfig};
 use crate::detect::Envelope;
+use crate::ledger::What;
 use crate::sink::{self, Place, Plug, SinkError};
 
 /// What an engine is made of.
@@ -258,6 +259,16 @@ impl Engine {
     /// Incidents (id and revision) that are in the spool since the last call: what is promised must not be forgotten.
     pub fn take_appended(&self) -> Vec<(String, u64)> {
         self.intake.take_appended()
+    }
+
+    /// From now on each alert that is appended, also those of delivery itself, is remembered for the local log.
+    pub fn log_alerts(&self) {
+        self.intake.log_alerts();
+    }
+
+    /// What the local log has to say of the alerts that were appended since the last call.
+    pub fn take_logged(&self) -> Vec<What> {
+        self.intake.take_logged()
     }
 
     /// A sign of life for every log whose filter takes it and which works at the moment. Not spooled, not repeated.

@@ -12,6 +12,7 @@ use super::notes::Notes;
 use crate::alert::SafeAlert;
 use crate::delivery::spool::{Writer, nanoseconds};
 use crate::delivery::{Class, Clock, Record};
+use crate::ledger::What;
 
 /// How often people's wish to send dead letters again is looked for.
 const REPLAY_EVERY: Duration = Duration::from_secs(1);
@@ -48,7 +49,12 @@ impl Spooler {
                     (0..self.sinks.len()).filter(|sink| self.sinks[*sink].1.takes(&record.alert)).collect()
                 }
             };
+            // The digest is of what is sent, so it is made where that is made.
+            let entry = self.intake.is_logged().then(|| What::alert(&record.alert));
             self.append(record, &sinks);
+            if let Some(entry) = entry {
+                self.intake.logged(entry);
+            }
             if let Some(ticket) = ticket {
                 self.intake.appended(ticket);
             }
