@@ -242,7 +242,8 @@ pub struct HostInfo {
     pub machine_id: Option<String>,
     /// From /proc/sys/kernel/random/boot_id.
     pub boot_id: Option<String>,
-    /// Kernel release.
+    /// Kernel release; left out of heartbeats.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kernel: String,
     /// Whether the kernel says the clock is synchronised.
     pub clock_synced: Option<bool>,

@@ -39,7 +39,7 @@ fn told(found: &Verified, heads: usize) -> String {
     let count =
         |number: u64, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
     let mut lines = Vec::new();
-    let last = (found.first + found.entries).saturating_sub(1);
+    let last = found.first.saturating_add(found.entries).saturating_sub(1);
     match &found.broken {
         Some(broken) => {
             lines.push(format!("BROKEN  {broken}"));

@@ -44,10 +44,12 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
         );
     }
     let cgroup_root = sensor.cgroup_root().to_owned();
+    let coverage = sensor.coverage().mark();
     let files = rule_files(from);
     let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
     agent.keep_log(&config.state_dir, &config_digest(&args.files));
     agent.keep_incidents(&config.state_dir);
+    agent.beat(config.heartbeat.every.0, coverage);
     tracing::info!(workers = agent.pipeline().workers.present(), "watching");
     let summary = run::run(agent)?;
     // Not through the log, whose level may leave it out.

@@ -31,6 +31,7 @@ pub(super) enum At {
     Pods,
     Sink(usize),
     Spool,
+    Heartbeat,
 }
 
 /// The first thing that cannot work.
@@ -42,6 +43,7 @@ pub(super) fn first_wrong(config: &Config) -> Option<Wrong> {
         .or_else(|| rings(config))
         .or_else(|| spool(config))
         .or_else(|| pods(config))
+        .or_else(|| heartbeat(config))
         .or_else(|| sinks(config))
 }
 
@@ -140,6 +142,15 @@ fn pods(config: &Config) -> Option<Wrong> {
     Some(Wrong { at: At::Pods, what, fix: "the default is good: leave it out" })
 }
 
+fn heartbeat(config: &Config) -> Option<Wrong> {
+    let every = config.heartbeat.every.0.as_secs();
+    (!(10..=3600).contains(&every)).then(|| Wrong {
+        at: At::Heartbeat,
+        what: format!("heartbeat.every: {every}s is not between 10s and 1h"),
+        fix: "5m is usual",
+    })
+}
+
 fn sinks(config: &Config) -> Option<Wrong> {
     if config.sinks.len() > MOST_SINKS {
         let what = format!("{} sinks are more than the {MOST_SINKS} that there may be", config.sinks.len());
@@ -203,6 +214,7 @@ struct Places {
     kernel: KernelPlaces,
     spool: Option<Mark>,
     pods: Option<Mark>,
+    heartbeat: Option<Mark>,
     sinks: Vec<Mark>,
 }
 
@@ -233,6 +245,7 @@ pub(super) fn place(text: &str, at: At) -> (u64, u64) {
         At::Pods => places.pods.as_ref(),
         At::Sink(index) => places.sinks.get(index),
         At::Spool => places.spool.as_ref(),
+        At::Heartbeat => places.heartbeat.as_ref(),
     };
     mark.map_or((0, 0), |mark| (mark.referenced.line(), mark.referenced.column()))
 }

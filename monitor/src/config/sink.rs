@@ -296,14 +296,14 @@ impl SinkKind {
 }
 
 impl SinkConfig {
-    /// A sink to standard output that sends everything.
+    /// A sink to standard output that sends every alert; heartbeats are no news to whoever reads along.
     pub fn stdout() -> Self {
         Self {
             name: "stdout".into(),
             kind: SinkKind::Stdout,
             format: SinkFormat::Auto,
             min_tier: default_min_tier(),
-            kinds: default_kinds(),
+            kinds: default_kinds().into_iter().filter(|kind| *kind != AlertKind::Heartbeat).collect(),
             workers: Vec::new(),
             labels: BTreeMap::new(),
             static_fields: BTreeMap::new(),
@@ -336,7 +336,7 @@ impl SinkConfig {
         }
     }
 
-    /// A sink to a file that sends everything as JSON lines.
+    /// A sink to a file that sends every alert as JSON lines, and no heartbeats.
     pub fn file(path: PathBuf) -> Self {
         Self {
             name: "file".into(),

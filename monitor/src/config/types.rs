@@ -53,6 +53,9 @@ pub struct Config {
     /// How long the end may take: what is not sent by then goes out at the next start.
     #[serde(default = "default_drain")]
     pub drain: Span,
+    /// Signs of life.
+    #[serde(default)]
+    pub heartbeat: HeartbeatConfig,
     /// Where alerts go. Without any: standard output.
     #[serde(default)]
     pub sinks: Vec<SinkConfig>,
@@ -86,6 +89,20 @@ impl Default for SpoolConfig {
             low: None,
             memory: Bytes(8 << 20),
         }
+    }
+}
+
+/// Signs of life, to each sink whose `kinds` take heartbeats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HeartbeatConfig {
+    /// How often, give or take a fifth: 10s to 1h.
+    pub every: Span,
+}
+
+impl Default for HeartbeatConfig {
+    fn default() -> Self {
+        Self { every: Span(std::time::Duration::from_secs(300)) }
     }
 }
 
@@ -232,6 +249,7 @@ impl Default for Config {
             kernel: Kernel::default(),
             spool: SpoolConfig::default(),
             drain: default_drain(),
+            heartbeat: HeartbeatConfig::default(),
             sinks: Vec::new(),
         }
     }

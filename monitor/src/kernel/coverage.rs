@@ -6,6 +6,7 @@ use monitor_common::hook::{Rung, Signal};
 use serde::{Serialize, Serializer};
 
 use super::host::Host;
+use crate::ledger::Hash;
 
 /// The coverage of this host.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +26,25 @@ pub struct Coverage {
     pub start: Duration,
 }
 
+impl Coverage {
+    /// The level, and a digest of which rung each signal is seen through and with which gaps: `partial:1f0c9b7a5d3e2810`.
+    pub fn mark(&self) -> String {
+        let mut text = String::new();
+        for signal in &self.signals {
+            let gaps: Vec<&str> = signal.gaps.iter().map(|gap| gap.name).collect();
+            text.push_str(&format!(
+                "{} {} {}\n",
+                signal.signal.name(),
+                signal.rung.map_or("-", Rung::name),
+                gaps.join(",")
+            ));
+        }
+        let mut digest = Hash::of(text.as_bytes()).to_string();
+        digest.truncate(16);
+        format!("{}:{digest}", self.level.name())
+    }
+}
+
 /// How much is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -35,6 +55,17 @@ pub enum Level {
     Partial,
     /// All signals, and no gap through which an action can succeed unseen.
     Full,
+}
+
+impl Level {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Partial => "partial",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// The coverage of one signal.

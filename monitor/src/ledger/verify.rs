@@ -241,7 +241,8 @@ impl Walk<'_> {
         };
         match &*link.what {
             "start" => {
-                if std::mem::replace(&mut self.running, true) {
+                let unfinished = std::mem::replace(&mut self.running, true);
+                if unfinished {
                     say("the agent started, and the run before had not ended in order");
                 }
             }
@@ -250,10 +251,8 @@ impl Walk<'_> {
             "missed" => say("entries before it could not be written"),
             "replaced" => say("the file before was gone or changed while the agent ran"),
             "config-changed" => say("the configuration was changed"),
-            "removed" => {
-                if link.last.is_some_and(|last| last + 1 >= self.found.first) {
-                    self.unexplained = None;
-                }
+            "removed" if link.last.is_some_and(|last| last.saturating_add(1) >= self.found.first) => {
+                self.unexplained = None;
             }
             _ => {}
         }

@@ -74,7 +74,7 @@ impl Ledger {
         let mut opened = Opened::default();
         let current = files.pop().unwrap_or_else(|| LogFile::new(folder.path(), 1));
         let file = open(&current)?;
-        let mut end = End { number: current.first - 1, ..End::default() };
+        let mut end = End { number: current.first.saturating_sub(1), ..End::default() };
         if end.number > 0 {
             // A file without a whole line yet goes on where the one before ended.
             if let Some(before) = files.pop() {
@@ -131,7 +131,8 @@ impl Ledger {
     }
 
     fn write(&mut self, time: &str, what: What) -> Result<(), StateError> {
-        let entry = Entry { number: self.number + 1, time: time.to_owned(), what, previous: self.hash };
+        let entry =
+            Entry { number: self.number.saturating_add(1), time: time.to_owned(), what, previous: self.hash };
         let mut line = entry.line();
         let hash = Hash::of(line.as_bytes());
         line.push('\n');
@@ -155,7 +156,7 @@ impl Ledger {
     fn rotate(&mut self, time: &str) -> Result<(), StateError> {
         // What is closed is on the disk: a head is never of a file that a power cut may still shorten.
         self.file.sync_data().map_err(io_error(&self.current.path, "write it"))?;
-        self.begin(LogFile::new(self.folder.path(), self.number + 1))?;
+        self.begin(LogFile::new(self.folder.path(), self.number.saturating_add(1)))?;
         self.write(time, What::File { config: self.config.clone() })?;
         let mut files = list(self.folder.path()).map_err(io_error(self.folder.path(), "read it"))?;
         while files.len() > self.limits.files {
@@ -187,7 +188,7 @@ impl Ledger {
             return Ok(true);
         }
         let file = self.current.name();
-        self.begin(LogFile::new(self.folder.path(), self.number + 1))?;
+        self.begin(LogFile::new(self.folder.path(), self.number.saturating_add(1)))?;
         self.write(time, What::Replaced { file })?;
         Ok(false)
     }
@@ -291,7 +292,7 @@ impl End {
                 continue;
             }
             self.length += read as u64;
-            self.number += 1;
+            self.number = self.number.saturating_add(1);
             self.hash = Hash::of(&line);
             if let Ok(link) = serde_json::from_slice::<Link>(&line) {
                 self.number = link.number;

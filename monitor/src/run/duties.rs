@@ -21,6 +21,9 @@ pub(super) struct Duties {
     errors: HashMap<(u32, i32), u64>,
     missed: HashMap<u32, u64>,
     evicted: u64,
+    /// Events lost and throttled so far.
+    pub(super) lost: u64,
+    pub(super) throttled: u64,
 }
 
 impl<P: Probes> Agent<P> {
@@ -53,7 +56,11 @@ impl<P: Probes> Agent<P> {
             });
         }
         match self.probes.counters() {
-            Ok(counters) => self.compare(&counters, now),
+            Ok(counters) => {
+                self.compare(&counters, now);
+                let total = counters.total();
+                (self.duties.lost, self.duties.throttled) = (counters.lost(), total.throttled);
+            }
             Err(error) => tracing::warn!(%error, "counters not read"),
         }
         let evicted = self.pipeline.processes().counts().evicted;
@@ -76,6 +83,7 @@ impl<P: Probes> Agent<P> {
         }
         self.ask_for_pods();
         self.keep(self.duties.turns);
+        self.beat_if_due(now);
         if self.duties.turns.is_multiple_of(LOOK_AT_LOG_EVERY) {
             self.settle_log();
         }

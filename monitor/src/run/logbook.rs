@@ -6,7 +6,7 @@ use super::Agent;
 use crate::alert::{Alert, ClosedBy, Severity, State};
 use crate::detect::boot_now;
 use crate::kernel::Probes;
-use crate::ledger::{Ledger, Limits, What};
+use crate::ledger::{Head, Ledger, Limits, What};
 use crate::state_dir::StateError;
 
 /// The condition that alerts on the log are about.
@@ -88,6 +88,11 @@ impl<P: Probes> Agent<P> {
         }
         book.ledger.sync();
         false
+    }
+
+    /// What a heartbeat says of the log.
+    pub(super) fn log_head(&self) -> Option<Head> {
+        self.logbook.as_ref().and_then(|book| book.ledger.synced().cloned())
     }
 
     /// The end.

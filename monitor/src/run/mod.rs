@@ -13,6 +13,7 @@ mod logbook;
 mod manager;
 mod options;
 mod pods;
+mod pulse;
 mod reload;
 mod signals;
 mod summary;
@@ -85,6 +86,7 @@ pub struct Agent<P: Probes> {
     keeper: Option<incidents::Keeper>,
     learning: Option<pods::Learning>,
     logbook: Option<logbook::Logbook>,
+    pulse: Option<pulse::Pulse>,
     last_record: BootNs,
 }
 
@@ -158,6 +160,7 @@ impl<P: Probes> Agent<P> {
             keeper: None,
             learning: None,
             logbook: None,
+            pulse: None,
             last_record: 0,
         };
         agent.learn_pods(config)?;

@@ -1,6 +1,7 @@
 //! The agent on probes that are not there: a folder plays the cgroup hierarchy, records come from a list.
 
 mod logbook;
+mod pulse;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;

@@ -245,28 +245,38 @@ fn every_golden_alert_keeps_to_the_schema_of_the_alert() {
     }
 }
 
-/// The examples of docs/formats.md are printed here; `UPDATE_DOCS=1` writes them.
+/// The examples of the documentation are printed here; `UPDATE_DOCS=1` writes them.
 #[test]
 fn the_documentations_examples_are_what_is_sent() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/formats.md");
-    let mut current = std::fs::read_to_string(path).unwrap();
-    let text = current.clone();
-    let safe = SafeAlert::new(fixture::connect());
-    for (name, format) in [("ocsf", SinkFormat::Ocsf), ("ecs", SinkFormat::Ecs), ("cef", SinkFormat::Cef)] {
-        let line = render(format, &safe, Some(&delivery()), &fields(&[("site", "north")]), 64 << 10);
-        let printed = match format {
+    let delivery = delivery();
+    let printed = |format, alert, delivery| {
+        let own = fields(&[("site", "north")]);
+        let line = render(format, &SafeAlert::new(alert), delivery, &own, 64 << 10);
+        match format {
             SinkFormat::Cef => String::from_utf8(line).unwrap(),
             _ => serde_json::to_string_pretty(&serde_json::from_slice::<serde_json::Value>(&line).unwrap())
                 .unwrap(),
-        };
-        let mark = format!("<!-- printed: {name} -->\n```");
-        let start = current.find(&mark).unwrap() + mark.len();
-        let start = start + current[start..].find('\n').unwrap() + 1;
-        let end = start + current[start..].find("```").unwrap();
-        current.replace_range(start..end, &format!("{printed}\n"));
-    }
+        }
+    };
+    let sent = |format| printed(format, fixture::connect(), Some(&delivery));
+    example("formats.md", "ocsf", &sent(SinkFormat::Ocsf));
+    example("formats.md", "ecs", &sent(SinkFormat::Ecs));
+    example("formats.md", "cef", &sent(SinkFormat::Cef));
+    example("heartbeats.md", "heartbeat", &printed(SinkFormat::Json, fixture::heartbeat(), None));
+}
+
+/// Holds a block of a document to what is printed.
+fn example(document: &str, name: &str, printed: &str) {
+    let path = format!("{}/../docs/{document}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mark = format!("<!-- printed: {name} -->\n```");
+    let start = text.find(&mark).unwrap() + mark.len();
+    let start = start + text[start..].find('\n').unwrap() + 1;
+    let end = start + text[start..].find("```").unwrap();
+    let mut current = text.clone();
+    current.replace_range(start..end, &format!("{printed}\n"));
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        return std::fs::write(path, &current).unwrap();
+        return std::fs::write(&path, &current).unwrap();
     }
-    assert!(text == current, "docs/formats.md is not current: run the tests with UPDATE_DOCS=1");
+    assert!(text == current, "docs/{document} is not current: run the tests with UPDATE_DOCS=1");
 }

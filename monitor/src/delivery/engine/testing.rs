@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::worker::{Next, Worker};
 use super::*;
+use crate::alert::AlertKind;
 use crate::delivery::spool::testing::{TestClock, alert};
 use crate::delivery::{Item, Outcome, Promise};
 
@@ -178,7 +179,12 @@ impl Rig {
     ) -> Self {
         let configs: Vec<SinkConfig> = sinks
             .iter()
-            .map(|name| SinkConfig { name: (*name).to_owned(), ..SinkConfig::file("/dev/null".into()) })
+            .map(|name| {
+                let mut config = SinkConfig::file("/dev/null".into());
+                config.name = (*name).to_owned();
+                config.kinds.push(AlertKind::Heartbeat);
+                config
+            })
             .collect();
         let config = Config::default();
         let envelope = crate::run::envelope(&config, "sha256:0", Path::new("/sys/fs/cgroup"));
