@@ -27,11 +27,12 @@ const LIVE: [Package; 1] = [Package { name: "runc", proof: "/usr/sbin/runc" }];
 const LINT: [Package; 1] = [Package { name: "shellcheck", proof: "/usr/bin/shellcheck" }];
 
 /// Receivers of alerts that the delivery tests start.
-const PEERS: [Package; 4] = [
+const PEERS: [Package; 5] = [
     Package { name: "rsyslog", proof: "/usr/sbin/rsyslogd" },
     Package { name: "rsyslog-openssl", proof: RSYSLOG_TLS },
     Package { name: "prometheus-alertmanager", proof: "/usr/bin/prometheus-alertmanager" },
     Package { name: "prometheus", proof: "/usr/bin/promtool" },
+    Package { name: "liblognorm-utils", proof: "/usr/bin/lognormalizer" },
 ];
 #[cfg(target_arch = "aarch64")]
 const RSYSLOG_TLS: &str = "/usr/lib/aarch64-linux-gnu/rsyslog/lmnsd_ossl.so";

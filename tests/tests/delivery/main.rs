@@ -5,8 +5,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod answers;
+mod cef;
 mod deliver;
 mod faults;
+mod mute_node;
 mod names;
 mod proxies;
 mod rig;
