@@ -96,7 +96,8 @@ impl From<RunError> for CliError {
         match error {
             RunError::Kernel(error) => error.into(),
             error @ RunError::Pattern(_) => Self::new(Exit::Usage, error),
-            error @ RunError::Os { .. } => Self::new(Exit::Host, error),
+            // Something was short for a moment: it may go well the next time.
+            error @ RunError::Os { .. } => Self::new(Exit::No, error),
         }
     }
 }
@@ -111,8 +112,8 @@ impl From<KernelError> for CliError {
     fn from(error: KernelError) -> Self {
         let exit = match &error {
             KernelError::Hooks(_) => Exit::Usage,
-            // A map or system call that fails at start: nothing a changed argument would mend.
-            _ => Exit::Host,
+            error if error.is_host() => Exit::Host,
+            _ => Exit::No,
         };
         Self::new(exit, error)
     }

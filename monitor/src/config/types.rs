@@ -181,7 +181,7 @@ impl Default for PodsConfig {
             ca_file: account("ca.crt"),
             server_name: None,
             timeout: Span(std::time::Duration::from_secs(5)),
-            wait: Span(std::time::Duration::from_secs(3)),
+            wait: Span(std::time::Duration::from_secs(5)),
         }
     }
 }

@@ -20,6 +20,11 @@ pub enum KubeletError {
         "`pods.url` is not given and the environment has no NODE_IP; set one of them (https://ADDRESS:10250)"
     )]
     Where,
+    /// A token would be sent for everybody to read.
+    #[error(
+        "`pods.url` is not https, and a token does not go over anything else; without one write `token_file: null`"
+    )]
+    Clear,
     /// Address, certificates or token.
     #[error("pods: {0}")]
     Net(#[from] NetError),
@@ -51,8 +56,14 @@ pub enum KubeletError {
     },
 }
 
-/// Asks the kubelet.
+/// Asks the kubelet. Opened when it is first asked and after each failure: certificates may come later than the agent, or
+/// be made anew.
 pub struct Kubelet {
+    config: PodsConfig,
+    open: Option<Open>,
+}
+
+struct Open {
     endpoint: Endpoint,
     client: Client,
     token_file: Option<PathBuf>,
@@ -60,14 +71,34 @@ pub struct Kubelet {
 
 impl Kubelet {
     /// The kubelet that the configuration names, or that of the node whose address is in the environment (`NODE_IP`).
+    pub fn new(config: PodsConfig) -> Self {
+        Self { config, open: None }
+    }
+
+    /// The pods on its node now.
     ///
     /// # Errors
-    /// There is none, or certificates cannot be read.
-    pub fn open(config: &PodsConfig) -> Result<Self, KubeletError> {
+    /// It could not be asked, refuses, or its answer cannot be read.
+    pub fn pods(&mut self) -> Result<Vec<Pod>, KubeletError> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => Open::new(&self.config)?,
+        };
+        let pods = open.pods()?;
+        self.open = Some(open);
+        Ok(pods)
+    }
+}
+
+impl Open {
+    fn new(config: &PodsConfig) -> Result<Self, KubeletError> {
         let url = match &config.url {
             Some(url) => url.clone(),
             None => by_address(&std::env::var("NODE_IP").unwrap_or_default()).ok_or(KubeletError::Where)?,
         };
+        if config.token_file.is_some() && !url.starts_with("https://") {
+            return Err(KubeletError::Clear);
+        }
         let endpoint = Endpoint::parse(&url)?.below("/pods");
         let tls = TlsConfig {
             ca_file: config.ca_file.clone(),
@@ -78,11 +109,8 @@ impl Kubelet {
         Ok(Self { endpoint, client: Client::open(&settings)?, token_file: config.token_file.clone() })
     }
 
-    /// The pods on its node now. The token is read each time: it is exchanged every hour.
-    ///
-    /// # Errors
-    /// It could not be asked, refuses, or its answer cannot be read.
-    pub fn pods(&mut self) -> Result<Vec<Pod>, KubeletError> {
+    /// The token is read each time: it is exchanged every hour.
+    fn pods(&mut self) -> Result<Vec<Pod>, KubeletError> {
         if let Some(path) = &self.token_file {
             let token = Secret::from_file(path).map_err(NetError::from)?;
             self.client.log_in("authorization", Secret::new(format!("Bearer {}", token.expose())))?;
@@ -118,6 +146,13 @@ fn hint(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_not_sent_in_the_clear() {
+        let config = PodsConfig { url: Some("http://127.0.0.1:10255".into()), ..PodsConfig::default() };
+        let error = Kubelet::new(config).pods().unwrap_err();
+        assert!(matches!(error, KubeletError::Clear), "{error}");
+    }
 
     #[test]
     fn the_nodes_address_is_the_kubelets() {

@@ -26,8 +26,6 @@ pub struct Pods {
     by_uid: HashMap<Arc<str>, Pod>,
     /// Static pods by the hash that their cgroups carry.
     by_hash: HashMap<Arc<str>, Arc<str>>,
-    /// The pod of a container.
-    by_container: HashMap<Arc<str>, Arc<str>>,
     /// Those that no list has any more, oldest first.
     gone: VecDeque<Arc<str>>,
 }
@@ -58,11 +56,10 @@ impl Pods {
             self.by_uid.insert(pod.uid.clone(), pod);
         }
         self.by_hash.clear();
-        self.by_container.clear();
         for pod in self.by_uid.values() {
-            self.by_hash.extend(pod.config_hash.clone().map(|hash| (hash, pod.uid.clone())));
-            let ids = pod.containers.iter().filter_map(|container| container.id.clone());
-            self.by_container.extend(ids.map(|id| (id, pod.uid.clone())));
+            // Anybody may write the annotation, but a uid has dashes, and a hash has none.
+            let hash = pod.config_hash.clone().filter(|hash| !hash.contains('-'));
+            self.by_hash.extend(hash.map(|hash| (hash, pod.uid.clone())));
         }
     }
 
@@ -79,11 +76,11 @@ impl Pods {
     /// What is known of the container and pod that a cgroup path names.
     pub fn find(&self, place: &Place) -> Found {
         let id = place.container.as_ref().map(|container| &container.id);
-        let by_container = id.and_then(|id| self.by_container.get(id));
-        let by_pod = place.pod.as_ref().map(|uid| self.by_hash.get(uid).unwrap_or(uid));
-        let Some(pod) = by_pod.or(by_container).and_then(|uid| self.by_uid.get(uid)) else {
-            return Found::Nothing;
-        };
+        let named = place.pod.as_ref().filter(|_| !place.nested);
+        let pod = named.and_then(|uid| {
+            self.by_uid.get(uid).or_else(|| self.by_hash.get(uid).and_then(|uid| self.by_uid.get(uid)))
+        });
+        let Some(pod) = pod else { return Found::Nothing };
         let is_it = |container: &&PodContainer| container.id.is_some() && container.id.as_ref() == id;
         match pod.containers.iter().find(is_it) {
             Some(container) => Found::Whole(facts(pod, Some(container))),
@@ -160,12 +157,20 @@ mod tests {
     }
 
     #[test]
-    fn a_container_outside_a_pods_folder_is_found_by_its_id() {
+    fn a_pod_that_a_container_made_up_inside_is_not_found() {
         let mut pods = Pods::default();
         pods.update(vec![pod(&uid(1), Some("a"))]);
-        let place = place_of(&format!("/system.slice/containerd.service/{}", "a".repeat(64)));
-        assert!(matches!(pods.find(&place), Found::Whole(_)));
-        assert_eq!(pods.find(&place_of("/system.slice/n8n.service")), Found::Nothing);
+        let (inner, outer) = ("a".repeat(64), "b".repeat(64));
+        let place = place_of(&format!("/kubepods/pod{}/{outer}/pod{}/{inner}", uid(2), uid(1)));
+        assert_eq!(pods.find(&place), Found::Nothing);
+    }
+
+    #[test]
+    fn an_annotation_that_names_another_pods_uid_takes_nothing_over() {
+        let mut pods = Pods::default();
+        let forger = Pod { config_hash: Some(uid(1).into()), ..pod(&uid(2), Some("b")) };
+        pods.update(vec![pod(&uid(1), Some("a")), forger]);
+        assert_eq!(name(&pods.find(&place(1, "c"))), Some(&*format!("pod-{}", uid(1))));
     }
 
     #[test]

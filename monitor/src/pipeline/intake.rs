@@ -86,11 +86,12 @@ impl Pipeline {
 
     /// What is due by the clock: held events, repeats, ended incidents, gaps, exited processes. About once a second.
     pub fn tick(&mut self, now: BootNs) {
-        self.let_overdue_go(now);
         self.turn_over(None, now);
         self.processes.expire(now);
         self.attributions.tidy(&self.processes, now);
         self.look_around_late(now);
+        // After it: their first alerts wait for no look around either.
+        self.let_overdue_go(now);
         let due = self.detector.tick(now);
         self.counts.alerts += due.len() as u64;
         self.alerts.extend(due);

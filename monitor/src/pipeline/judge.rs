@@ -159,7 +159,7 @@ impl Pipeline {
     }
 
     /// A secret that was opened by its path is known by its inode from now on.
-    fn learn(&mut self, event: &Event) {
+    pub(super) fn learn(&mut self, event: &Event) {
         let Body::Open(open) = &event.body else { return };
         let regular = open.mode & libc::S_IFMT == libc::S_IFREG;
         if open.outcome != Outcome::Ok || !regular || self.files.identity(found(open)).is_some() {

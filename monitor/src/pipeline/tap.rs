@@ -12,6 +12,9 @@ pub trait Tap {
     /// What a worker's pod is became known.
     fn pod(&mut self, worker: &Worker, now: BootNs);
 
+    /// The events of a worker do not wait any more: they follow.
+    fn waited(&mut self, label: u32, now: BootNs);
+
     /// An event was taken: after its lane was put into order, and after everything that was read for it.
     fn event(&mut self, event: &Event);
 

@@ -6,15 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Pipeline, profile};
-use crate::event::{Body, BootNs, Event};
+use super::{Effect, Pipeline, profile};
+use crate::event::{Body, BootNs, Event, Exec};
 use crate::metadata::{Found, Pods};
+use crate::process::ProcessRef;
 use crate::worker::{Worker, WorkerPod};
 
 /// Most events kept of one worker, and of all.
 const WORKER_MAX: usize = 1024;
 const ALL_MAX: usize = 16_384;
-/// How long after it was found the pod of a worker is asked for: a sandbox is in no list, ever. ns.
+/// How long after it was found, and somebody answered, the pod of a worker is asked for. ns.
 const ASKED_FOR: BootNs = 60_000_000_000;
 
 /// The events that wait, by worker.
@@ -24,22 +25,25 @@ pub(super) struct Waiting {
     most: BootNs,
     held: BTreeMap<u32, Held>,
     count: usize,
+    /// Since when somebody answers; `None`: nobody has, or not lately.
+    answered: Option<BootNs>,
 }
 
 struct Held {
     until: BootNs,
     events: Vec<Event>,
+    /// Its pod, of which the container is not known yet.
+    half: Option<WorkerPod>,
 }
 
 impl Waiting {
     /// The events of a worker do not wait any more; in the order in which they happened.
-    fn take(&mut self, label: u32) -> Vec<Event> {
-        let Some(held) = self.held.remove(&label) else { return Vec::new() };
+    fn take(&mut self, label: u32) -> Option<Held> {
+        let mut held = self.held.remove(&label)?;
         self.count -= held.events.len();
-        let mut events = held.events;
         // Two lanes were read into it one after the other.
-        events.sort_by_key(|event| event.time);
-        events
+        held.events.sort_by_key(|event| event.time);
+        Some(held)
     }
 
     fn overdue(&self, now: BootNs) -> Vec<u32> {
@@ -53,49 +57,101 @@ impl Pipeline {
         self.waiting.most = most;
     }
 
-    /// Whether there are workers in pods of which not everything is known, and may still be learnt.
+    /// Whether there are workers in pods of which not everything is known, and may still be learnt. A worker that is gone may:
+    /// what it did is still told.
     pub fn wants_pods(&self, now: BootNs) -> bool {
-        let young = |worker: &Worker| now.saturating_sub(worker.found) < ASKED_FOR;
-        self.workers.iter().any(|worker| worker.gone.is_none() && worker.lacks_pod() && young(worker))
+        let young = |worker: &Worker| {
+            let since = self.waiting.answered.map(|answered| answered.max(worker.found));
+            since.is_none_or(|since| now.saturating_sub(since) < ASKED_FOR)
+        };
+        self.workers.iter().any(|worker| worker.lacks_pod() && young(worker))
+    }
+
+    /// Nobody tells which pods there are.
+    pub fn pods_unknown(&mut self) {
+        self.waiting.answered = None;
     }
 
     /// What is known of the pods on this node now.
     pub fn pods_known(&mut self, pods: &Pods, now: BootNs) {
+        self.waiting.answered.get_or_insert(now);
         let lacking = self.workers.iter().filter(|worker| worker.lacks_pod());
         let found: Vec<(u32, Found)> =
             lacking.map(|worker| (worker.label, pods.find(&worker.place))).collect();
+        let mut known = Vec::new();
+        let mut whole = Vec::new();
         for (label, found) in found {
             match found {
                 Found::Whole(pod) => {
-                    self.pod_known(label, pod, now);
-                    self.let_go(label, now);
+                    known.push((label, pod));
+                    whole.push(label);
                 }
                 Found::Pod(pod) => {
-                    self.pod_known(label, pod, now);
-                    if self.is_sandbox(label) {
-                        self.let_go(label, now);
+                    let sandbox = self.is_sandbox(label);
+                    match self.waiting.held.get_mut(&label) {
+                        // Whichever of its containers it is will be known soon.
+                        Some(held) if !sandbox => held.half = Some(pod),
+                        _ => known.push((label, pod)),
+                    }
+                    if sandbox {
+                        if let Some(worker) = self.workers.get_mut(label) {
+                            worker.be_sandbox();
+                        }
+                        whole.push(label);
                     }
                 }
                 Found::Nothing => {}
             }
         }
+        self.learn_pods(known, now);
+        for label in whole {
+            self.let_go(label, now);
+        }
     }
 
-    /// What a worker's pod is: its profile is chosen again, its processes' roles too, and open incidents say it.
-    pub fn pod_known(&mut self, label: u32, pod: WorkerPod, now: BootNs) {
-        let Some(worker) = self.workers.get_mut(label) else { return };
-        if !worker.learn(pod) {
-            return;
+    /// What the pods of these workers are: their profiles are chosen again, their processes' roles too, and open incidents
+    /// say it.
+    pub fn learn_pods(&mut self, known: Vec<(u32, WorkerPod)>, now: BootNs) {
+        let mut chosen = Vec::new();
+        let mut learnt = Vec::new();
+        for (label, pod) in known {
+            let Some(worker) = self.workers.get_mut(label) else { continue };
+            if !worker.learn(pod) {
+                continue;
+            }
+            tracing::info!(worker = %worker.name, cgroup = %worker.path, "pod known");
+            learnt.push(label);
+            if self.select(label, now) {
+                chosen.push(label);
+            }
         }
-        tracing::info!(worker = %worker.name, cgroup = %worker.path, "pod known");
-        if let (Some(tap), Some(worker)) = (&mut self.tap, self.workers.get(label)) {
-            tap.pod(worker, now);
-        }
-        if self.select(label, now) {
+        // Once for all of them: every process is looked at.
+        if !chosen.is_empty() {
             self.place_again();
         }
-        if let Some(worker) = self.workers.get(label) {
+        for label in chosen {
+            self.take_up(label);
+        }
+        for label in learnt {
+            let Some(worker) = self.workers.get(label) else { continue };
+            if let Some(tap) = &mut self.tap {
+                tap.pod(worker, now);
+            }
             self.detector.worker_known(worker, profile(Some(worker)), &self.rules, now);
+        }
+    }
+
+    /// What runs in a worker that has another profile now: whose run it is, and who is an author's in the kernel's eyes.
+    fn take_up(&mut self, label: u32) {
+        let live =
+            self.processes.iter().filter(|(_, process)| process.label == label && process.exited.is_none());
+        let live: Vec<ProcessRef> = live.map(|(at, _)| at).collect();
+        for at in live {
+            self.take_ids_of_scanned(label, at);
+            let Some(process) = self.processes.get(at) else { continue };
+            let Some(image) = process.image().filter(|image| image.author_root != 0) else { continue };
+            let (pid, exec_id, root) = (process.key.pid, image.exec_id, image.author_root);
+            self.effects.push(Effect::MarkAuthor { pid, exec_id, root });
         }
     }
 
@@ -105,7 +161,7 @@ impl Pipeline {
         if self.waiting.most > 0 && worker.lacks_pod() && worker.assignment.profile.is_none() {
             worker.awaits_pod = true;
             let until = now.saturating_add(self.waiting.most);
-            self.waiting.held.insert(label, Held { until, events: Vec::new() });
+            self.waiting.held.insert(label, Held { until, events: Vec::new(), half: None });
         }
     }
 
@@ -121,14 +177,21 @@ impl Pipeline {
             self.let_go(label, now);
             return Some(event);
         }
-        let first = held.events.iter().all(|event| !matches!(event.body, Body::Exec(_)));
-        let look = matches!(&event.body, Body::Exec(exec) if first && !exec.home.memfd)
-            .then_some(event.subject.key.pid);
-        held.events.push(event);
-        self.waiting.count += 1;
+        let entry = first_inside(&held.events).is_none() && inside(&event).is_some();
         // The kernel's filter has to know where its secrets are from the first moment on.
-        if let Some(pid) = look {
-            self.files.look(label, pid, &self.rules.kernel_filter().literals, &*self.roots);
+        if entry {
+            // Whoever runs in it: a cgroup made below is its own, and no worker beside it.
+            if let Some(worker) = self.workers.get_mut(label) {
+                worker.entry.get_or_insert(event.subject.key);
+            }
+            let literals = &self.rules.kernel_filter().literals;
+            self.files.look(label, event.subject.key.pid, literals, &*self.roots);
+        } else {
+            self.learn(&event);
+        }
+        if let Some(held) = self.waiting.held.get_mut(&label) {
+            held.events.push(event);
+            self.waiting.count += 1;
         }
         None
     }
@@ -142,7 +205,14 @@ impl Pipeline {
 
     /// Judges what a worker's events were, and does not hold any more of them.
     pub(super) fn let_go(&mut self, label: u32, now: BootNs) {
-        for event in self.waiting.take(label) {
+        let Some(held) = self.waiting.take(label) else { return };
+        if let Some(half) = held.half.filter(|_| self.workers.get(label).is_some_and(Worker::lacks_pod)) {
+            self.learn_pods(vec![(label, half)], now);
+        }
+        if let Some(tap) = &mut self.tap {
+            tap.waited(label, now);
+        }
+        for event in held.events {
             self.admit(event, now);
         }
     }
@@ -151,8 +221,23 @@ impl Pipeline {
     fn is_sandbox(&self, label: u32) -> bool {
         let is_pause = |exe: &str| exe == "/pause" || exe.ends_with("/pause");
         let entry = self.workers.get(label).and_then(|worker| worker.entry_program.as_ref());
-        let runs = entry.and_then(|program| program.exe.as_deref()).is_some_and(is_pause);
-        let events = self.waiting.held.get(&label).map_or(&[][..], |held| &held.events);
-        runs || events.iter().any(|event| matches!(&event.body, Body::Exec(exec) if is_pause(&exec.exe.view)))
+        if let Some(exe) = entry.and_then(|program| program.exe.as_deref()) {
+            return is_pause(exe);
+        }
+        let held = self.waiting.held.get(&label);
+        held.and_then(|held| first_inside(&held.events)).is_some_and(|exec| is_pause(&exec.exe.view))
     }
+}
+
+/// The exec of a program that is not the runtime's own on its way in.
+fn inside(event: &Event) -> Option<&Exec> {
+    match &event.body {
+        Body::Exec(exec) if !exec.home.memfd => Some(exec),
+        _ => None,
+    }
+}
+
+/// The first of them.
+fn first_inside(events: &[Event]) -> Option<&Exec> {
+    events.iter().find_map(inside)
 }

@@ -67,6 +67,8 @@ fn rank_of(item: &Select, worker: &WorkerFacts) -> Option<SelectRank> {
         rank = rank.min(by);
         holds
     };
+    // In a namespace of their own authors name containers and owners as they like.
+    let workload = if item.namespace.is_some() { SelectRank::Workload } else { SelectRank::PodLabel };
     let holds = item.cgroup.as_ref().is_none_or(|g| hold(g.matches(&worker.cgroup), SelectRank::Cgroup))
         && item
             .unit
@@ -80,7 +82,7 @@ fn rank_of(item: &Select, worker: &WorkerFacts) -> Option<SelectRank> {
         .into_iter()
         .all(|(glob, fact)| {
             let fits = |g: &super::pattern::Globs| fact.as_ref().is_some_and(|f| g.matches(f));
-            glob.as_ref().is_none_or(|g| hold(fits(g), SelectRank::Workload))
+            glob.as_ref().is_none_or(|g| hold(fits(g), workload))
         })
         && item
             .image

@@ -330,6 +330,10 @@ fn what_a_controller_sets_goes_before_what_the_author_of_a_job_may_set() {
     assert_eq!((selection.rank, selection.notice), (SelectRank::Workload, None));
     let sidecar = WorkerFacts { container: some("proxy"), ..job };
     assert_eq!(rules.select(&sidecar).profile, ProfileId::GENERIC, "all keys of an item hold");
+    let by_name = RuleSet::from_sources(&[text("by-name", "container: main")]).unwrap();
+    let selection = by_name.select(&WorkerFacts { container: some("main"), ..WorkerFacts::default() });
+    assert_eq!(selection.profile, ProfileId::GENERIC, "in his own namespace an author names containers");
+    assert!(selection.notice.is_some());
     let agreed = WorkerFacts { namespace: some("trusted"), ..image };
     assert_eq!(rules.profile_name(rules.select(&agreed).profile), "both", "a stronger rank agrees");
 }

@@ -94,6 +94,8 @@ pub enum Line {
     Facts(Facts),
     /// What a worker's pod is became known.
     Pod(Box<PodFact>),
+    /// The events of a worker had waited for that; they follow.
+    Waited(WorkerGone),
     /// An event.
     Event(Box<Event>),
     /// A worker's root was looked at again.
@@ -202,7 +204,7 @@ impl WorkerFact {
 }
 
 /// What a worker's pod is became known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PodFact {
     /// When.
@@ -211,6 +213,12 @@ pub struct PodFact {
     pub label: u32,
     /// What it is.
     pub pod: WorkerPod,
+    /// It is its pod's sandbox.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sandbox: bool,
+    /// What was read of its processes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessFact>,
 }
 
 /// What was read of the host.
@@ -393,7 +401,7 @@ pub struct ReachLook {
     pub processes: Vec<ProcessFact>,
 }
 
-/// A worker's cgroup went away.
+/// A worker's cgroup went away, or its events do not wait any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WorkerGone {
@@ -489,6 +497,7 @@ impl Line {
         match self {
             Self::Worker(worker) => Some(worker.time),
             Self::Pod(pod) => Some(pod.time),
+            Self::Waited(waited) => Some(waited.time),
             Self::Event(event) => Some(event.time),
             Self::Look(look) => Some(look.time),
             Self::Reach(look) => Some(look.time),

@@ -81,7 +81,18 @@ impl Replay {
         }
         match line {
             Line::Worker(worker) => self.found(&worker),
-            Line::Pod(known) => self.pipeline.pod_known(known.label, known.pod, known.time),
+            Line::Pod(known) => {
+                self.facts.processes(known.processes);
+                if known.sandbox
+                    && let Some(worker) = self.pipeline.workers.get_mut(known.label)
+                {
+                    worker.be_sandbox();
+                }
+                self.pipeline.learn_pods(vec![(known.label, known.pod)], known.time);
+                self.pipeline.take_effects();
+            }
+            // Only the clock goes on.
+            Line::Waited(_) => {}
             Line::Facts(facts) => return self.facts.tell(facts),
             Line::Event(event) => self.event(*event),
             Line::Look(look) => {

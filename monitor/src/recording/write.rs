@@ -188,8 +188,17 @@ impl Tap for Recorder {
     fn pod(&mut self, worker: &Worker, now: BootNs) {
         let mut state = self.0.borrow_mut();
         if let (Some(pod), true) = (&worker.pod, state.labels.contains_key(&worker.label)) {
-            let fact = PodFact { time: now, label: worker.label, pod: pod.clone() };
+            let processes = state.take_read().processes;
+            let (label, sandbox) = (worker.label, worker.is_sandbox);
+            let fact = PodFact { time: now, label, pod: pod.clone(), sandbox, processes };
             state.line(&Line::Pod(Box::new(fact)));
+        }
+    }
+
+    fn waited(&mut self, label: u32, now: BootNs) {
+        let mut state = self.0.borrow_mut();
+        if state.labels.contains_key(&label) {
+            state.line(&Line::Waited(WorkerGone { time: now, label }));
         }
     }
 

@@ -7,12 +7,19 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
+/// How long the agent waits for a manager that is busy.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is told what has changed.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+
 /// The service manager that started the agent, if one did.
 pub(super) struct Manager {
     socket: Option<UnixDatagram>,
     /// How often it wants to hear something; half of the time after which it loses patience.
     every: Option<Duration>,
     last: Option<Instant>,
+    /// What it was told last, and when.
+    status: (String, Option<Instant>),
 }
 
 impl Manager {
@@ -28,6 +35,7 @@ impl Manager {
                 socket: Some(socket),
                 every: micros.filter(|micros| *micros > 0).map(|micros| Duration::from_micros(micros) / 2),
                 last: None,
+                status: Default::default(),
             },
             Err(error) => {
                 tracing::warn!(socket = name, %error, "the service manager cannot be told anything");
@@ -37,7 +45,7 @@ impl Manager {
     }
 
     fn nobody() -> Self {
-        Self { socket: None, every: None, last: None }
+        Self { socket: None, every: None, last: None, status: Default::default() }
     }
 
     /// How long a turn may wait at most, so that the manager hears something in time.
@@ -46,29 +54,47 @@ impl Manager {
     }
 
     /// The probes are attached and the workers known.
-    pub(super) fn ready(&self, status: &str) {
-        self.say(&format!("READY=1\nSTATUS={status}"));
+    pub(super) fn ready(&mut self, status: String) {
+        if !self.say(&format!("READY=1\nSTATUS={status}")) {
+            tracing::warn!(
+                "the service manager was not told that the agent watches; it may take it for dead"
+            );
+        }
+        self.status = (status, Some(Instant::now()));
     }
 
     /// A turn is done.
-    pub(super) fn alive(&mut self) {
-        let Some(every) = self.every else { return };
-        if self.last.is_none_or(|last| last.elapsed() >= every) {
+    pub(super) fn alive(&mut self, status: impl FnOnce() -> String) {
+        if self.socket.is_none() {
+            return;
+        }
+        let due = |last: Option<Instant>, every| last.is_none_or(|last| last.elapsed() >= every);
+        if self.every.is_some_and(|every| due(self.last, every)) && self.say("WATCHDOG=1") {
             self.last = Some(Instant::now());
-            self.say("WATCHDOG=1");
+        }
+        if due(self.status.1, STATUS_EVERY) {
+            let status = status();
+            if status != self.status.0 {
+                self.say(&format!("STATUS={status}"));
+            }
+            self.status = (status, Some(Instant::now()));
         }
     }
 
-    /// The end has begun.
-    pub(super) fn stopping(&self) {
-        self.say("STOPPING=1\nSTATUS=sending what is left");
+    /// The end has begun; it may take so long.
+    pub(super) fn stopping(&self, most: Duration) {
+        let micros = most.as_micros();
+        self.say(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}\nSTATUS=sending what is left"));
     }
 
-    fn say(&self, text: &str) {
-        let Some(socket) = &self.socket else { return };
-        if let Err(error) = socket.send(text.as_bytes()) {
+    /// Whether it was told.
+    fn say(&self, text: &str) -> bool {
+        let Some(socket) = &self.socket else { return true };
+        let sent = socket.send(text.as_bytes());
+        if let Err(error) = &sent {
             tracing::debug!(%error, "the service manager was not told");
         }
+        sent.is_ok()
     }
 }
 
@@ -81,7 +107,7 @@ fn connect(name: &str) -> std::io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
     // A manager that does not read must not hold the agent up.
-    socket.set_nonblocking(true)?;
+    socket.set_write_timeout(Some(PATIENCE))?;
     Ok(socket)
 }
 
@@ -108,17 +134,22 @@ mod tests {
             let listens = UnixDatagram::bind_addr(&address).unwrap();
             listens.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
             let every = Some(Duration::from_secs(3600));
-            let mut manager = Manager { socket: Some(connect(&name).unwrap()), every, last: None };
-            manager.ready("watching 2 workers");
+            let socket = Some(connect(&name).unwrap());
+            let mut manager = Manager { socket, every, ..Manager::nobody() };
+            manager.ready("watching 2 workers".into());
             assert_eq!(told(&listens), "READY=1\nSTATUS=watching 2 workers");
-            manager.alive();
-            manager.alive();
-            manager.stopping();
+            manager.alive(|| unreachable!());
+            manager.alive(|| unreachable!());
+            manager.status.1 = None;
+            manager.alive(|| "watching 3 workers".into());
+            manager.stopping(Duration::from_secs(7));
             assert_eq!(told(&listens), "WATCHDOG=1");
-            assert!(
-                told(&listens).starts_with("STOPPING=1"),
-                "alive is not said more often than it is wanted"
+            assert_eq!(
+                told(&listens),
+                "STATUS=watching 3 workers",
+                "alive is not said more often than wanted"
             );
+            assert!(told(&listens).starts_with("STOPPING=1\nEXTEND_TIMEOUT_USEC=7000000\n"));
         }
     }
 
@@ -132,8 +163,8 @@ mod tests {
     #[test]
     fn without_a_manager_nothing_is_said() {
         let mut manager = Manager::nobody();
-        manager.ready("x");
-        manager.alive();
-        manager.stopping();
+        manager.ready("x".into());
+        manager.alive(|| unreachable!());
+        manager.stopping(Duration::ZERO);
     }
 }

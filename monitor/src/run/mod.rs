@@ -69,6 +69,8 @@ const QUIET_TURN: Duration = Duration::from_millis(250);
 const BUSY_TURN: Duration = Duration::from_millis(2);
 /// How long a turn is a busy one after the last record, ns.
 const BUSY_FOR: BootNs = 100_000_000;
+/// What the end takes beyond sending what is left.
+const ENDING: Duration = Duration::from_secs(10);
 const SECOND: BootNs = 1_000_000_000;
 
 /// The running agent.
@@ -87,6 +89,7 @@ pub struct Agent<P: Probes> {
     learning: Option<pods::Learning>,
     logbook: Option<logbook::Logbook>,
     pulse: Option<pulse::Pulse>,
+    drain: Duration,
     last_record: BootNs,
 }
 
@@ -161,6 +164,7 @@ impl<P: Probes> Agent<P> {
             learning: None,
             logbook: None,
             pulse: None,
+            drain: config.drain.0,
             last_record: 0,
         };
         agent.learn_pods(config)?;
@@ -345,11 +349,11 @@ pub fn envelope(config: &Config, rules: &str, cgroup_root: &std::path::Path) -> 
 pub fn run<P: Probes>(mut agent: Agent<P>) -> Result<Summary, RunError> {
     agent.catch_signals()?;
     let mut manager = manager::Manager::of_environment();
-    manager.ready(&agent.status());
+    manager.ready(agent.status());
     while !agent.turn(manager.patience(Duration::from_secs(1)))? {
-        manager.alive();
+        manager.alive(|| agent.status());
     }
-    manager.stopping();
+    manager.stopping(agent.drain + ENDING);
     agent.finish()
 }
 

@@ -24,9 +24,8 @@ impl Learning {
         match config.from {
             PodsFrom::None => Ok(None),
             PodsFrom::Kubelet => {
-                let kubelet = Kubelet::open(config).map_err(|error| error.to_string())?;
-                let fetcher =
-                    Fetcher::start(kubelet).map_err(|error| format!("no thread to ask for pods: {error}"))?;
+                let fetcher = Fetcher::start(Kubelet::new(config.clone()))
+                    .map_err(|error| format!("no thread to ask for pods: {error}"))?;
                 Ok(Some(Self { fetcher, pods: Pods::default(), said: false }))
             }
         }
@@ -42,7 +41,8 @@ impl<P: Probes> Agent<P> {
     /// Asks, if a worker is in a pod that is not known.
     pub(super) fn ask_for_pods(&self) {
         if let Some(learning) = &self.learning
-            && self.pipeline.wants_pods(boot_now())
+            // Once it was said that nobody answers, it is to be said when that is over.
+            && (learning.said || self.pipeline.wants_pods(boot_now()))
         {
             learning.fetcher.ask();
         }
@@ -60,7 +60,10 @@ impl<P: Probes> Agent<P> {
                         self.pipeline.pods_known(&learning.pods, now);
                     }
                 }
-                Err(why) => self.say_pods(Some(&why), now),
+                Err(why) => {
+                    self.pipeline.pods_unknown();
+                    self.say_pods(Some(&why), now);
+                }
             }
         }
     }

@@ -67,6 +67,9 @@ pub struct Place {
     pub container: Option<Container>,
     /// The pod around it: its uid, with dashes; of a static pod the hash of its configuration, which is not its uid in the API.
     pub pod: Option<Arc<str>>,
+    /// The pod lies inside another container or pod. It is not this node's kubelet's, whatever its name: who may make
+    /// cgroups inside a container may call them as he likes.
+    pub nested: bool,
 }
 
 /// What the path of a cgroup below the hierarchy's root (`/…`) tells.
@@ -78,14 +81,28 @@ pub fn place_of(path: &str) -> Place {
         if let Some(container) = container(part, above) {
             // The driver mismatch of containerd has both in one component; a pod further out than another container
             // is not this one's.
-            let pod = pod_of(part).or_else(|| above.last().and_then(|parent| pod_of(parent)));
-            return Place { container: Some(container), pod };
+            let own = pod_of(part);
+            let (pod, around) = match (own, above.split_last()) {
+                (Some(pod), _) => (Some(pod), above),
+                (None, Some((parent, around))) => (pod_of(parent), around),
+                (None, None) => (None, above),
+            };
+            let nested = pod.is_some() && is_inside(around);
+            return Place { container: Some(container), pod, nested };
         }
         if let Some(pod) = pod_of(part) {
-            return Place { container: None, pod: Some(pod) };
+            return Place { container: None, pod: Some(pod), nested: is_inside(above) };
         }
     }
     Place::default()
+}
+
+/// Whether these components are, or lie in, a container or pod.
+fn is_inside(parts: &[&str]) -> bool {
+    (0..parts.len()).any(|at| {
+        let part = parts.get(at).copied().unwrap_or_default();
+        pod_of(part).is_some() || container(part, parts.get(..at).unwrap_or_default()).is_some()
+    })
 }
 
 /// The container that a component of a path is, given those above it.
@@ -127,7 +144,7 @@ fn container(part: &str, above: &[&str]) -> Option<Container> {
     if parent == "machine.slice" {
         let nspawn = name
             .strip_prefix("machine-")
-            .filter(|_| part.ends_with(".scope"))
+            .filter(|name| part.ends_with(".scope") && !name.starts_with("qemu"))
             .or_else(|| part.strip_prefix("systemd-nspawn@").and_then(|rest| rest.strip_suffix(".service")));
         return nspawn.and_then(|name| of(name, Some(Runtime::Nspawn)));
     }
@@ -143,7 +160,8 @@ fn runtime_of(prefix: &str) -> Option<Runtime> {
         "cri-containerd" | "nerdctl" => Some(Runtime::Containerd),
         "crio" => Some(Runtime::CriO),
         "docker" => Some(Runtime::Docker),
-        "libpod" => Some(Runtime::Podman),
+        // Quadlet divides a unit's cgroup (`--cgroups=split`): the container is its payload.
+        "libpod" | "libpod-payload" => Some(Runtime::Podman),
         _ => None,
     }
 }

@@ -9,6 +9,8 @@ use super::pod::WorkerPod;
 use crate::event::{BootNs, ProcessKey};
 use crate::profile::{EntryProcess, ProfileId, Selection, WorkerFacts};
 
+static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
+
 /// A worker: one cgroup subtree that runs workflow steps. Container and pod join it here when their metadata is read.
 #[derive(Clone, Debug)]
 pub struct Worker {
@@ -28,6 +30,8 @@ pub struct Worker {
     pub assignment: Assignment,
     /// Its pod was asked for and is not known (yet): what it is expected to do is not either.
     pub awaits_pod: bool,
+    /// It is the container that only keeps its pod's namespaces.
+    pub is_sandbox: bool,
     /// What Kubernetes says of it, once that is known.
     pub pod: Option<WorkerPod>,
     /// Image of its container, where that is known.
@@ -77,6 +81,7 @@ impl Worker {
             name,
             assignment,
             awaits_pod: false,
+            is_sandbox: false,
             pod: None,
             image: None,
             pod_labels: BTreeMap::new(),
@@ -109,24 +114,35 @@ impl Worker {
         true
     }
 
+    /// It is its pod's sandbox, of which nothing is expected that its pod's profile says.
+    pub fn be_sandbox(&mut self) {
+        self.is_sandbox = true;
+        self.awaits_pod = false;
+    }
+
     /// Whether its path names a pod of which not everything is known.
     pub fn lacks_pod(&self) -> bool {
         let is_container = self.place.pod.is_some() && self.place.container.is_some();
-        is_container && self.pod.as_ref().is_none_or(|pod| pod.container.is_none())
+        is_container
+            && !self.place.nested
+            && !self.is_sandbox
+            && self.pod.as_ref().is_none_or(|pod| pod.container.is_none())
     }
 
     /// What the rules choose its profile by.
     pub fn facts(&self) -> WorkerFacts {
+        let pod = self.pod.as_ref().filter(|_| !self.is_sandbox);
+        let labels = if self.is_sandbox { &NO_LABELS } else { &self.pod_labels };
         WorkerFacts {
             cgroup: self.path.to_string(),
             unit: self.unit.as_deref().map(str::to_owned),
             entry: self.entry_program.clone(),
             assigned: self.assignment.profile.clone(),
             image: self.image.clone(),
-            pod_labels: self.pod_labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
-            namespace: self.pod.as_ref().map(|pod| pod.namespace.clone()),
-            owner: self.pod.as_ref().and_then(|pod| pod.owner.clone()),
-            container: self.pod.as_ref().and_then(|pod| pod.container.clone()),
+            pod_labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
+            namespace: pod.map(|pod| pod.namespace.clone()),
+            owner: pod.and_then(|pod| pod.owner.clone()),
+            container: pod.and_then(|pod| pod.container.clone()),
         }
     }
 }

@@ -159,6 +159,50 @@ fn the_sandbox_of_a_pod_is_told_by_its_program_and_waits_no_longer() {
     let worker = pipeline.workers.get(LABEL).unwrap();
     assert_eq!(&*worker.name, "flows/n8n-0");
     assert!(worker.sealed, "its exec was taken");
+    assert_eq!(alerts(&mut pipeline), [], "no profile of the pod is the sandbox's");
+    assert!(!pipeline.wants_pods(3_000), "there is nothing more to learn");
+}
+
+#[test]
+fn a_jobs_own_pause_makes_its_container_no_sandbox() {
+    let mut pipeline = made(WAIT);
+    works(&mut pipeline);
+    exec(&mut pipeline, (300, 3_500), 3_500, 3_600, RUNNER, "/usr/bin/pause", &["pause"]);
+    pipeline.pods_known(&said(None), 4_000);
+    assert_eq!(pipeline.processes().live(LABEL), 0, "it still waits");
+}
+
+#[test]
+fn a_container_that_has_ended_is_still_learnt_and_asked_for_as_long_as_nobody_answers() {
+    let mut pipeline = made(WAIT);
+    pipeline.workers.gone(LABEL, 4711, 600);
+    assert!(pipeline.wants_pods(500 * SECOND), "nobody has answered yet");
+    pipeline.pods_known(&Pods::default(), 500 * SECOND);
+    assert!(pipeline.wants_pods(559 * SECOND) && !pipeline.wants_pods(561 * SECOND));
+    pipeline.pods_unknown();
+    assert!(pipeline.wants_pods(561 * SECOND));
+}
+
+#[test]
+fn secrets_are_known_to_the_kernels_filter_while_events_wait() {
+    let mut pipeline = made(WAIT);
+    assert!(pipeline.kernel_filter().inodes.is_empty());
+    exec(&mut pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), "/opt/toy-engine", &["toy-engine"]);
+    assert!(!pipeline.kernel_filter().inodes.is_empty(), "the cloud token of its root");
+    assert_eq!(pipeline.workers.get(LABEL).unwrap().entry.map(|key| key.pid), Some(ENGINE.0));
+}
+
+/// What ran before the pod was known belongs to its run all the same, and the kernel knows who is an author's.
+#[test]
+fn processes_that_were_judged_without_the_pod_are_taken_up() {
+    let mut pipeline = made(SECOND);
+    works(&mut pipeline);
+    pipeline.tick(2 * SECOND);
+    alerts(&mut pipeline);
+    pipeline.take_effects();
+    pipeline.pods_known(&said(Some(container())), 3 * SECOND);
+    let marked = |effect: &Effect| matches!(effect, Effect::MarkAuthor { pid, .. } if *pid == RUNNER.0);
+    assert!(pipeline.take_effects().iter().any(marked));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::file::header;
 use crate::alert::Alert;
 use crate::detect::{Envelope, HostFacts, WallClock};
 use crate::event::{Body, FileId};
+use crate::metadata::{Pod, PodContainer, Pods};
 use crate::pipeline::Pipeline;
 use crate::process::{ProcReader, Scanned};
 use crate::recording::*;
@@ -63,6 +64,17 @@ fn scenario(events: &str) -> Scenario {
 
 /// The events through a pipeline that is recorded: its alerts and the file.
 fn record(redaction: Redaction, takes: bool, most: u64) -> (Vec<Alert>, String, Result<Written, WriteError>) {
+    record_in("/sandwatch-demo-1", |_, _| {}, redaction, takes, most)
+}
+
+/// The same in this cgroup, with what else happens before the last event.
+fn record_in(
+    cgroup: &str,
+    besides: impl Fn(&mut Pipeline, u64),
+    redaction: Redaction,
+    takes: bool,
+    most: u64,
+) -> (Vec<Alert>, String, Result<Written, WriteError>) {
     let to = Shared::default();
     let header = Header { redaction, ..header() };
     let recorder = Recorder::new(Box::new(to.clone()), header.clone(), move |_| takes, most);
@@ -84,7 +96,8 @@ fn record(redaction: Redaction, takes: bool, most: u64) -> (Vec<Alert>, String, 
     let mut pipeline = Pipeline::new(super::demo_rules(), envelope, 64, proc, roots);
     pipeline.listen(Box::new(recorder.clone()));
     let scenario = scenario(EVENTS);
-    let worker = &scenario.header.workers[0];
+    let worker = &WorkerFact { path: cgroup.to_owned(), ..scenario.header.workers[0].clone() };
+    pipeline.wait_for_pods(3_000_000_000);
     pipeline.workers.insert(worker.worker());
     pipeline.worker_found(1, &[], true, worker.time);
     let mut now = worker.time;
@@ -96,11 +109,16 @@ fn record(redaction: Redaction, takes: bool, most: u64) -> (Vec<Alert>, String, 
             open.id = FileId { dev: 1, ino: 77 };
         }
         now = event.time;
+        if matches!(&event.body, Body::Open(open) if &*open.path.view == "/harmless") {
+            besides(&mut pipeline, now);
+        }
         pipeline.take(*event, now);
         pipeline.turn_over(Some(now + 1), now);
     }
     pipeline.look_at(1, now);
-    pipeline.finish(now + 2_000_000_000);
+    pipeline.tick(now + 4_000_000_000);
+    while pipeline.look_around(now + 4_000_000_000) {}
+    pipeline.finish(now + 6_000_000_000);
     let alerts = std::iter::from_fn(|| pipeline.next_alert()).collect();
     let written = recorder.finish();
     let text = String::from_utf8(to.0.borrow().clone()).unwrap();
@@ -126,6 +144,29 @@ fn recording_played_again_gives_the_same_alerts() {
     assert_eq!(play(&text), alerts);
     assert_eq!(play(&text), play(&text));
     assert_eq!(written.unwrap().events, 5);
+}
+
+/// What waited for its pod is played as it was judged, whether the pod became known or not.
+#[test]
+fn recording_of_a_pod_that_was_waited_for_gives_the_same_alerts() {
+    let uid = "6c296cf0-94d7-43f6-bfb0-d99da865208f";
+    let id = "a".repeat(64);
+    let cgroup = format!("/kubepods/burstable/pod{uid}/{id}");
+    let container = PodContainer { name: "main".into(), image: "toy:1".into(), id: Some(id.as_str().into()) };
+    let pod = Pod { uid: uid.into(), name: "toy-0".into(), containers: vec![container], ..Pod::default() };
+    let known = |pipeline: &mut Pipeline, now: u64| {
+        let mut pods = Pods::default();
+        pods.update(vec![pod.clone()]);
+        pipeline.pods_known(&pods, now);
+    };
+    let (alerts, text, _) = record_in(&cgroup, known, Redaction::None, true, u64::MAX);
+    assert!(text.contains("\"pod\":{") && text.contains("\"waited\":{"), "{text}");
+    assert!(alerts.iter().any(|alert| alert.worker.as_ref().is_some_and(|worker| worker.pod.is_some())));
+    assert_eq!(play(&text), alerts);
+    let (alerts, text, _) = record_in(&cgroup, |_, _| {}, Redaction::None, true, u64::MAX);
+    assert!(text.contains("\"waited\":{"), "{text}");
+    assert!(!alerts.is_empty());
+    assert_eq!(play(&text), alerts);
 }
 
 #[test]

@@ -75,6 +75,7 @@ const CASES: &[Case] = &[
         Some((A, Some(Runtime::Podman))),
         None,
     ),
+    ("/system.slice/web.service/libpod-payload-{A}", Some((A, Some(Runtime::Podman))), None),
     ("/libpod_parent/libpod-{A}", Some((A, Some(Runtime::Podman))), None),
     ("/machine.slice/libpod-conmon-{A}.scope", None, None),
     // ECS: tasks of two agents' versions.
@@ -93,6 +94,7 @@ const CASES: &[Case] = &[
     ("/lxc.payload.build/system.slice/x.service", Some(("build", Some(Runtime::Lxc))), None),
     ("/lxc/build", Some(("build", Some(Runtime::Lxc))), None),
     ("/machine.slice/machine-build.scope", Some(("build", Some(Runtime::Nspawn))), None),
+    ("/machine.slice/machine-qemu\\x2d1\\x2dbuild.scope", None, None),
     ("/machine.slice/systemd-nspawn@build.service/payload", Some(("build", Some(Runtime::Nspawn))), None),
     // The pod itself, and a static one.
     ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_}.slice", None, Some(UID)),
@@ -118,11 +120,32 @@ fn written(path: &str) -> String {
 fn each_runtimes_paths_name_their_container_and_pod() {
     for (path, container, pod) in CASES {
         let path = written(path);
-        let expected = Place {
-            container: container.map(|(id, runtime)| Container { id: id.into(), runtime }),
-            pod: pod.map(Into::into),
-        };
-        assert_eq!(place_of(&path), expected, "{path}");
+        let place = place_of(&path);
+        let expected = container.map(|(id, runtime)| Container { id: id.into(), runtime });
+        assert_eq!(
+            (place.container, place.pod.as_deref()),
+            (expected, pod.map(written).as_deref()),
+            "{path}"
+        );
+    }
+}
+
+/// A container that may make cgroups makes one that looks like another pod's.
+#[test]
+fn a_pod_inside_a_container_or_pod_is_none_of_the_nodes_kubelet() {
+    for (path, nested) in [
+        ("/kubepods/burstable/pod{UID}/{A}", false),
+        ("/kubepods.slice/kubepods-pod{UID_}.slice/cri-containerd-{A}.scope", false),
+        ("/system.slice/containerd.service/kubepods-burstable-pod{UID_}.slice:cri-containerd:{A}", false),
+        ("/kubepods/burstable/pod{HASH}/{A}/pod{UID}/{B}", true),
+        ("/kubepods/burstable/pod{HASH}/{A}/x/y/kubepods-pod{UID_}.slice:cri-containerd:{B}", true),
+        ("/kubepods/burstable/pod{HASH}/pod{UID}/{B}", true),
+        ("/docker/{A}/kubelet/kubepods/pod{UID}/{B}", true),
+        ("/kubepods/burstable/pod{HASH}/{A}/pod{UID}", true),
+    ] {
+        let place = place_of(&written(path));
+        assert!(place.pod.is_some(), "{path}");
+        assert_eq!(place.nested, nested, "{path}");
     }
 }
 
