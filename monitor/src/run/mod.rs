@@ -67,6 +67,8 @@ const QUIET_TURN: Duration = Duration::from_millis(250);
 /// The same right after something happened. The probes rely on it: for as long they wake nobody again (`AWAKE` in
 /// `monitor-ebpf/src/emit.rs`).
 const BUSY_TURN: Duration = Duration::from_millis(2);
+/// The same while the spool has not yet got what was handed to it.
+const SPOOL_TURN: Duration = Duration::from_millis(10);
 /// How long a turn is a busy one after the last record, ns.
 const BUSY_FOR: BootNs = 100_000_000;
 /// What the end takes beyond sending what is left.
@@ -292,6 +294,8 @@ impl<P: Probes> Agent<P> {
         }
         let now = boot_now();
         let busy = now.saturating_sub(self.last_record) < BUSY_FOR || self.pipeline.deadline().is_some();
+        // Until the spool has what was handed to it, and the incident's file can say so.
+        let most = if self.sinks.is_unconfirmed() { most.min(SPOOL_TURN) } else { most };
         most.min(if busy { BUSY_TURN } else { QUIET_TURN })
     }
 

@@ -16,6 +16,8 @@ struct Delivered {
     refused: u64,
     /// Neither received nor named.
     missing: u64,
+    line_p50_ns: u64,
+    line_p99_ns: u64,
     accept_p99_ns: u64,
     resident_before_kib: u64,
     resident_peak_kib: u64,
@@ -47,6 +49,13 @@ pub(super) fn measure(quick: bool) -> Result<Vec<Value>> {
         ),
         value("alerts left out, and said", done.refused as f64, "alerts", None),
         value("alerts neither received nor named", done.missing as f64, "alerts", Some(Budget::AtMost(0.0))),
+        value("raised to line in a file, one at a time, p50", done.line_p50_ns as f64 / 1000.0, "µs", None),
+        value(
+            "raised to line in a file, one at a time, p99 of 200",
+            done.line_p99_ns as f64 / 1000.0,
+            "µs",
+            None,
+        ),
         value("handing one over, p99", done.accept_p99_ns as f64 / 1000.0, "µs", None),
         value("memory at most, above the start", grown as f64 / 1024.0, "MiB", Some(Budget::AtMost(32.0))),
     ])

@@ -20,6 +20,7 @@ mod watch;
 mod worker;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -89,6 +90,8 @@ pub struct Engine {
     drain: Duration,
     alive: Arc<Alive>,
     started: bool,
+    /// Incidents' revisions that were accepted and not told of since.
+    unconfirmed: AtomicU64,
 }
 
 struct Sink {
@@ -208,6 +211,7 @@ impl Engine {
             drain: setup.drain,
             alive: Arc::default(),
             started: false,
+            unconfirmed: AtomicU64::new(0),
         }
     }
 
@@ -244,6 +248,7 @@ impl Engine {
     /// Takes an alert on its way: redacted, bounded and in the spool soon after. Never blocks.
     pub fn accept(&self, alert: Alert) {
         let ticket = alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.revision));
+        self.unconfirmed.fetch_add(u64::from(ticket.is_some()), Relaxed);
         if self.sinks.is_empty() {
             ticket.into_iter().for_each(|ticket| self.intake.appended(ticket));
             return;
@@ -258,7 +263,14 @@ impl Engine {
 
     /// Incidents (id and revision) that are in the spool since the last call: what is promised must not be forgotten.
     pub fn take_appended(&self) -> Vec<(String, u64)> {
-        self.intake.take_appended()
+        let appended = self.intake.take_appended();
+        self.unconfirmed.fetch_sub(appended.len() as u64, Relaxed);
+        appended
+    }
+
+    /// Whether [`take_appended`](Self::take_appended) has not told yet of everything that was accepted.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.unconfirmed.load(Relaxed) > 0
     }
 
     /// From now on each alert that is appended, also those of delivery itself, is remembered for the local log.

@@ -474,7 +474,10 @@ impl Worker {
 
     fn note_oldest(&self) {
         let oldest = self.flight.iter().map(|flight| flight.entry.record.accepted).min();
-        self.parts.meter.oldest(oldest);
+        // With nothing at hand, what waits (if something does) is not older than what was last seen to be.
+        if oldest.is_some() {
+            self.parts.meter.oldest(oldest);
+        }
     }
 
     fn now_ns(&self) -> i64 {

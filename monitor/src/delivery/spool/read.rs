@@ -149,3 +149,56 @@ impl<B: Bytes> Reader<B> {
         Ok(got)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::delivery::Class;
+    use crate::delivery::spool::format::{Header, Sort, header};
+
+    /// A part of a segment: a record whose alert has so many bytes, or bytes that are none.
+    #[derive(Clone, Debug)]
+    enum Part {
+        Record(usize),
+        Rubbish(Vec<u8>),
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        prop_oneof![
+            (0usize..200_000).prop_map(|size| Part::Record(size.min(150_000))),
+            (0usize..300).prop_map(Part::Record),
+            proptest::collection::vec(any::<u8>(), 0..200).prop_map(Part::Rubbish),
+            // What looks like the beginning of a record, with any length.
+            any::<[u8; 8]>().prop_map(|tail| Part::Rubbish([b"\xffSW\xfe", &tail[..]].concat())),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn every_whole_record_is_found_whatever_is_between(parts in proptest::collection::vec(part(), 0..12)) {
+            let mut bytes = header(&Header { class: Class::Low, segment: 1, first: 1 }).to_vec();
+            let mut written = Vec::new();
+            for (number, part) in parts.iter().enumerate() {
+                match part {
+                    Part::Record(size) => {
+                        let alert = vec![b'x'; *size];
+                        let raw = Raw { number: number as u64, accepted: 0, sort: Sort::Alert, seqs: vec![(1, 2)], alert: &alert };
+                        prop_assert!(format::record(&raw, &mut bytes));
+                        written.push(number as u64);
+                    }
+                    Part::Rubbish(rubbish) => bytes.extend_from_slice(rubbish),
+                }
+            }
+            let mut reader = Reader::new(&bytes[..]);
+            let mut read = Vec::new();
+            while let Some(raw) = reader.next(bytes.len() as u64).unwrap() {
+                read.push(raw.number);
+            }
+            prop_assert_eq!(read, written);
+        }
+    }
+}
