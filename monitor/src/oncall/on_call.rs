@@ -12,8 +12,8 @@ use super::store::{Place, Store};
 use super::{Action, Answer, Backoff, Change, Desk, Next, Now, Pager};
 use crate::delivery::{Clock, Consumer, Driver, Meter, Outcome, Stored};
 
-/// Stack of a sender: TLS handshakes need some.
-const STACK: usize = 256 << 10;
+/// Stack of a sender, as the other sinks have it; only what is used takes memory.
+const STACK: usize = 1 << 20;
 /// Most alerts taken in between two writes.
 const TOGETHER: usize = 64;
 /// How long a thread sleeps at most before it looks at the clock again.
