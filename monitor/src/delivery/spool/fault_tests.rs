@@ -379,3 +379,48 @@ fn memory_that_is_full_as_well_lets_the_oldest_of_the_lowest_class_go_and_names_
     assert_eq!(ids(&got), (16..=30).chain(11..=15).collect::<Vec<_>>());
     assert_eq!(accounted(&got), (1..=31).collect());
 }
+
+#[test]
+fn memory_that_is_full_leaves_what_waits_on_disk_where_it_is() {
+    if !in_own_mounts(
+        "delivery::spool::fault_tests::memory_that_is_full_leaves_what_waits_on_disk_where_it_is",
+    ) {
+        return;
+    }
+    let disk = tempfile::tempdir().unwrap();
+    let dir = disk.path();
+    mount_small(dir, "512k");
+    let clock = TestClock::new();
+    let limits = Limits { records: 20, ..Limits::default() };
+    let mut writer = open(dir, &["a"], limits, &clock);
+    for number in 1..=10 {
+        writer.append(record(Class::Normal, number, &*clock), &[0]);
+    }
+    let _ = fs::write(dir.join("filler"), vec![0; 1 << 20]);
+    for number in 11..=100 {
+        writer.append(record(Class::Normal, number, &*clock), &[0]);
+    }
+    fs::remove_file(dir.join("filler")).unwrap();
+    for _ in 0..3 {
+        clock.pass(Duration::from_secs(2));
+        writer.tick();
+    }
+    let got = Taker::new(&writer, 0).take(200);
+    let last = got.iter().map(|got| got.seq).max().unwrap();
+    assert_eq!(accounted(&got), (1..=last).collect());
+    assert!((1..=10).all(|id| ids(&got).contains(&id)), "{got:?}");
+}
+
+#[test]
+fn low_alert_evicts_none_that_matters_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let mut writer = open(dir.path(), &["a"], Limits::default(), &clock);
+    writer.set_room(Box::new(|_| Some(room::Room { free: 1, total: 1000 })));
+    for number in 1..=3000 {
+        writer.append(record(Class::High, number, &*clock), &[0]);
+    }
+    let count = segments(dir.path(), Class::High).len();
+    writer.append(record(Class::Low, 3001, &*clock), &[0]);
+    assert_eq!(segments(dir.path(), Class::High).len(), count);
+}

@@ -379,7 +379,9 @@ impl Writer {
             };
             let full = of_class > 0 && of_class + record > self.limits.class[class.order()];
             let nearly = disk.ceiling.is_some_and(|ceiling| total + record > ceiling);
-            let victim = if full { Some(class) } else { lowest.filter(|_| nearly) };
+            // Nothing that matters more than this record goes for it.
+            let lower = |victim: &Class| nearly && *victim <= class;
+            let victim = if full { Some(class) } else { lowest.filter(lower) };
             let Some(victim) = victim else { return };
             // One that every sink has costs nobody anything.
             if !self.drop_dealt_with() && !self.evict(victim, Why::Full) {
@@ -458,7 +460,10 @@ impl Writer {
                 for sink in &mut index.sinks {
                     if entry.seq(sink.key).is_some() && entry.number >= sink.cursor.at[order] {
                         sink.waiting[order] = sink.waiting[order].saturating_sub(1);
-                        sink.cursor.at[order] = entry.number + 1;
+                        // Not past what it has waiting on disk.
+                        if sink.cursor.at[order] == entry.number {
+                            sink.cursor.at[order] += 1;
+                        }
                     }
                 }
                 break;
