@@ -132,7 +132,7 @@ fn splunk_a_token_that_is_not_as_it_should_be_loses_nothing() {
     });
     assert_eq!(deliver(&mut *sink, 1..=5).accepted, ids(1..=5));
     let events = collector.indexed();
-    // Without acknowledgement the first attempt was taken already.
+    assert_eq!(events.len(), 5, "nothing was sent before the token was right");
     assert!(
         events.iter().all(|event| event["index"] == "security" && event["source"] == "sandwatch"),
         "{events:?}"
@@ -176,6 +176,17 @@ fn otlp_a_partial_success_is_not_sent_again() {
     assert_eq!(outcomes.len(), 5);
     assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Rejected { .. })), "{outcomes:?}");
     assert_eq!(receiver.server.seen().len(), 1);
+}
+
+#[test]
+fn elasticsearch_a_stream_that_we_may_not_write_to_loses_nothing() {
+    let Rig::Elasticsearch(stream) = Kind::Elasticsearch.start() else { panic!() };
+    let mut sink = Kind::Elasticsearch.sink(stream.server.address(), "");
+    for status in [403, 404] {
+        stream.server.fail(Fault::Answer(Reply::text(status, "security_exception")));
+    }
+    let done = deliver(&mut *sink, 1..=8);
+    assert_eq!((done.accepted, done.rejected.len()), (ids(1..=8), 0));
 }
 
 #[test]

@@ -65,6 +65,10 @@ impl Transport for Elasticsearch {
                         let each = stream.read_answer(part, &answer, |text| client.without_secrets(text));
                         each.map_or_else(|reason| puzzled(part, reason), Whole::Each)
                     }
+                    // The stream, or what we may: not the alerts.
+                    Verdict::Final(reason) if [403, 404].contains(&answer.status) => {
+                        Whole::Again { reason, after: answer.retry_after }
+                    }
                     Verdict::Final(reason) => Whole::Refused(reason),
                     Verdict::Again { reason, after } => Whole::Again { reason, after },
                 },

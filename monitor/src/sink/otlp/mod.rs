@@ -58,7 +58,7 @@ impl Transport for Otlp {
             let body = convert::request(part).encode_to_vec();
             let call = Call { url: &url, content_type: "application/x-protobuf", headers: &[], body: &body };
             let whole = match client.post(&call) {
-                Ok(answer) => read(&answer, part.len()),
+                Ok(answer) => read(&answer, part.len(), &|text| client.without_secrets(text)),
                 Err(reason) => Whole::Again { reason, after: None },
             };
             if matches!(whole, Whole::Again { .. }) {
@@ -74,32 +74,35 @@ impl Transport for Otlp {
     }
 }
 
+/// Takes our secrets out of what a stranger wrote.
+type Clean<'a> = dyn Fn(&str) -> String + 'a;
+
 /// What an answer says of so many records.
-fn read(answer: &Answer, count: usize) -> Whole {
+fn read(answer: &Answer, count: usize, clean: &Clean<'_>) -> Whole {
     match answer.status {
-        200..=299 => partial(answer, count),
+        200..=299 => partial(answer, count, clean),
         429 | 502 | 503 | 504 => {
-            Whole::Again { reason: answer.reason(&detail(answer)), after: answer.retry_after }
+            Whole::Again { reason: answer.reason(&detail(answer, clean)), after: answer.retry_after }
         }
         // Too much at once is no word about the alerts: smaller requests are others.
         413 => Whole::Refused(answer.reason("")),
         // The specification: any other answer must not be tried again.
-        _ => all_rejected(&answer.reason(&detail(answer)), count),
+        _ => all_rejected(&answer.reason(&detail(answer, clean)), count),
     }
 }
 
 /// A partial success must not be tried again, and does not say which records were refused. So all of the request are put
-/// aside: among the dead letters nothing is lost.
-fn partial(answer: &Answer, count: usize) -> Whole {
-    let success =
-        proto::LogsResponse::decode(answer.body.as_slice()).ok().and_then(|said| said.partial_success);
-    match success {
+/// aside: among the dead letters nothing is lost. What is no answer of the protocol (a login page) says nothing at all.
+fn partial(answer: &Answer, count: usize, clean: &Clean<'_>) -> Whole {
+    let Some(response) = proto::LogsResponse::read(&answer.body) else {
+        return Whole::Again { reason: answer.reason("the answer is not one of OTLP"), after: None };
+    };
+    match response.partial_success {
         Some(partial) if partial.rejected_log_records > 0 => {
-            let said: String = partial.error_message.chars().take(200).collect();
-            let said = crate::alert::escape::for_terminal(&said).into_owned();
             let reason = format!(
-                "{} of {count} log records of the request were refused, without saying which: {said}",
-                partial.rejected_log_records
+                "{} of {count} log records of the request were refused, without saying which: {}",
+                partial.rejected_log_records,
+                shown(&partial.error_message, clean)
             );
             all_rejected(&reason, count)
         }
@@ -112,9 +115,13 @@ fn all_rejected(reason: &str, count: usize) -> Whole {
 }
 
 /// What a failed request says in its `Status` message.
-fn detail(answer: &Answer) -> String {
+fn detail(answer: &Answer, clean: &Clean<'_>) -> String {
     let said = proto::Status::decode(answer.body.as_slice()).map(|status| status.message).unwrap_or_default();
-    let short: String = said.chars().take(200).collect();
+    shown(&said, clean)
+}
+
+fn shown(text: &str, clean: &Clean<'_>) -> String {
+    let short: String = clean(text).chars().take(200).collect();
     crate::alert::escape::for_terminal(&short).into_owned()
 }
 
@@ -124,6 +131,10 @@ mod tests {
 
     fn answer(status: u16, body: Vec<u8>) -> Answer {
         Answer::of(status, &body)
+    }
+
+    fn read(answer: &Answer, count: usize) -> Whole {
+        super::read(answer, count, &|text| text.replace("s3cret", "…"))
     }
 
     fn partial_success(rejected: i64, message: &str) -> Vec<u8> {
@@ -156,6 +167,44 @@ mod tests {
         for body in [Vec::new(), partial_success(0, "deprecated")] {
             let Whole::Each(outcomes) = read(&answer(200, body), 2) else { panic!() };
             assert_eq!(outcomes, [Outcome::Accepted, Outcome::Accepted]);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_none_of_otlp_is_no_success() {
+        for body in ["<html>log in</html>", "OK", "{\"partialSuccess\":", "[]"] {
+            let said = read(&answer(200, body.as_bytes().to_vec()), 2);
+            assert!(matches!(said, Whole::Again { .. }), "{body}");
+        }
+    }
+
+    #[test]
+    fn an_answer_in_json_is_understood() {
+        for (body, taken) in [
+            ("{}", true),
+            (r#"{"partialSuccess":{}}"#, true),
+            (r#"{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"old"}}"#, false),
+            (r#"{"partialSuccess":{"rejectedLogRecords":1}}"#, false),
+        ] {
+            let Whole::Each(outcomes) = read(&answer(200, body.as_bytes().to_vec()), 2) else {
+                panic!("{body}")
+            };
+            assert_eq!(outcomes[0] == Outcome::Accepted, taken, "{body}");
+        }
+    }
+
+    #[test]
+    fn no_secret_of_ours_is_in_what_a_receiver_says_in_protobuf() {
+        let status = proto::Status { code: 3, message: "no such token: s3cret".into() };
+        let said = [
+            read(&answer(200, partial_success(1, "s3cret is wrong")), 1),
+            read(&answer(400, status.encode_to_vec()), 1),
+        ];
+        for whole in said {
+            let Whole::Each(outcomes) = whole else { panic!() };
+            let [Outcome::Rejected { reason }] = outcomes.as_slice() else { panic!("{outcomes:?}") };
+            let ours = reason.split(" (").next().unwrap();
+            assert!(ours.contains('…') && !ours.contains("s3cret"), "{reason}");
         }
     }
 

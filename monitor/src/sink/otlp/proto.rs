@@ -101,6 +101,26 @@ pub(super) struct PartialSuccess {
     pub(super) error_message: String,
 }
 
+impl LogsResponse {
+    /// From an answer's body, in protobuf or in JSON; `None` if it is neither.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        if body.first() != Some(&b'{') {
+            return Self::decode(body).ok();
+        }
+        let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let partial_success = json.get("partialSuccess").map(|partial| {
+            let rejected = &partial["rejectedLogRecords"];
+            // Numbers of 64 bits are text in JSON of protobuf.
+            let number = rejected.as_i64().or_else(|| rejected.as_str()?.parse().ok());
+            PartialSuccess {
+                rejected_log_records: number.unwrap_or(0),
+                error_message: partial["errorMessage"].as_str().unwrap_or_default().to_owned(),
+            }
+        });
+        Some(Self { partial_success })
+    }
+}
+
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Status {

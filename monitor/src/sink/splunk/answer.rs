@@ -37,6 +37,9 @@ pub(super) fn verdict(answer: &Answer, said: Option<&Said>) -> Verdict {
         Some(9) => answer.again("Splunk is busy"),
         Some(10 | 11) => answer.again("Splunk does not accept the channel"),
         Some(14) => answer.again("the token has no indexer acknowledgement"),
+        Some(_) if (200..300).contains(&answer.status) => {
+            answer.again("Splunk says something else than success")
+        }
         _ => answer.verdict(),
     }
 }
@@ -86,6 +89,11 @@ mod tests {
             let said = of(400, &format!("{{\"text\":\"x\",\"code\":{code},\"invalid-event-number\":0}}"));
             assert!(matches!(said, Verdict::Final(_)), "{code}: {said:?}");
         }
+    }
+
+    #[test]
+    fn a_code_that_is_no_success_is_none_whatever_the_status() {
+        assert!(matches!(of(200, r#"{"text":"x","code":99}"#), Verdict::Again { .. }));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Secret, Transport};
 use crate::sink::net::halves::{self, Whole};
-use crate::sink::net::{Call, Client, Endpoint, Endpoints, NetError, Verdict};
+use crate::sink::net::{Answer, Call, Client, Endpoint, Endpoints, NetError, Verdict};
 use answer::Said;
 use event::Envelope;
 
@@ -34,6 +34,8 @@ pub struct Splunk {
     /// Whose acknowledgements we ask for: one for each run of the sink.
     channel: String,
     ack_within: Duration,
+    /// With `ack: true`: the token was seen to have acknowledgement.
+    token_acknowledges: bool,
 }
 
 impl Splunk {
@@ -52,10 +54,39 @@ impl Splunk {
             envelope: Envelope::of(config),
             channel: uuid::Uuid::new_v4().to_string(),
             ack_within: config.timeout.0 * ACK_TIMEOUTS,
+            token_acknowledges: false,
         })
     }
 
-    fn post(&self, endpoint: &Endpoint, body: &[u8]) -> Whole {
+    /// Whether the token has acknowledgement, which `ack: true` insists on: asked before anything is sent, as events to a
+    /// token without it would be stored again and again.
+    fn check_token(&mut self, endpoint: &Endpoint) -> Result<(), String> {
+        if self.config.ack != Some(true) || self.token_acknowledges {
+            return Ok(());
+        }
+        let answer = self.ask(endpoint, 0)?;
+        match answer::verdict(&answer, Said::read(&answer).as_ref()) {
+            Verdict::Again { reason, .. } => return Err(reason),
+            // An id that it does not know is no reason to wait.
+            Verdict::Accepted | Verdict::Final(_) => {}
+        }
+        self.token_acknowledges = true;
+        Ok(())
+    }
+
+    fn ask(&self, endpoint: &Endpoint, id: u64) -> Result<Answer, String> {
+        let url = endpoint.beside("/event", "/ack").with_parameter("channel", &self.channel).url();
+        let headers = [("x-splunk-request-channel", self.channel.as_str())];
+        let body = format!("{{\"acks\":[{id}]}}");
+        let call =
+            Call { url: &url, content_type: "application/json", headers: &headers, body: body.as_bytes() };
+        self.client.post(&call)
+    }
+
+    fn post(&mut self, endpoint: &Endpoint, body: &[u8]) -> Whole {
+        if let Err(reason) = self.check_token(endpoint) {
+            return Whole::Again { reason, after: None };
+        }
         let headers = [("x-splunk-request-channel", self.channel.as_str())];
         let url = endpoint.url();
         let call = Call { url: &url, content_type: "application/json", headers: &headers, body };
@@ -73,26 +104,24 @@ impl Splunk {
         let Some(said) = said else { return again(answer.reason("the answer is not Splunk's")) };
         match (self.config.ack, said.ack_id) {
             (Some(false), _) | (None, None) => Whole::Each(Vec::new()),
-            (Some(true), None) => again(
-                "Splunk gave no acknowledgement to wait for: turn on indexer acknowledgement for the token, or leave out `ack`"
-                    .to_owned(),
-            ),
+            (Some(true), None) => {
+                self.token_acknowledges = false;
+                again(
+                    "Splunk gave no acknowledgement to wait for: turn on indexer acknowledgement for the token, or leave out `ack`"
+                        .to_owned(),
+                )
+            }
             (_, Some(id)) => self.wait(endpoint, id).map_or_else(again, |()| Whole::Each(Vec::new())),
         }
     }
 
     /// Asks until the indexers have it.
     fn wait(&self, endpoint: &Endpoint, id: u64) -> Result<(), String> {
-        let url = endpoint.beside("/event", "/ack").with_parameter("channel", &self.channel).url();
-        let headers = [("x-splunk-request-channel", self.channel.as_str())];
-        let body = format!("{{\"acks\":[{id}]}}");
-        let call =
-            Call { url: &url, content_type: "application/json", headers: &headers, body: body.as_bytes() };
         let until = Instant::now() + self.ack_within;
         let mut pause = ACK_PAUSE.0;
         let mut last = String::new();
         loop {
-            match self.client.post(&call) {
+            match self.ask(endpoint, id) {
                 Ok(answer) => match answer::acknowledged(&answer, id) {
                     Ok(true) => return Ok(()),
                     Ok(false) => last.clear(),
@@ -126,8 +155,9 @@ impl Transport for Splunk {
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
         halves::send(batch, |part| {
-            let Some(endpoint) = self.endpoints.current() else { return Whole::Each(Vec::new()) };
-            match self.post(endpoint, &self.envelope.request(part)) {
+            let Some(endpoint) = self.endpoints.current().cloned() else { return Whole::Each(Vec::new()) };
+            let body = self.envelope.request(part);
+            match self.post(&endpoint, &body) {
                 Whole::Each(_) => Whole::Each(vec![Outcome::Accepted; part.len()]),
                 Whole::Again { reason, after } => {
                     self.endpoints.next();

@@ -11,6 +11,7 @@ mod recent;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::alert::MIN_MAX_BYTES;
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
 use crate::sink::net::address::HostPort;
@@ -19,8 +20,10 @@ use line::{Line, Way};
 use message::{Facility, Style};
 use recent::Recent;
 
-/// Text of a message where the configuration says nothing; larger ones are cut or dropped by common receivers.
+/// A message where the configuration says nothing; larger ones are cut or dropped by common receivers.
 const MAX_BYTES: usize = 8000;
+/// Of which this is for the header, but over UDP, where every byte is needed.
+const HEADER: usize = 400;
 /// The same over UDP: with its header it about fills one packet of an Ethernet.
 const MAX_BYTES_UDP: usize = 1400;
 /// Of a batch.
@@ -74,6 +77,7 @@ impl Syslog {
         let max_bytes =
             config.max_bytes.map_or(default, |bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX));
         let short = matches!(way, Way::Udp(_));
+        let max_bytes = if short { max_bytes } else { max_bytes.saturating_sub(HEADER).max(MIN_MAX_BYTES) };
         Ok(Self {
             style: Style { facility, bom: config.bom, short, octets: matches!(way, Way::Stream { .. }) },
             way,
@@ -100,7 +104,9 @@ impl Syslog {
             }
         }
         if self.line.as_ref().is_some_and(Line::is_stale) {
-            self.line = None;
+            // Nothing was lost with it.
+            let line = Line::open(&self.way, self.timeout).map_err(|error| self.why(&error))?;
+            self.line = Some(line);
         }
         if self.line.is_none() {
             let line = self.reconnect()?;
@@ -114,7 +120,6 @@ impl Syslog {
         for frame in self.recent.frames() {
             line.send(frame).map_err(|error| explain(&error))?;
         }
-        self.recent.sent_again(Instant::now());
         let (watch, trust) = match (&self.trust, &self.way) {
             (Trust::Wary, _) => (WARY, Trust::Proven),
             (_, Way::Stream { tls: Some(_), .. }) => (FRESH, Trust::Fresh(Instant::now())),

@@ -33,11 +33,6 @@ impl Recent {
     pub(super) fn frames(&self) -> impl Iterator<Item = &[u8]> {
         self.frames.iter().map(|(_, frame)| frame.as_slice())
     }
-
-    /// All of them were just sent once more.
-    pub(super) fn sent_again(&mut self, now: Instant) {
-        self.frames.iter_mut().for_each(|(sent, _)| *sent = now);
-    }
 }
 
 #[cfg(test)]
@@ -57,9 +52,8 @@ mod tests {
         recent.push(start + Duration::from_secs(6), vec![3]);
         assert_eq!(kept(&recent), [2, 3]);
         assert_eq!(kept(&recent), [2, 3], "nothing goes while nothing is sent");
-        recent.sent_again(start + Duration::from_secs(10));
-        recent.push(start + Duration::from_secs(14), vec![4]);
-        assert_eq!(kept(&recent), [2, 3, 4]);
+        recent.push(start + Duration::from_secs(60), vec![4]);
+        assert_eq!(kept(&recent), [4], "what was sent again meanwhile is not younger for that");
     }
 
     #[test]
