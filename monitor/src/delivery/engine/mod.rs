@@ -353,8 +353,8 @@ impl Engine {
         }
         let until = Instant::now() + self.drain;
         self.intake.close();
-        // The spooler's thread ends by itself, and first.
-        self.alive.wait_for(self.sinks.len(), until);
+        // The spooler's thread ends by itself, and first: what is not appended by then is lost, however short the drain.
+        self.alive.wait_for(self.sinks.len(), until.max(Instant::now() + APPENDED_WITHIN));
         {
             let mut index = self.shared.lock();
             index.ending = Some(self.clock.monotonic() + until.saturating_duration_since(Instant::now()));
@@ -405,6 +405,9 @@ impl Engine {
         .map(drop)
     }
 }
+
+/// How long the end waits at least until what was accepted is in the spool.
+const APPENDED_WITHIN: Duration = Duration::from_secs(5);
 
 /// A thread that nothing wakes looks again after this.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
