@@ -120,6 +120,10 @@ fn spool(config: &Config) -> Option<Wrong> {
         let what = format!("spool.{name} is less than 1MiB");
         return Some(Wrong { at: At::Spool, what, fix: "a class needs room for a few alerts" });
     }
+    if spool.max_age.0.is_zero() {
+        let what = "spool.max_age: everything would be evicted at once".to_owned();
+        return Some(Wrong { at: At::Spool, what, fix: "write 168h, or leave it out" });
+    }
     (spool.max_bytes.0 < 8 * LEAST || spool.memory.0 < LEAST).then(|| Wrong {
         at: At::Spool,
         what: "spool: max_bytes must be at least 8MiB, memory at least 1MiB".to_owned(),
@@ -179,6 +183,10 @@ fn sink_wrong(sink: &SinkConfig, twice: bool) -> Option<(String, &'static str)> 
     if let Some(key) = sink.special_keys().into_iter().find(|key| !sink.kind.takes().contains(key)) {
         let what = format!("sink {name:?} of type {} takes no `{key}`", sink.kind.name());
         return Some((what, "remove it, or change the type"));
+    }
+    if sink.timeout.0.is_zero() || sink.retry.0.is_zero() {
+        let what = format!("sink {name:?}: timeout and retry must be longer than nothing");
+        return Some((what, "leave them out, or write 15s and 1s"));
     }
     let set = sink.special_keys();
     // A secret has two places that it may come from.

@@ -259,15 +259,21 @@ impl<P: Probes> Agent<P> {
 
     /// The end: reads what is left, says what was held or counted, and sums up.
     pub fn finish(mut self) -> Result<Summary, RunError> {
-        self.read_rings()?;
+        // Whatever fails now, what is known is said and sent first.
+        let read = self.read_rings();
         self.second_now();
         self.pipeline.finish(boot_now());
-        self.deliver();
-        self.keep_last();
+        // What a file says was sent has to be in the spool.
+        if self.all_spooled() {
+            self.keep_last();
+        } else {
+            tracing::warn!("alerts wait to be spooled: the files of incidents stay as they were");
+        }
         self.finish_log();
-        let counters = self.probes.counters()?;
+        let counters = self.probes.counters();
         let sinks = self.sinks.finish();
-        Ok(Summary::new(&counters, self.pipeline.counts(), sinks))
+        read?;
+        Ok(Summary::new(&counters?, self.pipeline.counts(), sinks))
     }
 
     /// What it does, in one line.
@@ -354,11 +360,17 @@ pub fn run<P: Probes>(mut agent: Agent<P>) -> Result<Summary, RunError> {
     agent.catch_signals()?;
     let mut manager = manager::Manager::of_environment();
     manager.ready(agent.status());
-    while !agent.turn(manager.patience(Duration::from_secs(1)))? {
-        manager.alive(|| agent.status());
-    }
+    let failed = loop {
+        match agent.turn(manager.patience(Duration::from_secs(1))) {
+            Ok(true) => break None,
+            Ok(false) => manager.alive(|| agent.status()),
+            Err(error) => break Some(error),
+        }
+    };
     manager.stopping(agent.drain + ENDING);
-    agent.finish()
+    // Also after a failure: what was raised is sent, and the cursors are kept.
+    let summary = agent.finish();
+    failed.map_or(summary, Err)
 }
 
 fn os(action: &'static str) -> impl Fn(nix::errno::Errno) -> RunError {

@@ -114,6 +114,7 @@ fn rejected_alerts_are_dead_letters_and_can_be_replayed() {
     assert!(text.contains("400 mapping") && text.lines().count() == 1, "{text}");
     let stats = rig.stats(0);
     assert_eq!((stats.rejected, stats.waiting), (1, 0));
+    assert_eq!(stats.acknowledged, 4, "what is refused is not taken");
     rig.far(0).work();
     assert_eq!(super::ask_replay(dir.path(), None).unwrap(), ["a"]);
     rig.pass(3 * SECOND);

@@ -38,7 +38,7 @@ pub struct SinkStats {
     pub queued: u64,
     /// Alerts handed to the receiver, repeats included.
     pub sent: u64,
-    /// Alerts that are dealt with for good: acknowledged, or for transports without answers handed to the system.
+    /// Alerts that were taken for good: acknowledged, or for transports without answers handed to the system.
     pub acknowledged: u64,
     /// Alerts that the receiver will never take: dead letters.
     pub rejected: u64,

@@ -94,6 +94,8 @@ pub(crate) struct Worker {
     /// Alerts that the receiver took, ever.
     taken: u64,
     done: Vec<Done>,
+    /// How many of them were refused.
+    refused: u64,
     /// Places that the cursor has.
     told: [u64; 3],
     committed: Duration,
@@ -113,6 +115,7 @@ impl Worker {
             recent: Recent::default(),
             taken: 0,
             done: Vec::new(),
+            refused: 0,
             committed: now,
             said: false,
             settle: false,
@@ -170,6 +173,7 @@ impl Worker {
             // Perhaps none of it lasted: back to where the cursor is.
             self.parts.meter.retried(self.done.len() as u64);
             self.done.clear();
+            self.refused = 0;
             self.flight.clear();
             self.source.back_to(self.told);
             self.failed(now, 1, None, &reason);
@@ -178,7 +182,10 @@ impl Worker {
         let at = self.places();
         self.parts.shared.advance(self.parts.sink, at, &self.done);
         if !self.done.is_empty() {
-            self.parts.meter.acknowledged(self.done.len() as u64, self.now_ns());
+            let taken = (self.done.len() as u64).saturating_sub(std::mem::take(&mut self.refused));
+            if taken > 0 {
+                self.parts.meter.acknowledged(taken, self.now_ns());
+            }
             if let Err(error) = self.parts.shared.save(self.parts.sink) {
                 tracing::debug!(sink = self.parts.name, %error, "cursor not written; alerts may be sent twice after a restart");
             }
@@ -394,6 +401,7 @@ impl Worker {
             return;
         }
         self.parts.meter.rejected();
+        self.refused += 1;
         let letter = Letter {
             time: self.parts.clock.wall().to_string(),
             sink: self.parts.name.clone(),

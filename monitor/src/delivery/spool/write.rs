@@ -330,28 +330,33 @@ impl Writer {
             disk.broken = Some(why);
             return tracing::debug!(%error, "the spool's disk still takes nothing");
         }
-        for class in Class::ALL {
-            let entries: Vec<Arc<Entry>> = {
-                let index = self.shared.lock();
-                let log = &index.classes[class.order()];
-                log.tail.iter().filter(|entry| entry.number >= log.stored).cloned().collect()
-            };
-            for entry in entries {
-                let Some(json) = json(&entry.record) else { continue };
-                let raw = Raw {
-                    number: entry.number,
-                    accepted: entry.record.accepted,
-                    sort: entry.sort,
-                    seqs: entry.seqs.clone(),
-                    alert: &json,
+        // Making room evicts, and what names that is in memory as well: until nothing is left.
+        let mut wrote = true;
+        while std::mem::take(&mut wrote) {
+            for class in Class::ALL {
+                let entries: Vec<Arc<Entry>> = {
+                    let index = self.shared.lock();
+                    let log = &index.classes[class.order()];
+                    log.tail.iter().filter(|entry| entry.number >= log.stored).cloned().collect()
                 };
-                self.make_room(class, json.len());
-                if !self.write(class, &raw) {
-                    // Said when it broke first.
-                    self.events.pop();
-                    return;
+                for entry in entries {
+                    let Some(json) = json(&entry.record) else { continue };
+                    let raw = Raw {
+                        number: entry.number,
+                        accepted: entry.record.accepted,
+                        sort: entry.sort,
+                        seqs: entry.seqs.clone(),
+                        alert: &json,
+                    };
+                    self.make_room(class, json.len());
+                    if !self.write(class, &raw) {
+                        // Said when it broke first.
+                        self.events.pop();
+                        return;
+                    }
+                    self.shared.lock().log(class).wrote(&entry);
+                    wrote = true;
                 }
-                self.shared.lock().log(class).wrote(&entry);
             }
         }
         self.sync(true);
