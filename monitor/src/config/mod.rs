@@ -6,6 +6,8 @@
 
 mod check;
 mod load;
+#[cfg(test)]
+mod reference;
 mod schema;
 mod sink;
 mod size;

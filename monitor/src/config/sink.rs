@@ -117,7 +117,7 @@ pub struct SinkConfig {
     /// Kafka topic.
     #[serde(default)]
     pub topic: Option<String>,
-    /// Where the runbooks are: `BASE/FINDING` becomes the link in pages.
+    /// Where the runbooks are: `{finding}` in it, or what is added to its end, becomes the name of the finding or condition.
     #[serde(default)]
     pub runbook_url: Option<String>,
 }
@@ -201,6 +201,22 @@ pub struct TlsConfig {
 }
 
 impl SinkKind {
+    /// All of them, in the order in which they are documented.
+    pub const ALL: [Self; 12] = [
+        Self::Stdout,
+        Self::File,
+        Self::Syslog,
+        Self::Http,
+        Self::Elasticsearch,
+        Self::Splunk,
+        Self::Otlp,
+        Self::Kafka,
+        Self::Pagerduty,
+        Self::Alertmanager,
+        Self::Slack,
+        Self::Webhook,
+    ];
+
     /// Its name in the configuration.
     pub const fn name(self) -> &'static str {
         match self {

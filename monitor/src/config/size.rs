@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number of bytes: `4096`, `64KiB`, `4MiB`, `1GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,41 @@ fn split(text: &str) -> Result<(u64, &str), String> {
     }
     let number = digits.parse().map_err(|_| format!("{text:?} is too large"))?;
     Ok((number, unit.trim()))
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+        match units.into_iter().find(|(_, scale)| self.0 > 0 && self.0.is_multiple_of(*scale)) {
+            Some((unit, scale)) => write!(f, "{}{unit}", self.0 / scale),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+        match units.into_iter().find(|(_, scale)| millis > 0 && millis.is_multiple_of(*scale)) {
+            Some((unit, scale)) => write!(f, "{}{unit}", millis / scale),
+            None => write!(f, "{millis}ms"),
+        }
+    }
+}
+
+/// As people write it: this is how defaults stand in the schema.
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// As people write it: this is how defaults stand in the schema.
+impl Serialize for Span {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 struct TextVisitor(&'static str);
@@ -136,6 +171,19 @@ mod tests {
         assert!("99999999999GiB".parse::<Bytes>().unwrap_err().contains("too large"));
         assert!("99999999999999999999999".parse::<Bytes>().unwrap_err().contains("too large"));
         assert!("MiB".parse::<Bytes>().unwrap_err().contains("number"));
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        for bytes in [0, 1, 1023, 1 << 10, 3 << 19, 1 << 20, 256 << 20, 1 << 30, u64::MAX] {
+            assert_eq!(Bytes(bytes).to_string().parse(), Ok(Bytes(bytes)));
+        }
+        for millis in [0, 1, 250, 1_000, 90_000, 3_600_000, 86_400_000, 604_800_000] {
+            let span = Span(Duration::from_millis(millis));
+            assert_eq!(span.to_string().parse(), Ok(span));
+        }
+        assert_eq!(Bytes(256 << 20).to_string(), "256MiB");
+        assert_eq!(Span(Duration::from_secs(604_800)).to_string(), "7d");
     }
 
     #[test]

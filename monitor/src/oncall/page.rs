@@ -90,12 +90,22 @@ pub fn plain(sections: &[Section]) -> String {
     text
 }
 
-/// The runbook of what happened, below the configured base.
+/// Conditions of which there are several are explained in one place.
+const BY_NAME: [&str; 2] = ["health-sink", "health-canary"];
+
+/// The runbook of what happened: the configured address with `{finding}` replaced, or `BASE/FINDING` if it has no such place.
 pub fn runbook_link(base: &str, name: &str) -> String {
+    let of_many = |start: &&&str| name.strip_prefix(**start).is_some_and(|rest| rest.starts_with('-'));
+    let name = BY_NAME.iter().find(of_many).map_or(name, |start| *start);
     // Names are of letters, digits and dashes; whatever else came in cannot leave the path.
     let safe: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
+    if base.contains(PLACE) {
+        return base.replace(PLACE, &safe);
+    }
     format!("{}/{safe}", base.trim_end_matches('/'))
 }
+
+const PLACE: &str = "{finding}";
 
 fn what(brief: &Brief) -> Vec<String> {
     let state = match brief.state {

@@ -23,6 +23,8 @@ mod pattern;
 mod role;
 pub mod rule_test;
 mod ruleset;
+#[cfg(test)]
+mod runbooks;
 pub mod schema;
 mod secret_path;
 mod select;

@@ -110,3 +110,11 @@ fn runbook_link_stays_below_its_base() {
     assert_eq!(page::runbook_link("https://r/", "../../x y"), "https://r/....xy");
     assert_eq!(page::runbook_link("https://r", "shell-from-engine"), "https://r/shell-from-engine");
 }
+
+#[test]
+fn runbook_link_fills_the_place_of_the_finding() {
+    let base = "https://r/findings.md#{finding}";
+    assert_eq!(page::runbook_link(base, "gap-lost"), "https://r/findings.md#gap-lost");
+    assert_eq!(page::runbook_link(base, "health-sink-siem"), "https://r/findings.md#health-sink");
+    assert_eq!(page::runbook_link("https://r", "health-spool"), "https://r/health-spool");
+}
