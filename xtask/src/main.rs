@@ -5,6 +5,7 @@
 
 mod bench;
 mod build;
+mod chart;
 mod demo;
 mod engines;
 mod fuzz;
@@ -47,6 +48,8 @@ enum Command {
     BenchMeasure(bench::measure::Options),
     /// Run the fuzz targets, each for a while
     Fuzz(fuzz::Options),
+    /// Look whether what the Helm chart has from other files is as it should be, or make it so
+    Chart(chart::Options),
     /// Check formatting, lints, shell scripts and documentation links
     Lint,
     /// Boot Debian kernels in qemu and run the behaviour tests, or any command, inside
@@ -72,6 +75,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::BenchLoad(options) => bench::load::main(&options).map(|()| ExitCode::SUCCESS),
         Command::BenchMeasure(options) => bench::measure::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::main(&options).map(|()| ExitCode::SUCCESS),
+        Command::Chart(options) => chart::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint => lint::main().map(|()| ExitCode::SUCCESS),
         Command::VmTest(options) => vm::main(&options),
     }

@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_recipe_pins_versions_and_hashes() {
-        for engine in ENGINES.into_iter().chain(crate::peers::FROM_PYPI) {
+        for engine in ENGINES.into_iter().chain(crate::peers::FROM_PYPI).chain([crate::chart::FROM_PYPI]) {
             let recipe = host::repo().unwrap().join("tests").join(engine.shelf).join(engine.name);
             match engine.registry {
                 Registry::Npm => {

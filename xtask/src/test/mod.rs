@@ -14,7 +14,7 @@ mod tiers;
 
 use anyhow::{Result, bail};
 use deadline::Deadline;
-use outcome::Outcome;
+pub(crate) use outcome::{Outcome, PlacedSkip};
 use skips::ExpectedSkips;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

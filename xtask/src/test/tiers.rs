@@ -6,7 +6,7 @@ use super::receivers;
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::{Results, Skip};
-use crate::{engines, fuzz, host, links, setup, systemd, vm};
+use crate::{chart, engines, fuzz, host, links, setup, systemd, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,6 +35,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("lint", "clippy and rustc, warnings are errors", Group::Default, 60, lint_tier),
         tier("unit", "unit, property and golden tests", Group::Default, 60, unit_tier),
         tier("rules", "the shipped rules and their tests", Group::Default, 20, rules_tier),
+        tier("chart", "the Helm chart, and Kubernetes' schemas", Group::Default, 30, |_| chart::run()),
         tier("live", "behaviour on this kernel", Group::Default, 60, live_tier),
         tier(
             "delivery",
