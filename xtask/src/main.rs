@@ -6,6 +6,7 @@
 mod bench;
 mod build;
 mod chart;
+mod cluster;
 mod demo;
 mod engines;
 mod fuzz;

@@ -6,7 +6,7 @@ use super::receivers;
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::{Results, Skip};
-use crate::{chart, engines, fuzz, host, links, setup, systemd, vm};
+use crate::{chart, cluster, engines, fuzz, host, links, setup, systemd, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// The test program that needs real engines.
 const ENGINES_TEST: &str = "engines";
+/// The one that needs a Kubernetes.
+const KUBERNETES_TEST: &str = "kubernetes";
 
 /// For each fuzz target: enough to find what was broken lately.
 const FUZZ_SECONDS: u32 = 15;
@@ -52,7 +54,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
         tier("peers", "alerts to further real receivers", Group::Full, 240, receivers::peers),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
-        tier("kubernetes", "a real cluster", Group::Kubernetes, 0, no_tests),
+        tier("kubernetes", "a real node of Kubernetes", Group::Kubernetes, 300, kubernetes_tier),
         tier("kafka", "alerts to a Kafka broker", Group::Kafka, 300, receivers::kafka),
         tier("soak", "hours of load", Group::Soak, 0, no_tests),
     ]
@@ -125,7 +127,7 @@ fn rules_tier(deadline: &Deadline) -> Result<Outcome> {
 
 fn live_tier(deadline: &Deadline) -> Result<Outcome> {
     setup::live_packages()?;
-    let wanted = |name: &str| name != ENGINES_TEST && !receivers::has(name);
+    let wanted = |name: &str| ![ENGINES_TEST, KUBERNETES_TEST].contains(&name) && !receivers::has(name);
     programs("live", wanted, deadline)
 }
 
@@ -192,6 +194,19 @@ fn engines_tier(deadline: &Deadline) -> Result<Outcome> {
     let finished = deadline.run(&mut command)?;
     outcome.add(tests("engines", "host", &finished)?);
     Ok(outcome)
+}
+
+/// On one real node: its API server, scheduler, controllers, kubelet and container runtime.
+fn kubernetes_tier(deadline: &Deadline) -> Result<Outcome> {
+    let programs = cluster::ensure()?;
+    let test = build::integration_tests()?
+        .into_iter()
+        .find(|test| test.name == KUBERNETES_TEST)
+        .context("cargo built no tests of Kubernetes")?;
+    let mut command = as_root(&test.path);
+    command.arg("--test-threads=1").current_dir(host::repo()?);
+    command.env("SANDWATCH_BIN", build::agent(Profile::Dev)?).env("SANDWATCH_KUBERNETES", programs);
+    tests("kubernetes", "host", &deadline.run(&mut command)?)
 }
 
 fn demo_tier(deadline: &Deadline) -> Result<Outcome> {
