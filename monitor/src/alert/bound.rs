@@ -223,9 +223,10 @@ fn cut_texts(alert: &mut Alert) -> bool {
     })
 }
 
-/// Every list and map of the alert to 32 entries.
+/// Every list and map of the alert to 32 entries; but numbers that do not come, of which there are few runs.
 fn cut_lists(alert: &mut Alert) -> bool {
-    reshape(alert, &|value| match value {
+    let runs = alert.gap.as_mut().map(|gap| std::mem::take(&mut gap.sequences));
+    let cut = reshape(alert, &|value| match value {
         serde_json::Value::Array(list) => cut_list(list, 32),
         // The alert's own parts are fewer; only free maps (labels, references) are longer.
         serde_json::Value::Object(map) if map.len() > 48 => {
@@ -234,7 +235,11 @@ fn cut_lists(alert: &mut Alert) -> bool {
             true
         }
         _ => false,
-    })
+    });
+    if let (Some(gap), Some(runs)) = (&mut alert.gap, runs) {
+        gap.sequences = runs;
+    }
+    cut
 }
 
 /// Changes an alert through its JSON value: every part is reached, also those that are added later.

@@ -30,8 +30,10 @@ pub(super) const STEPS: &[Step] = &[
     Step { part: "blast_radius.used", cut: |a| radius(a, |r| shorten(&mut r.used, 8)) },
     Step { part: "labels", cut: |a| !std::mem::take(&mut a.labels).is_empty() },
     Step { part: "texts", cut: |a| texts(a, 64) },
+    Step { part: "gap.sequences", cut: |a| sequences(a, 16) },
     Step { part: "lists", cut: |a| lists(a, 32) },
     Step { part: "incident.chain", cut: |a| chain(a, 2) },
+    Step { part: "gap.sequences", cut: |a| sequences(a, 4) },
     Step { part: "lists", cut: |a| lists(a, 8) },
     Step { part: "blast_radius.taken.respond", cut: taken_texts },
     Step { part: ALL_BUT_CORE, cut: core },
@@ -147,10 +149,11 @@ fn texts(alert: &mut Alert, bytes: usize) -> bool {
     })
 }
 
-/// Every list and free map to `keep` entries; the incident's chain and what was taken have steps of their own.
+/// Every list and free map to `keep` entries; the incident's chain, what was taken and numbers have steps of their own.
 fn lists(alert: &mut Alert, keep: usize) -> bool {
     let links = alert.incident.as_mut().map(|incident| std::mem::take(&mut incident.chain));
     let taken = alert.blast_radius.as_mut().map(|radius| std::mem::take(&mut radius.taken));
+    let runs = alert.gap.as_mut().map(|gap| std::mem::take(&mut gap.sequences));
     let cut = reshape(alert, &|value| match value {
         serde_json::Value::Array(list) => shorten(list, keep),
         _ => false,
@@ -165,7 +168,24 @@ fn lists(alert: &mut Alert, keep: usize) -> bool {
     if let (Some(radius), Some(taken)) = (&mut alert.blast_radius, taken) {
         radius.taken = taken;
     }
+    if let (Some(gap), Some(runs)) = (&mut alert.gap, runs) {
+        gap.sequences = runs;
+    }
     cut || alert.refs.len() < before
+}
+
+/// Numbers that do not come are named to the end: runs are joined over the smallest holes between them, so that more is named
+/// than is meant, and never less.
+fn sequences(alert: &mut Alert, keep: usize) -> bool {
+    let Some(runs) = alert.gap.as_mut().map(|gap| &mut gap.sequences) else { return false };
+    let before = runs.len();
+    while runs.len() > keep.max(1) {
+        let holes = runs.windows(2).map(|two| two[1][0].saturating_sub(two[0][1]));
+        let Some((at, _)) = holes.enumerate().min_by_key(|(_, hole)| *hole) else { break };
+        let second = runs.remove(at + 1);
+        runs[at][1] = runs[at][1].max(second[1]);
+    }
+    runs.len() < before
 }
 
 /// What was taken is named to the end; what to do about it stands in the catalogue too.
@@ -197,6 +217,7 @@ fn core(alert: &mut Alert) -> bool {
     if let Some(radius) = &mut alert.blast_radius {
         *radius = BlastRadius { taken: std::mem::take(&mut radius.taken), ..BlastRadius::default() };
     }
+    sequences(alert, 4);
     texts(alert, 40);
     alert.truncated.clear();
     true
@@ -217,6 +238,7 @@ fn bare(alert: &mut Alert) -> bool {
         gap.detail = None;
         cut_text(&mut gap.reason, NAME);
     }
+    sequences(alert, 1);
     if let Some(health) = &mut alert.health {
         cut_text(&mut health.detail, NAME);
     }

@@ -134,8 +134,18 @@ fn custom(fields: &mut Fields, alert: &Alert) {
         fields.put("sandwatchCoverage", heartbeat.coverage.as_ref(), MSG);
         fields.put("sandwatchLog", heartbeat.log.as_ref(), MSG);
     }
+    fields.put("sandwatchStream", alert.delivery.as_ref().map(|delivery| &delivery.stream), 40);
+    fields.put("sandwatchSequences", alert.gap.as_ref().map(|gap| runs(&gap.sequences)), CUSTOM);
     fields.put("sandwatchTest", alert.test.then_some("true"), 4);
     fields.put("sandwatchTruncated", Some(alert.truncated.join(", ")), MSG);
+}
+
+/// Numbers that do not come, as `3-7,9`.
+fn runs(sequences: &[[u64; 2]]) -> String {
+    let each = |[first, last]: &[u64; 2]| {
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
+    };
+    sequences.iter().map(each).collect::<Vec<_>>().join(",")
 }
 
 fn milliseconds(time: &str) -> Option<i64> {

@@ -104,6 +104,26 @@ fn a_hundred_things_taken_are_all_named_where_they_fit_at_all() {
 }
 
 #[test]
+fn numbers_that_do_not_come_are_named_however_small_the_alert_has_to_be() {
+    let mut alert = fixture::gap();
+    let runs: Vec<[u64; 2]> = (0..64).map(|n| [10 + n * n * 100, 12 + n * n * 100 + n]).collect();
+    let meant: Vec<u64> = runs.iter().flat_map(|[a, b]| *a..=*b).collect();
+    alert.gap.as_mut().unwrap().sequences = runs;
+    alert.labels = (0..40).map(|n| (format!("label-{n}"), "x".repeat(40))).collect();
+    for max in [64 << 10, 4000, 2000, MIN_MAX_BYTES] {
+        let sent = cut(alert.clone(), max).gap.unwrap().sequences;
+        let named = |number: &u64| sent.iter().any(|[a, b]| (a..=b).contains(&number));
+        assert!(meant.iter().all(named), "{max}: {sent:?}");
+        assert!(sent.windows(2).all(|two| two[0][1] < two[1][0]), "{max}: {sent:?}");
+    }
+    // Also where one of the alert's own lists made it too long.
+    let mut huge = alert.clone();
+    huge.labels = (0..4000).map(|n| (format!("label-{n}"), "x".repeat(100))).collect();
+    let sent = cut(huge, 64 << 10).gap.unwrap().sequences;
+    assert_eq!(sent.len(), 64);
+}
+
+#[test]
 fn people_get_a_text_that_is_cut_too() {
     let bytes = render(SinkFormat::Human, &SafeAlert::new(big()), None, &BTreeMap::new(), MIN_MAX_BYTES);
     assert!(bytes.len() <= MIN_MAX_BYTES);

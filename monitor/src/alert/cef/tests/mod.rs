@@ -25,6 +25,17 @@ fn every_kind_of_alert_is_read_back() {
 }
 
 #[test]
+fn the_place_in_the_stream_and_what_does_not_come_are_told() {
+    let mut alert = fixture::gap();
+    alert.delivery =
+        Some(crate::alert::Delivery { sink: "siem".into(), stream: "5a0a4f0e-2c0d".into(), seq: 42 });
+    alert.gap.as_mut().unwrap().sequences = vec![[3, 7], [9, 9]];
+    let (_, fields) = sent(alert);
+    assert_eq!((&*fields["cn2"], &*fields["sandwatchStream"]), ("42", "5a0a4f0e-2c0d"));
+    assert_eq!(fields["sandwatchSequences"], "3-7,9");
+}
+
+#[test]
 fn a_workers_text_forges_no_field() {
     let hostile = fixture::all().into_iter().find(|(name, _)| *name == "hostile").unwrap().1;
     let (header, fields) = sent(hostile.clone());
