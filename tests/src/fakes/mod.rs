@@ -3,12 +3,15 @@
 //! A fake enforces what the service's documentation says: limits, states, error codes. It is no proof that the service
 //! itself behaves so. `server` is the HTTP server below them, with faults on demand; `hec` Splunk's collector, `bulk`
 //! Elasticsearch's bulk interface, `otlp` a collector that decodes with the published definitions, `tunnel` a proxy;
-//! `pagerduty` and `slack` those two; `authority` makes certificates, `alerts` makes alerts. `program` is a real receiver.
+//! `pagerduty` and `slack` those two; `authority` makes certificates, `alerts` makes alerts, `engine` has delivery with its threads. `program` is a
+//! real receiver, `leaks` looks for secrets.
 
 pub mod alerts;
 pub mod authority;
 pub mod bulk;
+pub mod engine;
 pub mod hec;
+pub mod leaks;
 pub mod otlp;
 pub mod pagerduty;
 pub mod program;

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use integration::fakes::engine;
 use monitor::alert::Alert;
-use monitor::config::{self, Config};
-use monitor::delivery::{Engine, Setup, SinkStats};
+use monitor::delivery::{Engine, SinkStats};
 use serde_json::{Value, json};
 
 /// Longer than anything here takes, however busy the machine is.
@@ -17,10 +17,9 @@ pub(crate) struct Agent(Engine);
 impl Agent {
     /// One sink called `t` with these keys.
     pub(crate) fn start(state: &Path, keys: &str) -> Self {
-        let config = config(state, keys);
-        let mut engine = Engine::open(Setup::of(&config, envelope(&config))).unwrap();
-        engine.start().unwrap();
-        Self(engine)
+        let sinks = [format!("name: t, {keys}")];
+        let config = engine::configured(state, "cluster: test", &sinks).unwrap();
+        Self(engine::start(&config).unwrap())
     }
 
     /// The pipeline raises an alert.
@@ -42,20 +41,6 @@ impl Agent {
     pub(crate) fn end(self) -> SinkStats {
         self.0.finish()[0].1
     }
-}
-
-/// The configuration with one sink.
-pub(crate) fn config(state: &Path, keys: &str) -> Config {
-    let text = format!(
-        "schema: sandwatch/config/v1\ncluster: test\nstate_dir: {}\nsinks: [{{ name: t, {keys} }}]\n",
-        state.display()
-    );
-    config::parse(Path::new("test.yaml"), &text).unwrap_or_else(|error| panic!("{text}{error}"))
-}
-
-/// What every alert carries.
-pub(crate) fn envelope(config: &Config) -> monitor::detect::Envelope {
-    monitor::run::envelope(config, "sha256:00", Path::new("/sys/fs/cgroup"))
 }
 
 /// An alert of an incident.

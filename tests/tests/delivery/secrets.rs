@@ -1,8 +1,6 @@
 //! No secret of a sink in what it says, logs or shows, whatever goes wrong, and even if the receiver repeats it.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
+use integration::fakes::leaks::{Log, parrot};
 use integration::fakes::tunnel::Proxy;
 use integration::fakes::{Fault, Reply, Server, alerts};
 use monitor::delivery::Transport;
@@ -11,30 +9,6 @@ use crate::deliver::{config, open};
 
 /// Of every secret here.
 const MARK: &str = "s3cret";
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A receiver that repeats everything it was told.
-fn parrot(status: u16) -> Server {
-    Server::start(move |request| {
-        let headers: Vec<String> =
-            request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
-        Reply::text(status, &format!("{} {} ?{} is wrong", headers.join("; "), request.path, request.query))
-    })
-    .unwrap()
-}
 
 /// Sinks with every kind of secret, to this server.
 fn sinks(folder: &std::path::Path, server: &Server, more: &str) -> Vec<Box<dyn Transport>> {
@@ -59,18 +33,11 @@ fn sinks(folder: &std::path::Path, server: &Server, more: &str) -> Vec<Box<dyn T
 #[test]
 fn no_secret_is_said_logged_or_shown_whatever_goes_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
     let mut said = String::new();
-    tracing::subscriber::with_default(subscriber, || {
-        tracing::trace!("the log works");
+    let (log, ()) = Log::of(|| {
         let closed = Proxy::start(false).unwrap();
         for status in [200, 302, 400, 401, 403, 407, 413, 429, 500, 503] {
-            let server = parrot(status);
+            let server = parrot(status).unwrap();
             for mut sink in sinks(folder.path(), &server, "") {
                 said.push_str(&format!(
                     "{} {:?}\n",
@@ -96,18 +63,18 @@ fn no_secret_is_said_logged_or_shown_whatever_goes_wrong() {
                 body: b"\xff\0s3cret-of-the-key".to_vec(),
             }),
         ] {
-            let server = parrot(500);
+            let server = parrot(500).unwrap();
             for mut sink in sinks(folder.path(), &server, "") {
                 server.fail(fault.clone());
                 said.push_str(&format!("{:?}\n", sink.send(&alerts::items(1..=2).unwrap())));
             }
         }
-        let server = parrot(200);
+        let server = parrot(200).unwrap();
         for mut sink in sinks(folder.path(), &server, &format!(", proxy: \"{}\"", closed.url())) {
             said.push_str(&format!("{:?}\n", sink.send(&alerts::items(1..=2).unwrap())));
         }
     });
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(logged.contains("the log works"), "{logged}");
     for (what, text) in [("said", &said), ("logged", &logged)] {
         let line = text.lines().find(|line| line.contains(MARK) || line.contains("YWdlbnQ6czNjcmV0"));

@@ -1,15 +1,15 @@
 //! The whole way, from what the agent's thread hands over to what each receiver has, with receivers that fail, go and come.
 
 use std::collections::BTreeSet;
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use integration::fakes::authority::{self, Pair};
-use integration::fakes::{Fault, Reply, Server, alerts};
-use monitor::config::{self, Config};
-use monitor::delivery::{Engine, Setup};
+use integration::fakes::leaks::{Log, everything, parrot};
+use integration::fakes::{Fault, Reply, Server, alerts, engine};
+use monitor::config::Config;
+use monitor::delivery::Engine;
 use serde_json::Value;
 
 use crate::deliver::ids;
@@ -26,19 +26,12 @@ const KINDS: [(&str, Kind); 5] = [
 
 /// A configuration of the agent with these sinks and its state in this folder.
 fn configured(state: &Path, sinks: &[String]) -> Config {
-    let mut text =
-        format!("schema: sandwatch/config/v1\nstate_dir: {}\ndrain: 300ms\nsinks:\n", state.display());
-    for sink in sinks {
-        text.push_str(&format!("  - {{ {sink}, retry: 50ms, timeout: 1s }}\n"));
-    }
-    config::parse(Path::new("test.yaml"), &text).unwrap_or_else(|error| panic!("{error}"))
+    let sinks: Vec<String> = sinks.iter().map(|sink| format!("{sink}, retry: 50ms, timeout: 1s")).collect();
+    engine::configured(state, "drain: 300ms", &sinks).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn start(config: &Config) -> Engine {
-    let envelope = monitor::run::envelope(config, "sha256:00", Path::new("/sys/fs/cgroup"));
-    let mut engine = Engine::open(Setup::of(config, envelope)).unwrap();
-    engine.start().unwrap();
-    engine
+    engine::start(config).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn sink(name: &str, kind: Kind, rig: &Rig) -> String {
@@ -181,53 +174,13 @@ fn sinks_with_tls_have_room_enough_on_their_threads() {
     complete("log", &rsyslog.alerts(), 100);
 }
 
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Every file below a folder, as one text.
-fn everything(folder: &Path) -> String {
-    let mut text = String::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        text.push_str(&path.display().to_string());
-        if path.is_dir() {
-            text.push_str(&everything(&path));
-        } else {
-            text.push_str(&String::from_utf8_lossy(&std::fs::read(&path).unwrap()));
-        }
-    }
-    text
-}
-
 #[test]
 fn no_secret_is_in_the_spool_the_dead_letters_the_log_or_the_counters() {
     let (state, keys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone());
-    // Of the whole process: the engine's threads are not this one.
-    tracing::subscriber::set_global_default(subscriber.finish()).unwrap();
-    let parrot = |status: u16| {
-        Server::start(move |request| {
-            Reply::text(status, &format!("{:?} ?{}", request.headers, request.query))
-        })
-        .unwrap()
-    };
+    let log = Log::of_process().unwrap();
     let key = keys.path().join("key");
     std::fs::write(&key, "s3cret-of-the-key").unwrap();
-    let servers = [parrot(400), parrot(500), parrot(200)];
+    let servers = [400, 500, 200].map(|status| parrot(status).unwrap());
     let mut sinks = Vec::new();
     for (number, server) in servers.iter().enumerate() {
         for (name, _) in [("http", 0), ("elasticsearch", 0), ("splunk", 0), ("otlp", 0)] {
@@ -241,8 +194,7 @@ fn no_secret_is_in_the_spool_the_dead_letters_the_log_or_the_counters() {
     std::thread::sleep(Duration::from_millis(500));
     engine.reopen();
     let stats = format!("{:?} {:?}", engine.stats(), engine.finish());
-    let (kept, logged) =
-        (everything(state.path()), String::from_utf8(log.0.lock().unwrap().clone()).unwrap());
+    let (kept, logged) = (everything(state.path()).unwrap(), log.text());
     assert!(servers.iter().all(|server| format!("{:?}", server.seen()).contains("s3cret-of-the-key")));
     assert!(kept.contains("dead/http-0.jsonl") && logged.contains("http-0"), "{kept}\n{logged}");
     for (what, text) in [("kept", kept), ("logged", logged), ("counted", stats)] {
