@@ -198,10 +198,6 @@ fn sink_wrong(sink: &SinkConfig, twice: bool) -> Option<(String, &'static str)> 
         let what = format!("sink {name:?}: an alert cannot be cut to less than {MIN_MAX_BYTES} bytes");
         return Some((what, "raise max_bytes"));
     }
-    if sink.max_bytes.is_some_and(|most| most.0 < MIN_MAX_BYTES as u64) {
-        let what = format!("sink {name:?}: max_bytes is less than {MIN_MAX_BYTES}");
-        return Some((what, "not every alert can be cut to that; give more, or leave it out"));
-    }
     (sink.buffer == 0).then(|| (format!("sink {name:?}: buffer must be at least 1"), ""))
 }
 

@@ -22,6 +22,9 @@ pub trait Consumer: Send {
     /// ending ([`ending`](Consumer::ending)).
     fn next(&mut self, most: Duration) -> Option<Stored>;
 
+    /// Waits at most so long, and takes nothing meanwhile. Ends early when files are to be opened again, or the agent ends.
+    fn pause(&mut self, most: Duration);
+
     /// Everything handed out so far is kept elsewhere: it is not handed out again after a restart.
     fn commit(&mut self);
 

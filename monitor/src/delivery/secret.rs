@@ -37,7 +37,9 @@ pub enum SecretError {
         what: &'static str,
     },
     /// The variable is not set.
-    #[error("the environment variable {name} is not set; set it, or name a file with `key_file`")]
+    #[error(
+        "the environment variable {name} is not set; set it and restart the agent, or name a file with `key_file`"
+    )]
     NotSet {
         /// Variable.
         name: String,
@@ -45,6 +47,13 @@ pub enum SecretError {
     /// Two sources.
     #[error("`key_file` and `key_env` are both given; leave one out")]
     Both,
+}
+
+impl SecretError {
+    /// Whether it can end without a change of the configuration.
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Both)
+    }
 }
 
 impl Secret {

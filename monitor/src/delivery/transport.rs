@@ -65,6 +65,14 @@ pub trait Transport: Send {
     /// Where it sends to, without secrets: for logs and errors.
     fn target(&self) -> String;
 
+    /// Whether what it needs on this machine (files, keys) is there. Asked before anything is sent; may look for it again.
+    ///
+    /// # Errors
+    /// What is missing: nothing can be sent until it is there, and people are told at once.
+    fn prepare(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Sends the items in order; one outcome for each, in the same order. A missing outcome counts as `Retry`: whoever
     /// stops at the first failure says nothing of the items behind it.
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome>;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::store::{Place, Store};
 use super::{Action, Answer, Backoff, Change, Desk, Next, Now, Pager};
-use crate::delivery::{Clock, Consumer, Driver, Meter, Outcome, Stored};
+use crate::delivery::{Clock, Consumer, Driver, Meter, Outcome, Stored, caught};
 
 /// Stack of a sender, as the other sinks have it; only what is used takes memory.
 const STACK: usize = 1 << 20;
@@ -107,7 +107,7 @@ impl Driver for OnCall {
                 let sender = Sender { sink, pager, shared, backoff, clock, meter, failing, quiet_until };
                 // Signals are blocked as they are for the thread that starts it.
                 let builder = std::thread::Builder::new().name("page".to_owned()).stack_size(STACK);
-                if let Err(error) = builder.spawn_scoped(scope, || sender.run()) {
+                if let Err(error) = builder.spawn_scoped(scope, || sender.keep()) {
                     tracing::error!(sink, %error, "no thread for the sender: nothing is sent");
                 }
             }
@@ -232,7 +232,15 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn run(mut self) {
+    /// Goes on after a fault of its own, with the wait of a receiver that fails: what was being sent is due again.
+    fn keep(mut self) {
+        while let Err(reason) = caught(|| self.run()) {
+            self.meter.fault(&reason);
+            self.failed(&reason, None, now(self.clock));
+        }
+    }
+
+    fn run(&mut self) {
         let mut end = None;
         loop {
             let now = self.clock.monotonic();

@@ -31,6 +31,7 @@ const CONDITIONS: [(&str, &[&str]); 2] = [
             "evicted",
             "unreadable",
             "not-spooled",
+            "dead-letters",
             "restart",
         ],
     ),

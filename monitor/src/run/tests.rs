@@ -29,6 +29,8 @@ struct State {
     gaps: Vec<Gap>,
     breaches: Vec<Breach>,
     counters: Counters,
+    /// Once what is there was read, nothing can be read any more.
+    broken: bool,
 }
 
 struct FakeProbes {
@@ -43,6 +45,9 @@ impl Probes for FakeProbes {
     fn poll(&mut self, _: Duration, each: &mut dyn FnMut(&[u8])) -> Result<Polled, KernelError> {
         let records = self.state.records.len() as u64;
         self.state.records.drain(..).for_each(|record| each(&record));
+        if self.state.broken {
+            return Err(KernelError::Lockdown);
+        }
         Ok(Polled { records, drained: true })
     }
     fn label_cgroup(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError> {
@@ -212,6 +217,22 @@ fn record_of_a_theft_becomes_a_line_in_the_sinks_file() {
     assert!(alert.host.boot_id.is_some());
     let inodes = &rig.agent.probes().state.filters.last().unwrap().inodes;
     assert!(inodes.iter().any(|file| file.ino == 4242), "the opened file is watched by its inode now");
+}
+
+#[test]
+fn end_after_a_failure_still_says_and_sends_what_is_known() {
+    let rig = Rig::new();
+    let path = rig.path("alerts");
+    let record = fixture::open(rig.head(Kind::Open), "/etc/toy/key", access::READ, 0);
+    let Rig { dir, mut agent } = rig;
+    agent.probes.state.records.push_back(record);
+    agent.probes.state.broken = true;
+    let error = run(agent).unwrap_err().to_string();
+    assert_eq!(error, KernelError::Lockdown.to_string(), "the first failure is the one that is told");
+    let text = fs::read_to_string(path).unwrap();
+    let alert: Alert = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    assert_eq!(alert.blast_radius.unwrap().taken[0].identity, "toy-key");
+    drop(dir);
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod alertmanager;
 mod begun;
 mod elasticsearch;
 mod file;
+mod held;
 mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -21,6 +22,7 @@ mod splunk;
 mod stdout;
 mod syslog;
 mod trial;
+mod waiting;
 pub mod webhook;
 
 use std::io;
@@ -45,7 +47,10 @@ pub use stdout::StdoutSink;
 pub use syslog::Syslog;
 pub use trial::{Said, TestAlert, Trial};
 
-/// Why a sink can never work as it is configured.
+use held::Held;
+use waiting::Waiting;
+
+/// Why a sink cannot work as it is configured.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// A file could not be opened.
@@ -68,6 +73,14 @@ pub enum SinkError {
         /// What it is.
         what: &'static str,
     },
+    /// A file that it is told of is not there, or does not hold what it should.
+    #[error("sink {sink:?}: {what}")]
+    Missing {
+        /// Sink.
+        sink: String,
+        /// Which, and what is wrong with it. Names no secret.
+        what: String,
+    },
     /// Something else that it is told.
     #[error("sink {sink:?}: {what}")]
     Wrong {
@@ -82,6 +95,26 @@ impl SinkError {
     /// Something that a sink is told is wrong.
     pub fn wrong(sink: &str, what: String) -> Self {
         Self::Wrong { sink: sink.to_owned(), what }
+    }
+
+    /// Why a sink cannot be opened.
+    fn of(sink: &str, error: &net::NetError) -> Self {
+        let (sink, what) = (sink.to_owned(), error.to_string());
+        if error.may_pass() { Self::Missing { sink, what } } else { Self::Wrong { sink, what } }
+    }
+
+    /// Whether it can end without a change of the configuration: a file comes, a disk has room again.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Open { .. } | Self::Missing { .. })
+    }
+
+    /// The same without the sink's name.
+    pub fn what(&self) -> String {
+        match self {
+            Self::Open { path, source, .. } => format!("{}: cannot be opened: {source}", path.display()),
+            Self::Unfit { path, what, .. } => format!("{}: {what}", path.display()),
+            Self::Missing { what, .. } | Self::Wrong { what, .. } => what.clone(),
+        }
     }
 }
 
@@ -105,26 +138,38 @@ pub enum Plug {
 /// to yet.
 ///
 /// # Errors
-/// What is wrong with the configuration, if it can never work. What may pass (a full disk, a receiver that is away) is for
-/// the sink to report when it is asked to send.
+/// What is wrong with the configuration, if it can never work. What may pass (a key that is not there, a full disk, a
+/// receiver that is away) is for the sink to report: alerts wait meanwhile.
 pub fn plug(config: &SinkConfig, place: &Place<'_>) -> Result<Plug, SinkError> {
-    let unfit = |error: net::NetError| SinkError::wrong(&config.name, error.to_string());
     Ok(match config.kind {
-        SinkKind::Stdout => Plug::Log(Box::new(StdoutSink::new(config))),
-        SinkKind::File => Plug::Log(Box::new(FileSink::open(config)?)),
+        SinkKind::Stdout => log(config, |config| Ok(Box::new(StdoutSink::new(config))))?,
+        SinkKind::File => log(config, |config| Ok(Box::new(FileSink::open(config)?)))?,
         SinkKind::Syslog
         | SinkKind::Http
         | SinkKind::Elasticsearch
         | SinkKind::Splunk
         | SinkKind::Otlp
         | SinkKind::Kafka
-        | SinkKind::Webhook => Plug::Log(network(config).map_err(unfit)?),
+        | SinkKind::Webhook => {
+            log(config, |config| network(config).map_err(|error| SinkError::of(&config.name, &error)))?
+        }
         SinkKind::Pagerduty | SinkKind::Alertmanager | SinkKind::Slack => {
-            let pagers = pagers(config).map_err(unfit)?;
-            let clock = Arc::clone(place.clock);
-            Plug::State(Box::new(OnCall::new(&config.name, pagers, place.state_dir, config.retry.0, clock)))
+            let (clock, state_dir) = (Arc::clone(place.clock), place.state_dir.map(Path::to_owned));
+            let open = move |config: &SinkConfig| -> Result<Box<dyn Driver>, SinkError> {
+                let pagers = pagers(config).map_err(|error| SinkError::of(&config.name, &error))?;
+                let (dir, clock) = (state_dir.as_deref(), Arc::clone(&clock));
+                Ok(Box::new(OnCall::new(&config.name, pagers, dir, config.retry.0, clock)))
+            };
+            Plug::State(Box::new(Waiting::new(config, Box::new(open))?))
         }
     })
+}
+
+fn log(
+    config: &SinkConfig,
+    open: impl Fn(&SinkConfig) -> Result<Box<dyn Transport>, SinkError> + Send + 'static,
+) -> Result<Plug, SinkError> {
+    Ok(Plug::Log(Box::new(Held::new(config, Box::new(open))?)))
 }
 
 /// Columns of the terminal that a sink writes to, if it does.

@@ -1,6 +1,7 @@
 //! A name that does not resolve, in a network namespace without any network.
 
 use crate::deliver::{open, retry};
+use crate::rig::token_file;
 
 /// Runs this on a thread in a network namespace of its own.
 fn without_network<T: Send>(body: impl FnOnce() -> T + Send) -> T {
@@ -17,7 +18,9 @@ fn without_network<T: Send>(body: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn a_name_that_does_not_resolve_is_said_and_nothing_is_given_up() {
+    let token = format!("type: splunk, url: \"http://receiver.invalid:8088\", key_file: {}", token_file());
     for keys in [
+        &*token,
         "type: http, url: \"http://receiver.invalid:8080/\"",
         "type: elasticsearch, url: \"https://receiver.invalid:9200\"",
         "type: otlp, url: \"http://receiver.invalid:4318\"",

@@ -107,6 +107,20 @@ fn spool_without_room_for_a_few_alerts_is_refused() {
 }
 
 #[test]
+fn spans_of_nothing_that_nothing_works_with_are_refused() {
+    let refused = |text: &str| refused(&format!("schema: sandwatch/config/v1\n{text}\n"));
+    for (text, word) in [
+        ("sinks: [{ name: a, type: stdout, timeout: 0s }]", "timeout and retry must be longer than nothing"),
+        ("sinks: [{ name: a, type: stdout, retry: 0s }]", "timeout and retry must be longer than nothing"),
+        ("spool: { max_age: 0s }", "spool.max_age: everything would be evicted at once"),
+        ("pods: { timeout: 0s }", "pods.timeout must be longer than nothing"),
+    ] {
+        let said = refused(text);
+        assert!(said.contains(word) && said.contains("sandwatch.yaml:2:"), "{said}");
+    }
+}
+
+#[test]
 fn a_ring_that_is_no_power_of_two_is_refused() {
     let message = refused("schema: sandwatch/config/v1\nkernel: { priority_ring: 3MiB }\n");
     assert!(

@@ -19,6 +19,7 @@ pub(crate) struct Feed {
     notes: Arc<Notes>,
     clock: Arc<dyn Clock>,
     watch: Watch,
+    target: String,
     done: Vec<Done>,
 }
 
@@ -30,9 +31,19 @@ impl Feed {
         notes: Arc<Notes>,
         clock: Arc<dyn Clock>,
         watch: Watch,
+        target: String,
     ) -> Self {
         let source = Source::new(Arc::clone(&shared), sink);
-        Self { shared, source, sink, meter, notes, clock, watch, done: Vec::new() }
+        Self { shared, source, sink, meter, notes, clock, watch, target, done: Vec::new() }
+    }
+
+    /// It was said that the sink does not work.
+    pub(crate) fn fell(&mut self) {
+        self.watch.fell(self.clock.monotonic());
+    }
+
+    fn is_reopen_asked(&self) -> bool {
+        self.shared.lock().sinks.get(self.sink).is_some_and(|state| state.reopen != state.reopened)
     }
 
     fn take(&mut self) -> Option<Stored> {
@@ -63,7 +74,7 @@ impl Feed {
 impl Consumer for Feed {
     fn next(&mut self, most: Duration) -> Option<Stored> {
         let now = self.clock.monotonic();
-        self.watch.look(self.meter.is_failing(), now, &self.notes);
+        self.watch.look(&self.meter, now, &self.notes, &self.target);
         let until = now.saturating_add(most);
         loop {
             if let Some(stored) = self.take() {
@@ -74,9 +85,22 @@ impl Consumer for Feed {
                 return None;
             }
             self.shared.wait(self.sink, left);
-            if self.shared.lock().sinks.get(self.sink).is_some_and(|state| state.reopen != state.reopened) {
+            if self.is_reopen_asked() {
                 return self.take();
             }
+        }
+    }
+
+    fn pause(&mut self, most: Duration) {
+        let until = self.clock.monotonic().saturating_add(most);
+        loop {
+            let now = self.clock.monotonic();
+            self.watch.look(&self.meter, now, &self.notes, &self.target);
+            let left = until.saturating_sub(now);
+            if left.is_zero() || self.ending() || self.is_reopen_asked() {
+                return;
+            }
+            self.shared.wait(self.sink, left);
         }
     }
 

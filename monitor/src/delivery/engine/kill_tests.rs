@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
+use crate::config::Config;
 use crate::delivery::spool::testing::alert;
 
 /// Set in the child: the folder that it works in.

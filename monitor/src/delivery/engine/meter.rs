@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// Why a record was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Dropped {
     Unreadable,
     /// It was left out because too much waited to be spooled.
     Refused,
+    /// Its receiver refused it, and there was no room for the dead letter.
+    Letter,
 }
 
 /// Counters of one sink.
@@ -22,13 +25,17 @@ pub struct Meter {
     acknowledged: AtomicU64,
     rejected: AtomicU64,
     retried: AtomicU64,
-    dropped: [AtomicU64; 3],
+    dropped: [AtomicU64; 4],
     bytes: AtomicU64,
     /// ns since the epoch; 0: nothing.
     oldest: AtomicI64,
     success: AtomicI64,
     failing: AtomicU64,
     held: AtomicU64,
+    /// Refused since something was taken.
+    refused_in_row: AtomicU64,
+    /// What people have to know of at once.
+    fault: Mutex<Option<String>>,
 }
 
 /// How a sink is doing.
@@ -50,6 +57,8 @@ pub struct SinkStats {
     pub unreadable: u64,
     /// Alerts left out because too much waited to be spooled.
     pub refused: u64,
+    /// Dead letters that there was no room for.
+    pub letters: u64,
     /// Bytes handed to the receiver.
     pub bytes: u64,
     /// Alerts that wait.
@@ -77,11 +86,28 @@ impl Meter {
     pub fn acknowledged(&self, alerts: u64, now: i64) {
         self.acknowledged.fetch_add(alerts, Relaxed);
         self.success.store(now, Relaxed);
+        self.refused_in_row.store(0, Relaxed);
     }
 
     /// The receiver will never take one.
     pub fn rejected(&self) {
         self.rejected.fetch_add(1, Relaxed);
+        self.refused_in_row.fetch_add(1, Relaxed);
+    }
+
+    /// How many were refused since something was taken.
+    pub(crate) fn refused_in_row(&self) -> u64 {
+        self.refused_in_row.load(Relaxed)
+    }
+
+    /// Nothing can be sent, and people have to know why at once.
+    pub fn fault(&self, why: &str) {
+        self.failing(true);
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    pub(crate) fn take_fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// An attempt failed.
@@ -127,6 +153,7 @@ impl Meter {
             evicted: dropped(Dropped::Evicted),
             unreadable: dropped(Dropped::Unreadable),
             refused: dropped(Dropped::Refused),
+            letters: dropped(Dropped::Letter),
             bytes: self.bytes.load(Relaxed),
             waiting,
             oldest_unsent: time(&self.oldest).filter(|_| waiting > 0),
@@ -143,7 +170,12 @@ impl fmt::Display for SinkStats {
             "queued {}, sent {} ({} bytes), acknowledged {}, rejected {}, retried {}, waiting {}",
             self.queued, self.sent, self.bytes, self.acknowledged, self.rejected, self.retried, self.waiting
         )?;
-        let dropped = [("evicted", self.evicted), ("unreadable", self.unreadable), ("refused", self.refused)];
+        let dropped = [
+            ("evicted", self.evicted),
+            ("unreadable", self.unreadable),
+            ("refused", self.refused),
+            ("dead letters lost", self.letters),
+        ];
         for (why, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
             write!(to, ", {why} {count}")?;
         }
@@ -157,6 +189,6 @@ impl fmt::Display for SinkStats {
 impl SinkStats {
     /// Alerts that it did not deliver.
     pub fn undelivered(&self) -> u64 {
-        self.evicted + self.unreadable + self.refused + self.waiting
+        self.evicted + self.unreadable + self.refused + self.letters + self.waiting
     }
 }

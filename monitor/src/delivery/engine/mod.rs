@@ -12,71 +12,39 @@ mod form;
 mod intake;
 mod meter;
 mod notes;
+mod outfit;
 mod pace;
 mod recent;
+mod setup;
 mod source;
 mod spooler;
+mod threads;
 mod watch;
 mod worker;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use dead::{ask_replay, count as count_dead, replay_waits};
 pub use filter::Filter;
 pub use meter::{Dropped, Meter, SinkStats};
+pub use setup::Setup;
 
 use self::dead::DeadLetters;
-use self::feed::Feed;
-use self::form::Form;
 use self::intake::Intake;
 use self::notes::Notes;
-use self::pace::{Dice, Pace};
+use self::outfit::Outfit;
 use self::spooler::Spooler;
-use self::watch::Watch;
-use self::worker::{Next, Parts, Worker};
-use super::spool::{Limits, Shared, Writer, nanoseconds};
-use super::{Class, Clock, Driver, Record, SystemClock, Transport};
+use self::threads::Alive;
+use super::spool::{Shared, Writer, nanoseconds};
+use super::{Class, Clock, Record, SystemClock};
 use crate::alert::{Alert, SafeAlert};
-use crate::config::{Config, SinkConfig, SpoolConfig};
+use crate::config::{SinkConfig, SpoolConfig};
 use crate::detect::Envelope;
 use crate::ledger::What;
 use crate::sink::{self, Place, Plug, SinkError};
-
-/// What an engine is made of.
-pub struct Setup<'a> {
-    /// Where alerts go.
-    pub sinks: &'a [SinkConfig],
-    /// Where the spool and dead letters are kept; in memory if nowhere.
-    pub state_dir: Option<&'a Path>,
-    /// How much the spool may take.
-    pub spool: &'a SpoolConfig,
-    /// How long the end may take.
-    pub drain: Duration,
-    /// What alerts of delivery itself carry.
-    pub envelope: Envelope,
-}
-
-impl<'a> Setup<'a> {
-    /// As configured.
-    pub fn of(config: &'a Config, envelope: Envelope) -> Self {
-        Self {
-            sinks: &config.sinks,
-            state_dir: Some(&config.state_dir),
-            spool: &config.spool,
-            drain: config.drain.0,
-            envelope,
-        }
-    }
-
-    /// The same without anything on disk.
-    #[must_use]
-    pub fn in_memory(self) -> Self {
-        Self { state_dir: None, ..self }
-    }
-}
 
 /// Delivery, as the agent sees it.
 pub struct Engine {
@@ -88,6 +56,7 @@ pub struct Engine {
     dead: Arc<DeadLetters>,
     clock: Arc<dyn Clock>,
     drain: Duration,
+    state_dir: Option<PathBuf>,
     alive: Arc<Alive>,
     started: bool,
     /// Incidents' revisions that were accepted and not told of since.
@@ -103,21 +72,12 @@ struct Sink {
     takes_heartbeats: bool,
 }
 
-/// How many threads run.
-#[derive(Debug, Default)]
-struct Alive {
-    count: Mutex<usize>,
-    fewer: Condvar,
-}
-
-struct Living(Arc<Alive>);
-
 impl Engine {
     /// Opens the spool and every sink of the configuration, standard output if it names none. No thread is started, and
     /// what is accepted waits until they are. A spool that cannot be used is an alert, and delivery goes on in memory.
     ///
     /// # Errors
-    /// A sink that never can work as it is configured.
+    /// A sink that never can work as it is configured. One whose file or key is not there yet is none: its alerts wait.
     pub fn open(setup: Setup<'_>) -> Result<Self, SinkError> {
         let default = [SinkConfig::stdout()];
         let configs = if setup.sinks.is_empty() { &default[..] } else { setup.sinks };
@@ -153,7 +113,7 @@ impl Engine {
 
     fn assemble(sinks: Vec<Sink>, setup: Setup<'_>, clock: Arc<dyn Clock>) -> Self {
         let names: Vec<String> = sinks.iter().map(|sink| sink.config.name.clone()).collect();
-        let limits = limits(setup.spool, &sinks);
+        let limits = setup.limits(sinks.iter().map(|sink| sink.config.buffer as u64).max().unwrap_or(0));
         let intake = Arc::new(Intake::default());
         let notes = Arc::new(Notes::new(setup.envelope, Arc::clone(&clock), Arc::clone(&intake)));
         let say = || -> super::spool::Say {
@@ -209,6 +169,7 @@ impl Engine {
             dead,
             clock,
             drain: setup.drain,
+            state_dir: setup.state_dir.map(Path::to_owned),
             alive: Arc::default(),
             started: false,
             unconfirmed: AtomicU64::new(0),
@@ -226,21 +187,11 @@ impl Engine {
         for at in 0..self.sinks.len() {
             let Some(plug) = self.sinks[at].plug.take() else { continue };
             let name = format!("sink-{}", self.sinks[at].config.name);
-            match plug {
-                Plug::Log(transport) => {
-                    let worker = self.worker(at, transport, Pace::dice());
-                    let (shared, clock) = (Arc::clone(&self.shared), Arc::clone(&self.clock));
-                    self.spawn(&name, move || drive(worker, &shared, at, &*clock))?;
-                }
-                Plug::State(driver) => {
-                    let feed = self.feed(at, driver.target());
-                    let meter = Arc::clone(&self.sinks[at].meter);
-                    self.spawn(&name, move || state(driver, feed, &meter))?;
-                }
-            }
+            let outfit = self.outfit(at);
+            threads::spawn(&self.alive, &name, move || threads::keep(&outfit, plug))?;
         }
         if let Some(spooler) = self.spooler.take() {
-            self.spawn("spool", move || spooler.run())?;
+            threads::spawn(&self.alive, "spool", move || spooler.run())?;
         }
         Ok(())
     }
@@ -365,111 +316,22 @@ impl Engine {
         self.stats()
     }
 
-    fn worker(&self, at: usize, transport: Box<dyn Transport>, dice: Dice) -> Worker {
-        let sink = &self.sinks[at];
-        let stream = {
-            let index = self.shared.lock();
-            index.sinks.get(at).map(|state| state.cursor.stream.clone()).unwrap_or_default()
-        };
-        Worker::new(Parts {
-            name: sink.config.name.clone(),
+    fn outfit(&self, at: usize) -> Outfit {
+        Outfit {
             sink: at,
+            config: self.sinks[at].config.clone(),
+            state_dir: self.state_dir.clone(),
             shared: Arc::clone(&self.shared),
-            form: Form::new(&sink.config, stream, sink::terminal_width(&sink.config)),
-            transport,
-            pace: Pace::new(sink.config.retry.0, dice),
-            meter: Arc::clone(&sink.meter),
+            meter: Arc::clone(&self.sinks[at].meter),
             dead: Arc::clone(&self.dead),
             notes: Arc::clone(&self.notes),
             clock: Arc::clone(&self.clock),
-        })
-    }
-
-    fn feed(&self, at: usize, target: String) -> Feed {
-        Feed::new(
-            Arc::clone(&self.shared),
-            at,
-            Arc::clone(&self.sinks[at].meter),
-            Arc::clone(&self.notes),
-            Arc::clone(&self.clock),
-            Watch::new(self.sinks[at].config.name.clone(), target),
-        )
-    }
-
-    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-        let living = Living::new(&self.alive);
-        crate::observe::start_thread(name, move || {
-            let _living = living;
-            run();
-        })
-        .map(drop)
+        }
     }
 }
 
 /// How long the end waits at least until what was accepted is in the spool.
 const APPENDED_WITHIN: Duration = Duration::from_secs(5);
-
-/// A thread that nothing wakes looks again after this.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-
-/// A log's thread.
-fn drive(mut worker: Worker, shared: &Shared, sink: usize, clock: &dyn Clock) {
-    loop {
-        let next = worker.step();
-        let now = clock.monotonic();
-        let ending = shared.lock().ending;
-        if let Some(deadline) = ending
-            && (now >= deadline || (next != Next::Now && (worker.is_done() || worker.is_held())))
-        {
-            break;
-        }
-        if let Next::At(until) = next {
-            let until = until.into_iter().chain(ending).min();
-            shared.wait(sink, until.map_or(LONGEST_WAIT, |until| until.saturating_sub(now)));
-        }
-    }
-    worker.commit();
-}
-
-/// The thread of a sink with a state.
-fn state(mut driver: Box<dyn Driver>, mut feed: Feed, meter: &Meter) {
-    driver.run(&mut feed, meter);
-}
-
-fn limits(spool: &SpoolConfig, sinks: &[Sink]) -> Limits {
-    let shares = Limits::share(spool.max_bytes.0);
-    let own = [spool.high, spool.normal, spool.low];
-    let class = [0, 1, 2].map(|order| own[order].map_or(shares[order], |bytes| bytes.0));
-    Limits {
-        class,
-        max_age: spool.max_age.0,
-        memory: usize::try_from(spool.memory.0).unwrap_or(usize::MAX),
-        records: sinks.iter().map(|sink| sink.config.buffer as u64).max().unwrap_or(0),
-    }
-}
-
-impl Alive {
-    fn wait_for(&self, most: usize, until: Instant) {
-        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = until.saturating_duration_since(Instant::now());
-        // The guard has told what is wanted; how many are left does not matter any more.
-        drop(self.fewer.wait_timeout_while(count, left, |count| *count > most));
-    }
-}
-
-impl Living {
-    fn new(alive: &Arc<Alive>) -> Self {
-        *alive.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-        Self(Arc::clone(alive))
-    }
-}
-
-impl Drop for Living {
-    fn drop(&mut self) {
-        *self.0.count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.0.fewer.notify_all();
-    }
-}
 
 #[cfg(test)]
 mod fault_tests;

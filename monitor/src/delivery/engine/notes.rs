@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::dead::{DEAD_LETTERS, Lost};
 use super::intake::Intake;
 use crate::alert::{Alert, AlertKind, ClosedBy, GapInfo, Severity, State};
 use crate::delivery::Clock;
@@ -52,11 +53,11 @@ impl Notes {
         self.health(Severity::Info, State::Closed, &format!("sink-{sink}"), &title, target.to_owned());
     }
 
-    /// Alerts were left out because too many waited to be spooled; no sink has numbers for them.
-    pub(crate) fn refused(&self, count: u64) {
+    /// Alerts were left out before they were spooled; no sink has numbers for them.
+    pub(crate) fn refused(&self, count: u64, why: &str) {
         let mut info = self.gap("not-spooled", Some(count));
-        info.detail = Some("the disk of `state_dir` was too slow for so many alerts at once".to_owned());
-        let title = format!("{count} alert(s) were left out: too many at once");
+        info.detail = Some(why.to_owned());
+        let title = format!("{count} alert(s) were left out");
         self.put(self.gap_alert(Severity::High, title, info), None);
     }
 
@@ -66,6 +67,19 @@ impl Notes {
         eviction.count = Some(1);
         eviction.seqs.add(seq);
         self.put(self.eviction(&eviction), Some(sink));
+    }
+
+    /// Dead letters of a sink are gone: there was no room for them.
+    pub(crate) fn letters_lost(&self, sink: usize, name: &str, lost: &Lost) {
+        tracing::error!(sink = name, count = lost.count, "dead letters are lost");
+        let mut info = self.gap(DEAD_LETTERS, Some(lost.count));
+        info.sequences = lost.seqs.runs().to_vec();
+        let numbers = lost.seqs.text();
+        let numbers = if numbers.is_empty() { String::new() } else { format!(", numbers {numbers}") };
+        info.detail =
+            Some(format!("refused by sink {name}{numbers}; their file was full, or its disk took nothing"));
+        let title = format!("{} dead letter(s) of sink {name} are lost", lost.count);
+        self.put(self.gap_alert(Severity::Medium, title, info), Some(sink));
     }
 
     /// Alerts that a sink does not get.

@@ -10,12 +10,14 @@ use super::intake::{Arrival, Intake};
 use super::meter::{Dropped, Meter};
 use super::notes::Notes;
 use crate::alert::SafeAlert;
-use crate::delivery::spool::{Writer, nanoseconds};
-use crate::delivery::{Class, Clock, Record};
+use crate::delivery::spool::{Event, Writer, nanoseconds};
+use crate::delivery::{Class, Clock, Record, caught};
 use crate::ledger::What;
 
 /// How often people's wish to send dead letters again is looked for.
 const REPLAY_EVERY: Duration = Duration::from_secs(1);
+/// After a fault of its own it rests, lest it does nothing else.
+const AFTER_FAULT: Duration = Duration::from_secs(1);
 
 /// What it works with.
 pub(crate) struct Spooler {
@@ -33,42 +35,81 @@ pub(crate) struct Spooler {
 impl Spooler {
     /// Appends what comes until nothing more will.
     pub(crate) fn run(mut self) {
-        while let Some(arrivals) = self.intake.take(self.writer.due()) {
-            self.take(arrivals);
+        loop {
+            match caught(|| self.turn()) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(reason) => {
+                    // Without this thread nothing would be delivered any more.
+                    tracing::error!(reason, "appending to the spool failed; it goes on");
+                    std::thread::sleep(AFTER_FAULT);
+                }
+            }
         }
         self.writer.finish();
     }
 
+    /// Appends what came. `false`: nothing more will.
+    fn turn(&mut self) -> bool {
+        let arrivals = self.intake.take(self.writer.due());
+        arrivals.is_some_and(|arrivals| {
+            self.take(arrivals);
+            true
+        })
+    }
+
     /// Appends these, and does what is due.
     pub(crate) fn take(&mut self, arrivals: Vec<Arrival>) {
-        for Arrival { class, accepted, alert, only, ticket, .. } in arrivals {
-            let record = Record { class, accepted, alert: SafeAlert::new(*alert) };
-            let sinks: Vec<usize> = match only {
-                Some(sink) => vec![sink],
-                None => {
-                    (0..self.sinks.len()).filter(|sink| self.sinks[*sink].1.takes(&record.alert)).collect()
-                }
-            };
-            // The digest is of what is sent, so it is made where that is made.
-            let entry = self.intake.is_logged().then(|| What::alert(&record.alert));
-            self.append(record, &sinks);
-            if let Some(entry) = entry {
-                self.intake.logged(entry);
+        let mut faults = 0;
+        for mut arrival in arrivals {
+            let ticket = arrival.ticket.take();
+            if let Err(reason) = caught(|| self.take_one(arrival)) {
+                tracing::error!(reason, "an alert could not be spooled");
+                faults += 1;
             }
             if let Some(ticket) = ticket {
                 self.intake.appended(ticket);
             }
         }
         self.writer.tick();
+        self.tell_events();
+        let refused = self.intake.take_refused().iter().sum::<u64>();
+        self.refuse(refused, "the disk of `state_dir` was too slow for so many alerts at once");
+        self.refuse(faults, "a fault of the agent itself: its log has the place; please report it");
+        self.replay();
+    }
+
+    fn take_one(&mut self, arrival: Arrival) {
+        let Arrival { class, accepted, alert, only, .. } = arrival;
+        let record = Record { class, accepted, alert: SafeAlert::new(*alert) };
+        let sinks: Vec<usize> = match only {
+            Some(sink) => vec![sink],
+            None => (0..self.sinks.len()).filter(|sink| self.sinks[*sink].1.takes(&record.alert)).collect(),
+        };
+        // The digest is of what is sent, so it is made where that is made.
+        let entry = self.intake.is_logged().then(|| What::alert(&record.alert));
+        self.append(record, &sinks);
+        if let Some(entry) = entry {
+            self.intake.logged(entry);
+        }
+    }
+
+    /// Some are in no stream.
+    fn refuse(&self, count: u64, why: &str) {
+        if count > 0 {
+            self.sinks.iter().for_each(|(_, _, meter)| meter.dropped(Dropped::Refused, count));
+            self.notes.refused(count, why);
+        }
+    }
+
+    /// What became of the disk; whether it broke.
+    fn tell_events(&mut self) -> bool {
+        let mut broke = false;
         for event in self.writer.take_events() {
+            broke |= matches!(event, Event::Broken(_));
             self.notes.spool(event);
         }
-        let refused = self.intake.take_refused().iter().sum::<u64>();
-        if refused > 0 {
-            self.sinks.iter().for_each(|(_, _, meter)| meter.dropped(Dropped::Refused, refused));
-            self.notes.refused(refused);
-        }
-        self.replay();
+        broke
     }
 
     fn append(&mut self, record: Record, sinks: &[usize]) {
@@ -80,38 +121,63 @@ impl Spooler {
         self.writer.append(record, sinks);
     }
 
-    /// Dead letters that people want sent again.
+    /// Dead letters that people want sent again. Their file goes once they are in the spool, and that on the disk.
     fn replay(&mut self) {
-        if self.state_dir.is_none() {
-            return;
-        }
         let now = self.clock.monotonic();
-        if self.looked.is_some_and(|looked| now.saturating_sub(looked) < REPLAY_EVERY) {
+        let looked = self.looked.is_some_and(|looked| now.saturating_sub(looked) < REPLAY_EVERY);
+        if self.state_dir.is_none() || looked || !self.is_on_disk() {
             return;
         }
         self.looked = Some(now);
         let dead = Arc::clone(&self.dead);
-        let mut strangers = Vec::new();
-        let problems = dead.take_replayed(|letter| {
-            match self.sinks.iter().position(|(name, ..)| *name == letter.sink) {
-                Some(sink) => {
-                    let accepted = nanoseconds(&*self.clock);
-                    let class = Class::of(&letter.alert);
-                    self.append(Record { class, accepted, alert: SafeAlert::new(letter.alert) }, &[sink]);
+        for file in dead.replayed() {
+            let name = file.shown();
+            let known = |sink: &str| self.sinks.iter().any(|(name, ..)| name == sink);
+            if let Some(sink) = file.sink.as_deref().filter(|sink| !known(sink)) {
+                match dead.put_back(&file) {
+                    Ok(()) => tracing::warn!(sink, "the dead letters of a sink that is not configured stay"),
+                    Err(error) => tracing::warn!(sink, name, %error, "dead letters cannot be put back"),
                 }
-                None => strangers.push(letter),
+                continue;
             }
-        });
-        for problem in problems {
-            tracing::warn!(problem, "dead letters");
+            let mut problems = Vec::new();
+            let read = file.read(|letter| self.again(letter), &mut problems);
+            for problem in problems {
+                tracing::warn!(problem, "dead letters");
+            }
+            self.writer.sync(true);
+            let kept = !self.tell_events() && self.is_on_disk();
+            let gone = match read {
+                Err(error) => Err(error),
+                Ok(()) if !kept => {
+                    Err(std::io::Error::other("the spool's disk takes nothing; they come again"))
+                }
+                Ok(()) => file.remove(),
+            };
+            if let Err(error) = gone {
+                tracing::warn!(name, %error, "dead letters stay, and may be sent twice");
+            }
         }
-        for Letter { time, sink, seq, reason, alert } in strangers {
+    }
+
+    fn again(&mut self, letter: Letter) {
+        let Letter { time, sink, seq, reason, alert } = letter;
+        let Some(at) = self.sinks.iter().position(|(name, ..)| *name == sink) else {
             tracing::warn!(sink, "a dead letter of a sink that is not configured stays");
             let alert = SafeAlert::new(alert);
-            let letter = Letter { time, sink, seq, reason, alert: &alert };
-            if let Err(error) = dead.keep(&letter) {
-                tracing::error!(sink = letter.sink, %error, "the dead letter could not be kept");
+            let kept = self.dead.keep(&Letter { time, sink: sink.clone(), seq, reason, alert: &alert });
+            if let Err(error) = kept.result {
+                tracing::error!(sink, %error, "the dead letter could not be kept");
             }
-        }
+            return;
+        };
+        let accepted = nanoseconds(&*self.clock);
+        let record = Record { class: Class::of(&alert), accepted, alert: SafeAlert::new(alert) };
+        self.append(record, &[at]);
+    }
+
+    /// Whether nothing is in memory alone.
+    fn is_on_disk(&self) -> bool {
+        self.writer.shared().lock().classes.iter().all(|log| log.unstored() == 0)
     }
 }

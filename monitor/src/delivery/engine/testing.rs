@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::pace::Dice;
 use super::worker::{Next, Worker};
 use super::*;
 use crate::alert::AlertKind;
+use crate::config::Config;
 use crate::delivery::spool::testing::{TestClock, alert};
-use crate::delivery::{Item, Outcome, Promise};
+use crate::delivery::{Item, Outcome, Promise, Transport};
 
 /// What a receiver got: its number in the stream, the alert's id, and the numbers that it names as gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +198,7 @@ impl Rig {
             .enumerate()
             .map(|(at, far)| {
                 let near = Near { far: Arc::clone(far), promise, shared, clock: Arc::clone(&clock) };
-                engine.worker(at, Box::new(near), dice())
+                engine.outfit(at).worker(Box::new(near), dice())
             })
             .collect();
         let mut spooler = engine.spooler.take().unwrap();
@@ -254,6 +256,16 @@ impl Rig {
 
     pub(crate) fn far(&self, sink: usize) -> std::sync::MutexGuard<'_, Far> {
         self.far[sink].lock().unwrap()
+    }
+
+    /// The spool's disk takes no new segment: its folder is away.
+    pub(crate) fn break_disk(&self, state_dir: &Path) {
+        std::fs::rename(state_dir.join("spool"), state_dir.join("away")).unwrap();
+    }
+
+    /// It does again.
+    pub(crate) fn mend_disk(&self, state_dir: &Path) {
+        std::fs::rename(state_dir.join("away"), state_dir.join("spool")).unwrap();
     }
 
     pub(crate) fn stats(&self, sink: usize) -> SinkStats {

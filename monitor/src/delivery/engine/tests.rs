@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::feed::Feed;
 use super::testing::Rig;
 use super::*;
 use crate::alert::{AlertKind, fixture};
-use crate::config::Span;
+use crate::config::{Config, Span};
 use crate::delivery::spool::testing::alert;
 use crate::delivery::{Consumer, Stored};
 
@@ -187,7 +188,7 @@ fn state_sink_reads_each_record_once_and_after_a_restart_what_it_had_not_kept() 
     };
     {
         let mut rig = Rig::new(Some(dir.path()), &["pager"]);
-        let mut feed = rig.engine.feed(0, "the test".to_owned());
+        let mut feed = rig.engine.outfit(0).feed("the test".to_owned());
         rig.accept(Class::Normal, 1..=2);
         rig.accept(Class::High, 3..=3);
         assert_eq!(feed.waiting(), 3);
@@ -199,7 +200,7 @@ fn state_sink_reads_each_record_once_and_after_a_restart_what_it_had_not_kept() 
         assert!(!feed.ending() && !feed.reopen_asked());
     }
     let rig = Rig::new(Some(dir.path()), &["pager"]);
-    let mut feed = rig.engine.feed(0, "the test".to_owned());
+    let mut feed = rig.engine.outfit(0).feed("the test".to_owned());
     assert_eq!(read(&mut feed), ["4", "5"]);
     rig.engine.reopen();
     assert!(feed.reopen_asked() && !feed.reopen_asked());
@@ -217,4 +218,118 @@ fn more_than_the_agent_may_hold_is_counted_and_said() {
     assert!(stats.refused > 0);
     let got = rig.far(0).got.len() as u64;
     assert_eq!(got - 1 + stats.refused, 4000);
+}
+
+fn conditions(path: &Path) -> Vec<(String, crate::alert::State)> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let alerts = text.lines().map(|line| serde_json::from_str::<Alert>(line).unwrap());
+    alerts.filter_map(|alert| Some((alert.health?.condition, alert.state))).collect()
+}
+
+fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + LONG;
+    while !done() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn sink_whose_folder_and_one_whose_key_is_not_there_wait_are_told_of_and_lose_nothing() {
+    use crate::alert::State;
+    use crate::config::SinkKind;
+    let dir = tempfile::tempdir().unwrap();
+    let (up, late, key) = (dir.path().join("up"), dir.path().join("later/late"), dir.path().join("key"));
+    let named = |name: &str, config: SinkConfig| SinkConfig { name: name.to_owned(), ..config };
+    // Long: only being told leads to another look.
+    let slow = SinkConfig { retry: Span(LONG), ..file(&late) };
+    let pager =
+        SinkConfig { kind: SinkKind::Pagerduty, key_file: Some(key.clone()), path: None, ..slow.clone() };
+    let sinks = [named("up", file(&up)), named("late", slow), named("pager", pager)];
+    let engine = engine(Some(dir.path()), &sinks);
+    engine.accept(fixture::incident());
+    engine.accept(fixture::gap());
+    let open = |name: &str| (format!("sink-{name}"), State::Open);
+    wait_for("both are told of", || {
+        let said = conditions(&up);
+        said.contains(&open("late")) && said.contains(&open("pager"))
+    });
+    let stats = engine.stats();
+    assert!(stats[1].1.failing && stats[2].1.failing);
+    assert_eq!(stats[2].1.queued, stats[2].1.waiting, "none is taken that cannot be told");
+    fs::create_dir(dir.path().join("later")).unwrap();
+    fs::write(&key, "0123456789abcdef0123456789abcdef\n").unwrap();
+    engine.reopen();
+    wait_for("both ends are told of", || {
+        let said = conditions(&up);
+        let closed = |name: &str| said.contains(&(format!("sink-{name}"), State::Closed));
+        closed("late") && closed("pager")
+    });
+    let text = fs::read_to_string(&late).unwrap();
+    let mut seqs: Vec<u64> =
+        text.lines().map(|line| serde_json::from_str::<Alert>(line).unwrap().delivery.unwrap().seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs[..4], [1, 2, 3, 4], "from the start, whatever overtook them");
+    assert!(!engine.stats()[1].1.failing);
+}
+
+/// A log that cannot even say how much it takes.
+struct Faulty;
+
+impl crate::delivery::Transport for Faulty {
+    fn promise(&self) -> crate::delivery::Promise {
+        crate::delivery::Promise::Acknowledged
+    }
+
+    fn limits(&self) -> crate::delivery::Limits {
+        panic!("a fault that a test made")
+    }
+
+    fn target(&self) -> String {
+        "faulty".to_owned()
+    }
+
+    fn send(&mut self, _: &[crate::delivery::Item]) -> Vec<crate::delivery::Outcome> {
+        Vec::new()
+    }
+}
+
+/// A pager that fails as soon as it runs.
+struct FaultyDriver;
+
+impl crate::delivery::Driver for FaultyDriver {
+    fn target(&self) -> String {
+        "faulty".to_owned()
+    }
+
+    fn run(&mut self, _: &mut dyn Consumer, _: &Meter) {
+        panic!("a fault that a test made")
+    }
+}
+
+#[test]
+fn thread_of_a_sink_that_panics_is_told_of_and_begins_anew_with_what_was_in_flight() {
+    use crate::alert::State;
+    let plugs: [Plug; 2] = [Plug::Log(Box::new(Faulty)), Plug::State(Box::new(FaultyDriver))];
+    for plug in plugs {
+        let dir = tempfile::tempdir().unwrap();
+        let (up, path) = (dir.path().join("up"), dir.path().join("faulty"));
+        let sinks =
+            [SinkConfig { name: "up".into(), ..file(&up) }, SinkConfig { name: "bad".into(), ..file(&path) }];
+        let config = Config::default();
+        let envelope = crate::run::envelope(&config, "sha256:0", Path::new("/sys/fs/cgroup"));
+        let setup = Setup { sinks: &sinks, state_dir: None, spool: &config.spool, drain: LONG, envelope };
+        let mut engine = Engine::open(setup).unwrap();
+        engine.sinks[1].plug = Some(plug);
+        engine.start().unwrap();
+        engine.accept(fixture::incident());
+        wait_for("it is told of", || conditions(&up).contains(&("sink-bad".to_owned(), State::Open)));
+        // Its thread rests; being told to open everything again ends that.
+        engine.reopen();
+        wait_for("it works", || ids(&path).len() >= 2);
+        wait_for("its end is told of", || conditions(&up).contains(&("sink-bad".to_owned(), State::Closed)));
+        assert_eq!(ids(&path)[0], fixture::incident().id);
+        let stats = engine.finish();
+        assert_eq!((stats[1].1.waiting, stats[1].1.failing), (0, false));
+    }
 }

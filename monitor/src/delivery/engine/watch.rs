@@ -1,41 +1,80 @@
-//! A sink with a state of its own, watched from outside: that it fails for a while is an alert to every sink, as it is for one
-//! that a worker drives.
+//! A sink, watched for what people have to know: it fails for minutes, it refuses whatever it is sent, it has no key. That is an
+//! alert to every sink (`condition: sink-NAME`), said once, and so is its end.
 
 use std::time::Duration;
 
+use super::meter::Meter;
 use super::notes::Notes;
-use super::worker::SAY_AFTER;
+
+/// A sink that fails so long is an alert of its own.
+const SAY_AFTER: Duration = Duration::from_secs(300);
+/// One that refused so many in a row and took none in between as well.
+pub(super) const REFUSED: u64 = 5;
 
 /// What is known of one sink.
 pub(crate) struct Watch {
     sink: String,
-    target: String,
     since: Option<Duration>,
     said: bool,
+    /// A fault is over when there was none for a while.
+    not_over_before: Duration,
 }
 
 impl Watch {
-    pub(crate) fn new(sink: String, target: String) -> Self {
-        Self { sink, target, since: None, said: false }
+    pub(crate) fn new(sink: String) -> Self {
+        Self { sink, since: None, said: false, not_over_before: Duration::ZERO }
     }
 
-    /// To be called every now and then.
-    pub(crate) fn look(&mut self, failing: bool, now: Duration, notes: &Notes) {
-        if !failing {
-            self.since = None;
-            if std::mem::take(&mut self.said) {
-                notes.sink_works(&self.sink, &self.target);
-            }
-            return;
+    /// It was said before that it does not work.
+    pub(crate) fn fell(&mut self, now: Duration) {
+        self.said = true;
+        self.not_over_before = now.saturating_add(SAY_AFTER);
+    }
+
+    /// It failed, and for so long.
+    pub(crate) fn failed(&mut self, notes: &Notes, span: Duration, target: &str, reason: &str) {
+        if span >= SAY_AFTER {
+            self.say(notes, target, reason);
         }
-        let since = *self.since.get_or_insert(now);
-        if !self.said && now.saturating_sub(since) >= SAY_AFTER {
-            self.said = true;
-            notes.sink_fails(
-                &self.sink,
-                &self.target,
-                "its receiver does not take what is due; the log says why",
-            );
+    }
+
+    /// It refused so many in a row.
+    pub(crate) fn refused(&mut self, notes: &Notes, in_row: u64, target: &str, reason: &str) {
+        if in_row >= REFUSED {
+            self.say(notes, target, &format!("it refuses whatever it is sent, for good: {reason}"));
+        }
+    }
+
+    /// People have to know at once.
+    pub(crate) fn say(&mut self, notes: &Notes, target: &str, reason: &str) {
+        if !std::mem::replace(&mut self.said, true) {
+            notes.sink_fails(&self.sink, target, reason);
+        }
+    }
+
+    /// It took something.
+    pub(crate) fn works(&mut self, notes: &Notes, target: &str) {
+        if std::mem::take(&mut self.said) {
+            notes.sink_works(&self.sink, target);
+        }
+    }
+
+    /// Looks at what a sink with a state of its own tells. To be called every now and then.
+    pub(crate) fn look(&mut self, meter: &Meter, now: Duration, notes: &Notes, target: &str) {
+        if let Some(fault) = meter.take_fault() {
+            self.say(notes, target, &fault);
+        }
+        if meter.refused_in_row() >= REFUSED {
+            return self.refused(notes, meter.refused_in_row(), target, "the log has its answers");
+        }
+        if meter.is_failing() {
+            let since = *self.since.get_or_insert(now);
+            let reason = "its receiver does not take what is due; the log says why";
+            return self.failed(notes, now.saturating_sub(since), target, reason);
+        }
+        self.since = None;
+        if now >= self.not_over_before {
+            self.works(notes, target);
         }
     }
 }
@@ -51,17 +90,34 @@ mod tests {
     use crate::config::Config;
     use crate::delivery::spool::testing::TestClock;
 
+    struct Seen {
+        watch: Watch,
+        notes: Notes,
+        intake: Arc<Intake>,
+        meter: Meter,
+    }
+
+    impl Seen {
+        fn new() -> Self {
+            let envelope = crate::run::envelope(&Config::default(), "sha256:0", Path::new("/sys/fs/cgroup"));
+            let intake = Arc::new(Intake::default());
+            let notes = Notes::new(envelope, TestClock::new(), Arc::clone(&intake));
+            Self { watch: Watch::new("pager".to_owned()), notes, intake, meter: Meter::default() }
+        }
+
+        fn at(&mut self, seconds: u64) -> Vec<State> {
+            self.watch.look(&self.meter, Duration::from_secs(seconds), &self.notes, "https://pager.example");
+            let arrivals = self.intake.take(Duration::ZERO).unwrap();
+            arrivals.into_iter().map(|arrival| arrival.alert.state).collect()
+        }
+    }
+
     #[test]
     fn failing_for_minutes_is_said_once_and_so_is_its_end() {
-        let envelope = crate::run::envelope(&Config::default(), "sha256:0", Path::new("/sys/fs/cgroup"));
-        let intake = Arc::new(Intake::default());
-        let notes = Notes::new(envelope, TestClock::new(), Arc::clone(&intake));
-        let mut watch = Watch::new("pager".to_owned(), "https://pager.example".to_owned());
-        let at = Duration::from_secs;
+        let mut seen = Seen::new();
         let mut said = |failing, seconds| {
-            watch.look(failing, at(seconds), &notes);
-            let arrivals = intake.take(Duration::ZERO).unwrap();
-            arrivals.into_iter().map(|arrival| arrival.alert.state).collect::<Vec<_>>()
+            seen.meter.failing(failing);
+            seen.at(seconds)
         };
         assert_eq!(said(true, 0), []);
         assert_eq!(said(false, 100), []);
@@ -71,5 +127,37 @@ mod tests {
         assert_eq!(said(true, 900), []);
         assert_eq!(said(false, 901), [State::Closed]);
         assert_eq!(said(false, 902), []);
+    }
+
+    #[test]
+    fn refusing_everything_is_said_and_ends_with_the_first_that_is_taken() {
+        let mut seen = Seen::new();
+        (1..REFUSED).for_each(|_| seen.meter.rejected());
+        assert_eq!(seen.at(1), []);
+        seen.meter.rejected();
+        assert_eq!(seen.at(2), [State::Open]);
+        seen.meter.rejected();
+        assert_eq!(seen.at(3), []);
+        seen.meter.acknowledged(1, 1);
+        assert_eq!(seen.at(4), [State::Closed]);
+    }
+
+    #[test]
+    fn missing_key_is_said_at_once_and_ends_when_it_is_there() {
+        let mut seen = Seen::new();
+        seen.meter.fault("no key");
+        assert_eq!(seen.at(0), [State::Open]);
+        seen.meter.fault("no key");
+        assert_eq!(seen.at(1), []);
+        seen.meter.failing(false);
+        assert_eq!(seen.at(2), [State::Closed]);
+    }
+
+    #[test]
+    fn fault_is_over_after_a_while_without_another() {
+        let mut seen = Seen::new();
+        seen.watch.fell(Duration::from_secs(10));
+        assert_eq!(seen.at(20), []);
+        assert_eq!(seen.at(310), [State::Closed]);
     }
 }

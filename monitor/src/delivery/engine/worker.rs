@@ -7,16 +7,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::dead::{DeadLetters, Letter};
+use super::dead::{DEAD_LETTERS, DeadLetters, Kept, Letter, Lost, Unkept, Waiting};
 use super::form::Form;
 use super::meter::{Dropped, Meter};
 use super::notes::Notes;
 use super::pace::Pace;
 use super::recent::Recent;
 use super::source::Source;
+use super::watch::{REFUSED, Watch};
 use crate::alert::SafeAlert;
 use crate::delivery::spool::{Done, Entry, Shared};
-use crate::delivery::{Class, Clock, Item, Outcome, Promise, Transport};
+use crate::delivery::{Class, Clock, Item, Outcome, Promise, Transport, caught};
 
 /// Cursors are written this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -26,8 +27,8 @@ const POISON_AFTER: u32 = 5;
 const POISON_SINCE: Duration = Duration::from_secs(300);
 /// How many alerts are tried in turn while none is taken.
 const TRIED_IN_TURN: usize = 3;
-/// A sink that fails so long is an alert of its own.
-pub(super) const SAY_AFTER: Duration = Duration::from_secs(300);
+/// What waits for nothing else is looked at again after this.
+const SHORTEST: Duration = Duration::from_millis(1);
 
 /// An alert that was taken from the spool and is not dealt with.
 pub(crate) struct Flight {
@@ -96,10 +97,16 @@ pub(crate) struct Worker {
     done: Vec<Done>,
     /// How many of them were refused.
     refused: u64,
+    /// Refused since something was taken.
+    refused_in_row: u64,
+    /// Dead letters that could not be written yet.
+    unkept: Unkept,
+    /// What it needs on this machine was missing when it last looked.
+    unready: bool,
     /// Places that the cursor has.
     told: [u64; 3],
     committed: Duration,
-    said: bool,
+    watch: Watch,
     /// Somebody waits for everything to be dealt with.
     settle: bool,
 }
@@ -116,8 +123,11 @@ impl Worker {
             taken: 0,
             done: Vec::new(),
             refused: 0,
+            refused_in_row: 0,
+            unkept: Unkept::default(),
+            unready: false,
             committed: now,
-            said: false,
+            watch: Watch::new(parts.name.clone()),
             settle: false,
             parts,
         };
@@ -127,20 +137,40 @@ impl Worker {
         worker
     }
 
+    /// Another worker for this sink came to a bad end, which was said.
+    pub(crate) fn fell(&mut self, reason: &str) {
+        let now = self.parts.clock.monotonic();
+        self.watch.fell(now);
+        self.failed(now, 1, None, reason);
+        self.parts.pace.try_now();
+    }
+
     /// Does what is to be done now.
     pub(crate) fn step(&mut self) -> Next {
         let now = self.parts.clock.monotonic();
         self.obey();
         self.commit_if_due(now);
+        self.keep_letters(now);
         if now < self.parts.pace.not_before() {
+            let next = self.unkept.next().into_iter().chain([self.parts.pace.not_before()]).min();
+            return Next::At(next.map(|at| at.max(now + SHORTEST)));
+        }
+        if let Err(reason) = self.parts.transport.prepare() {
+            self.unready = true;
+            self.failed(now, 1, None, &reason);
+            self.watch.say(&self.parts.notes, &self.parts.transport.target(), &reason);
             return Next::At(Some(self.parts.pace.not_before()));
         }
         let limits = self.parts.transport.limits();
         let most = self.parts.pace.batch(limits.items);
         // While only one at a time is tried, there are others to try in its place.
         let held = self.fill(most.max(TRIED_IN_TURN), now);
-        let batch = self.batch(most, limits.bytes, limits.max_bytes, now);
+        let Some(batch) = self.batch(most, limits.bytes, limits.max_bytes, now) else { return Next::Now };
         if batch.is_empty() {
+            if std::mem::take(&mut self.unready) {
+                // It has what it needs, and nothing to show it with.
+                self.recovered(now);
+            }
             self.note_oldest();
             if self.settle && self.flight.is_empty() {
                 self.settle = false;
@@ -148,7 +178,7 @@ impl Worker {
             }
             let soonest = self.flight.iter().map(|flight| flight.not_before).filter(|at| *at > now).min();
             let commit = self.uncommitted().then(|| self.committed + COMMIT_EVERY);
-            return Next::At([held, soonest, commit].into_iter().flatten().min());
+            return Next::At([held, soonest, commit, self.unkept.next()].into_iter().flatten().min());
         }
         self.send(batch);
         self.note_oldest();
@@ -157,7 +187,10 @@ impl Worker {
 
     /// Whether there is something that only waits for its time: a failing receiver, or the slow sending of what piled up.
     pub(crate) fn is_held(&self) -> bool {
-        self.parts.pace.failures() >= 3 || self.source.catching_up()
+        self.parts.pace.failures() >= 3
+            || self.unready
+            || self.source.catching_up()
+            || (self.flight.is_empty() && !self.unkept.is_empty())
     }
 
     /// Whether nothing is left to be sent.
@@ -175,6 +208,7 @@ impl Worker {
             self.done.clear();
             self.refused = 0;
             self.flight.clear();
+            self.unkept.clear();
             self.source.back_to(self.told);
             self.failed(now, 1, None, &reason);
             return;
@@ -214,7 +248,9 @@ impl Worker {
         }
         if let Some(heartbeat) = heartbeat.filter(|_| !self.parts.pace.failing()) {
             // Not repeated: the next one says the same, and its absence is the message.
-            let item = self.item(&heartbeat.alert, 0, self.parts.transport.limits().max_bytes);
+            let Ok(item) = self.item(&heartbeat.alert, 0, self.parts.transport.limits().max_bytes) else {
+                return;
+            };
             let bytes = item.text.len() as u64;
             if self.parts.transport.send(&[item]).first() == Some(&Outcome::Accepted) {
                 self.parts.meter.sent(1, bytes);
@@ -238,6 +274,10 @@ impl Worker {
         for flight in self.flight.iter().filter(|flight| !flight.again) {
             let place = &mut at[flight.entry.record.class.order()];
             *place = (*place).min(flight.entry.number);
+        }
+        for (class, number) in self.unkept.places() {
+            let place = &mut at[class.order()];
+            *place = (*place).min(number);
         }
         at
     }
@@ -282,8 +322,14 @@ impl Worker {
         }
     }
 
-    /// What is sent now: places in `flight`, and the items.
-    fn batch(&self, most: usize, bytes: usize, max_bytes: usize, now: Duration) -> Vec<(usize, Item)> {
+    /// What is sent now: places in `flight`, and the items. `None`: one that cannot be written is out of the way now.
+    fn batch(
+        &mut self,
+        most: usize,
+        bytes: usize,
+        max_bytes: usize,
+        now: Duration,
+    ) -> Option<Vec<(usize, Item)>> {
         let mut ready: Vec<usize> =
             (0..self.flight.len()).filter(|at| self.flight[*at].not_before <= now).collect();
         // While it fails alert by alert, others are tried in turn: the first may be what it cannot take.
@@ -296,18 +342,25 @@ impl Worker {
         let mut batch = Vec::new();
         for at in ready.into_iter().take(most) {
             let flight = &self.flight[at];
-            let item = self.item(&flight.entry.record.alert, flight.seq, max_bytes);
+            let item = match self.item(&flight.entry.record.alert, flight.seq, max_bytes) {
+                Ok(item) => item,
+                Err(reason) => {
+                    self.forget(vec![(at, Some(reason))]);
+                    return None;
+                }
+            };
             total += item.text.len();
             if total > bytes && !batch.is_empty() {
                 break;
             }
             batch.push((at, item));
         }
-        batch
+        Some(batch)
     }
 
-    fn item(&self, alert: &SafeAlert, seq: u64, max_bytes: usize) -> Item {
-        Item { seq, text: self.parts.form.text(alert, seq, max_bytes), alert: alert.clone() }
+    fn item(&self, alert: &SafeAlert, seq: u64, max_bytes: usize) -> Result<Item, String> {
+        let text = caught(|| self.parts.form.text(alert, seq, max_bytes))?;
+        Ok(Item { seq, text, alert: alert.clone() })
     }
 
     fn send(&mut self, batch: Vec<(usize, Item)>) {
@@ -319,7 +372,7 @@ impl Worker {
         let first_left = (0..items.len()).find(|at| !dealt(outcomes.get(*at)));
         // Something behind the first failure was taken: it is the alert that failed, not the receiver.
         let partly = first_left.is_some_and(|first| (first..items.len()).any(|at| dealt(outcomes.get(at))));
-        let mut gone = Vec::new();
+        let mut gone: Vec<(usize, Option<String>)> = Vec::new();
         let mut taken = 0;
         let mut bytes = 0;
         for (at, (place, item)) in places.iter().zip(&items).enumerate() {
@@ -327,38 +380,34 @@ impl Worker {
                 Some(Outcome::Accepted) => {
                     taken += 1;
                     bytes += item.text.len() as u64;
-                    gone.push(*place);
+                    gone.push((*place, None));
                     let flight = &self.flight[*place];
                     if self.parts.transport.resends() {
                         self.recent.push(Arc::clone(&flight.entry), flight.seq, item.text.len(), now);
                     }
                 }
-                Some(Outcome::Rejected { reason }) => {
-                    gone.push(*place);
-                    self.bury(*place, reason);
-                }
+                Some(Outcome::Rejected { reason }) => gone.push((*place, Some(reason.clone()))),
                 Some(Outcome::Retry { .. }) | None => {}
             }
         }
         self.taken += taken;
         self.parts.meter.sent(taken, bytes);
-        let left: Vec<usize> = places.iter().copied().filter(|place| !gone.contains(place)).collect();
-        if taken > 0 || (left.len() < items.len() && !self.parts.pace.failing()) {
+        let left = items.len() - gone.len();
+        self.note_refusals(taken, outcomes.as_slice());
+        if taken > 0 || (left < items.len() && !self.parts.pace.failing()) {
             self.recovered(now);
         }
         if let Some(first) = first_left {
-            self.parts.meter.retried(left.len() as u64);
+            self.parts.meter.retried(left as u64);
             let (reason, asked) = match outcomes.get(first) {
                 Some(Outcome::Retry { reason, after }) => (reason.as_str(), *after),
                 _ => ("it gave no answer", None),
             };
             let poisoned = self.blame(&places, &outcomes, partly, now);
-            for (place, reason) in poisoned {
-                gone.push(place);
-                self.bury(place, &reason);
-            }
+            gone.extend(poisoned.into_iter().map(|(place, reason)| (place, Some(reason))));
             // That one is to blame, and waits by itself.
-            let excused = gone.contains(&places[first]) || self.flight[places[first]].not_before > now;
+            let excused = gone.iter().any(|(place, _)| *place == places[first])
+                || self.flight[places[first]].not_before > now;
             if !(partly || excused) {
                 self.failed(now, items.len(), asked, reason);
             }
@@ -394,41 +443,105 @@ impl Worker {
         beyond
     }
 
-    /// A dead letter.
-    fn bury(&mut self, place: usize, reason: &str) {
-        let Some(flight) = self.flight.get(place) else { return };
-        if flight.again {
+    /// Whether it takes anything at all.
+    fn note_refusals(&mut self, taken: u64, outcomes: &[Outcome]) {
+        let target = self.parts.transport.target();
+        if taken > 0 {
+            if std::mem::take(&mut self.refused_in_row) >= REFUSED {
+                self.watch.works(&self.parts.notes, &target);
+            }
             return;
         }
-        self.parts.meter.rejected();
-        self.refused += 1;
-        let letter = Letter {
-            time: self.parts.clock.wall().to_string(),
-            sink: self.parts.name.clone(),
-            seq: flight.seq,
-            reason: reason.to_owned(),
-            alert: &flight.entry.record.alert,
-        };
-        tracing::error!(
-            sink = self.parts.name,
-            id = letter.alert.id,
-            reason,
-            "the receiver refuses an alert for good"
-        );
-        if let Err(error) = self.parts.dead.keep(&letter) {
-            tracing::error!(sink = self.parts.name, %error, "the dead letter could not be kept");
+        for outcome in outcomes {
+            if let Outcome::Rejected { reason } = outcome {
+                self.refused_in_row += 1;
+                self.watch.refused(&self.parts.notes, self.refused_in_row, &target, reason);
+            }
         }
     }
 
-    /// These are dealt with.
-    fn forget(&mut self, mut gone: Vec<usize>) {
+    /// These are dealt with: taken, or refused for a reason.
+    fn forget(&mut self, mut gone: Vec<(usize, Option<String>)>) {
         gone.sort_unstable();
-        for place in gone.into_iter().rev() {
-            let Some(flight) = self.flight.remove(place) else { continue };
-            if !flight.again {
-                let Entry { number, record, .. } = &*flight.entry;
-                self.done.push(Done { class: record.class, number: *number, seq: flight.seq });
+        let from_behind = gone.into_iter().rev();
+        let mut gone: Vec<_> =
+            from_behind.filter_map(|(place, reason)| Some((self.flight.remove(place)?, reason))).collect();
+        gone.reverse();
+        for (flight, reason) in gone {
+            match reason {
+                _ if flight.again => {}
+                None => self.dealt_with(&flight.entry, flight.seq),
+                Some(reason) => self.bury(flight, reason),
             }
+        }
+    }
+
+    fn dealt_with(&mut self, entry: &Entry, seq: u64) {
+        self.done.push(Done { class: entry.record.class, number: entry.number, seq });
+    }
+
+    /// A dead letter.
+    fn bury(&mut self, flight: Flight, reason: String) {
+        self.parts.meter.rejected();
+        let id = &flight.entry.record.alert.id;
+        tracing::error!(sink = self.parts.name, id, reason, "the receiver refuses an alert for good");
+        let time = self.parts.clock.wall().to_string();
+        let letter = Waiting { time, seq: flight.seq, reason, entry: flight.entry };
+        if let Err(letter) = self.keep(letter) {
+            self.unkept.failed(self.parts.clock.monotonic());
+            if let Some(lost) = self.unkept.add(letter) {
+                self.lose(&lost);
+            }
+        }
+    }
+
+    /// Writes a dead letter; gives it back if it cannot be written.
+    fn keep(&mut self, letter: Waiting) -> Result<(), Waiting> {
+        let Kept { result, lost } = self.parts.dead.keep(&Letter {
+            time: letter.time.clone(),
+            sink: self.parts.name.clone(),
+            seq: letter.seq,
+            reason: letter.reason.clone(),
+            alert: &letter.entry.record.alert,
+        });
+        self.parts.meter.dropped(Dropped::Letter, lost.count);
+        self.unkept.lose(&lost, false);
+        match result {
+            Ok(()) => {
+                self.refused += 1;
+                self.dealt_with(&letter.entry, letter.seq);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::error!(sink = self.parts.name, %error, "a dead letter cannot be written; it waits");
+                Err(letter)
+            }
+        }
+    }
+
+    /// There is no more room for this one.
+    fn lose(&mut self, letter: &Waiting) {
+        let alert = &letter.entry.record.alert;
+        let about_letters = alert.gap.as_ref().is_some_and(|gap| gap.reason == DEAD_LETTERS);
+        let mut lost = Lost::default();
+        lost.add(letter.seq, alert);
+        self.parts.meter.dropped(Dropped::Letter, 1);
+        self.unkept.lose(&lost, about_letters);
+        self.refused += 1;
+        self.dealt_with(&letter.entry, letter.seq);
+    }
+
+    /// Tries again to write what could not be written, and says what is lost.
+    fn keep_letters(&mut self, now: Duration) {
+        while let Some(letter) = self.unkept.due(now) {
+            match self.keep(letter) {
+                Ok(()) => self.unkept.wrote(),
+                Err(letter) => self.unkept.back(letter, now),
+            }
+        }
+        let takes = self.refused_in_row == 0 && !self.parts.pace.failing();
+        if let Some(lost) = self.unkept.say(now, takes) {
+            self.parts.notes.letters_lost(self.parts.sink, &self.parts.name, &lost);
         }
     }
 
@@ -451,10 +564,8 @@ impl Worker {
                 self.flight.push_front(flight);
             }
         }
-        if !self.said && self.parts.pace.failing_for(now) >= SAY_AFTER {
-            self.said = true;
-            self.parts.notes.sink_fails(&self.parts.name, &self.parts.transport.target(), reason);
-        }
+        let (target, span) = (self.parts.transport.target(), self.parts.pace.failing_for(now));
+        self.watch.failed(&self.parts.notes, span, &target, reason);
     }
 
     fn recovered(&mut self, now: Duration) {
@@ -465,9 +576,7 @@ impl Worker {
         let outage = self.parts.pace.succeeded(now);
         self.parts.meter.failing(false);
         tracing::info!(sink = self.parts.name, "the sink takes alerts again");
-        if std::mem::take(&mut self.said) {
-            self.parts.notes.sink_works(&self.parts.name, &self.parts.transport.target());
-        }
+        self.watch.works(&self.parts.notes, &self.parts.transport.target());
         if outage {
             self.begin_catch_up(now);
         }

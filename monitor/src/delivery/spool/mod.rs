@@ -23,6 +23,7 @@ pub(crate) use format::{SinkKey, Sort};
 pub(crate) use index::{Done, Entry, Shared};
 pub(crate) use limits::Limits;
 pub(crate) use pull::{At, Pull, Pulled};
+pub(crate) use ranges::Ranges;
 pub(crate) use write::{Event, Say, Writer, nanoseconds};
 
 /// Its folder in the state directory.

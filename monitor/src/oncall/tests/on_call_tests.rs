@@ -40,6 +40,10 @@ impl Consumer for Spool {
         }
     }
 
+    fn pause(&mut self, most: Duration) {
+        std::thread::sleep(most.min(Duration::from_millis(1)));
+    }
+
     fn commit(&mut self) {
         *self.committed.lock().unwrap() = *self.handed_out.lock().unwrap();
     }
@@ -63,6 +67,8 @@ struct Receiver {
     name: String,
     answers: Arc<Mutex<VecDeque<Outcome>>>,
     hang: Arc<AtomicBool>,
+    /// Once.
+    panics: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<String>>>,
 }
 
@@ -80,6 +86,7 @@ impl Pager for Receiver {
     }
 
     fn send(&mut self, actions: &[Action], _: Timestamp) -> Vec<Outcome> {
+        assert!(!self.panics.swap(false, Ordering::Relaxed), "a fault that a test made");
         while self.hang.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -154,6 +161,20 @@ fn failing_receiver_gets_the_newest_state_once_it_works_again() {
         let stats = running.meter.stats(0);
         (stats.retried, stats.acknowledged, stats.failing) == (2, 1, false)
     });
+    running.end();
+}
+
+#[test]
+fn receiver_whose_code_panics_is_tried_again_and_what_was_due_is_told() {
+    let receiver = Receiver { name: "r".into(), ..Receiver::default() };
+    receiver.panics.store(true, Ordering::Relaxed);
+    let running = Running::start(Spool::default(), std::slice::from_ref(&receiver), None);
+    running.spool.put(theft("i", 1, 1));
+    eventually("it failed", || running.meter.stats(0).failing);
+    assert!(running.meter.take_fault().unwrap().contains("a fault of the agent itself"));
+    eventually("told", || !taken(&receiver).is_empty());
+    assert_eq!(taken(&receiver), ["open i/page r1 New"]);
+    eventually("it works", || !running.meter.stats(0).failing);
     running.end();
 }
 

@@ -97,6 +97,8 @@ fn a_log_that_cannot_be_written_is_an_alert_and_the_agent_goes_on() {
     fs::write(rig.path("state"), "a file").unwrap();
     rig.agent.keep_log(&rig.path("state"), "sha256:1");
     rig.theft();
-    assert_eq!(rig.alerts()[0].health.as_ref().unwrap().condition, "local-log");
+    // What is more urgent may have overtaken it.
+    let health = |alert: &Alert| alert.health.as_ref().is_some_and(|health| health.condition == "local-log");
+    assert!(rig.alerts().iter().any(health));
     assert!(rig.alerts().iter().any(|alert| alert.incident.is_some()));
 }

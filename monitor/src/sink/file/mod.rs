@@ -35,11 +35,10 @@ pub struct FileSink {
 }
 
 impl FileSink {
-    /// Opens (or creates, mode 0640) the file. A line that an earlier agent could not finish is ended first. A disk that is
-    /// full or read-only is no error: the file is opened when there is room.
+    /// Opens (or creates, mode 0640) the file. A line that an earlier agent could not finish is ended first.
     ///
     /// # Errors
-    /// It can never be opened under that name, or is nothing to append to.
+    /// It cannot be opened now, or is nothing to append to.
     pub fn open(config: &SinkConfig) -> Result<Self, SinkError> {
         let max_bytes =
             config.max_bytes.map_or(MAX_ALERT, |bytes| usize::try_from(bytes.0).unwrap_or(MAX_ALERT));
@@ -54,13 +53,7 @@ impl FileSink {
             dirty: false,
             begun: Begun::default(),
         };
-        match sink.open_now() {
-            Ok(()) => {}
-            Err(SinkError::Open { source, .. }) if open::is_passing(&source) => {
-                tracing::error!(sink = sink.sink, path = %sink.path.display(), "cannot be opened: {source}; alerts wait until it can");
-            }
-            Err(error) => return Err(error),
-        }
+        sink.open_now()?;
         Ok(sink)
     }
 
@@ -70,6 +63,28 @@ impl FileSink {
         self.size = meta.size();
         self.file = Some(file);
         self.begun.forget();
+        Ok(())
+    }
+
+    /// Notices that the file was moved or taken away, or cut by others, before something is written to what nobody reads.
+    fn follow(&mut self) -> io::Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| self.regular) else { return Ok(()) };
+        match std::fs::metadata(&self.path) {
+            Ok(there) => {
+                let ours = file.metadata()?;
+                if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) {
+                    self.size = ours.size();
+                    return Ok(());
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        tracing::info!(sink = self.sink, path = %self.path.display(), "the file was moved away; another one is begun");
+        // What is in the old one is kept by whoever moved it.
+        file.sync_data()?;
+        self.dirty = false;
+        self.file = None;
         Ok(())
     }
 
@@ -126,6 +141,9 @@ impl Transport for FileSink {
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(batch.len());
+        if let Err(error) = self.follow() {
+            return vec![Outcome::Retry { reason: error.to_string(), after: None }];
+        }
         for item in batch {
             let mut line = Vec::with_capacity(item.text.len() + 1);
             line.extend_from_slice(&item.text);

@@ -7,12 +7,6 @@ use std::path::Path;
 
 use crate::sink::SinkError;
 
-/// Whether an error goes away by itself or by an administrator's hand without a change of configuration.
-pub(super) fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
-}
-
 /// Opens or creates the file. A last line without an end gets one.
 pub(super) fn for_append(sink: &str, path: &Path) -> Result<(File, Metadata), SinkError> {
     let failed = |source| SinkError::Open { sink: sink.to_owned(), path: path.to_owned(), source };

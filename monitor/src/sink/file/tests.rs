@@ -44,15 +44,46 @@ fn a_torn_last_line_is_ended_before_the_next() {
 }
 
 #[test]
+fn a_file_that_was_moved_or_taken_away_is_begun_anew_without_being_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let mut sink = sink(&path);
+    send(&mut sink, 1..2);
+    std::fs::rename(&path, dir.path().join("old")).unwrap();
+    assert_eq!(send(&mut sink, 2..3), [Outcome::Accepted]);
+    assert_eq!((read(&dir.path().join("old")), read(&path)), ("line 1\n".into(), "line 2\n".into()));
+    std::fs::remove_file(&path).unwrap();
+    send(&mut sink, 3..4);
+    assert_eq!(read(&path), "line 3\n");
+    // Another file in its place, as some rotate.
+    std::fs::rename(&path, dir.path().join("older")).unwrap();
+    std::fs::write(&path, "theirs\n").unwrap();
+    send(&mut sink, 4..5);
+    assert_eq!(read(&path), "theirs\nline 4\n");
+    assert_eq!(sink.commit(), Ok(()));
+}
+
+#[test]
 fn a_file_that_was_moved_away_is_opened_again_when_asked() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("alerts.jsonl");
     let mut sink = sink(&path);
     std::fs::rename(&path, dir.path().join("old")).unwrap();
-    send(&mut sink, 1..2);
     sink.reopen().unwrap();
-    send(&mut sink, 2..3);
-    assert_eq!((read(&dir.path().join("old")), read(&path)), ("line 1\n".into(), "line 2\n".into()));
+    assert_eq!((read(&dir.path().join("old")), read(&path)), (String::new(), String::new()));
+}
+
+#[test]
+fn a_file_that_others_cut_is_rotated_by_the_size_that_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let rotate = Some(Rotate { size: Bytes(21), keep: 2 });
+    let mut sink = FileSink::open(&SinkConfig { rotate, ..SinkConfig::file(path.clone()) }).unwrap();
+    send(&mut sink, 1..3);
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    send(&mut sink, 3..5);
+    assert_eq!(read(&path), "line 3\nline 4\n");
+    assert!(!dir.path().join("alerts.jsonl.1").exists());
 }
 
 #[test]
@@ -80,7 +111,7 @@ fn a_full_device_takes_nothing_and_says_so() {
 }
 
 #[test]
-fn a_folder_that_does_not_exist_is_refused_at_start() {
+fn a_folder_that_does_not_exist_is_named() {
     let error =
         FileSink::open(&SinkConfig::file("/nonexistent/alerts.jsonl".into())).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/alerts.jsonl: cannot be opened"), "{error}");

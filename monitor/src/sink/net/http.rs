@@ -75,12 +75,18 @@ impl Client {
     /// # Errors
     /// One of them cannot be used.
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
+        // What is wrong in the configuration first: a file that is not there may come.
+        let plain = plain_headers(&config.headers)?;
+        for name in config.header_files.keys() {
+            header_name("header_files", name)?;
+        }
+        let proxy = config.proxy.as_deref().map(proxy).transpose()?;
         let tls = Arc::new(Tls::open(&config.tls)?);
         let timeout = config.timeout.0;
         let settings = ureq::config::Config::builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .proxy(config.proxy.as_deref().map(proxy).transpose()?)
+            .proxy(proxy)
             .user_agent(concat!("sandwatch/", env!("CARGO_PKG_VERSION")))
             .timeout_global(Some(timeout))
             .input_buffer_size(BUFFER)
@@ -95,7 +101,7 @@ impl Client {
         let mut client = Self {
             agent: Agent::with_parts(settings, connector, DefaultResolver::default()),
             tls,
-            plain: plain_headers(&config.headers)?,
+            plain,
             files: config.header_files.clone(),
             from_files: Vec::new(),
             login: None,
@@ -123,7 +129,7 @@ impl Client {
     /// # Errors
     /// The name or the value is not fit for a header.
     pub fn log_in(&mut self, name: &'static str, value: Secret) -> Result<(), NetError> {
-        let unfit = || NetError::key("key_file", "holds characters that a header cannot carry");
+        let unfit = || NetError::content("key_file", "holds characters that a header cannot carry");
         secret_value(&value).ok_or_else(unfit)?;
         self.login = Some((HeaderName::from_static(name), value));
         Ok(())
@@ -239,7 +245,7 @@ impl Client {
             let secret = Secret::from_file(path)?;
             if secret_value(&secret).is_none() {
                 let what = format!("{} holds characters that a header cannot carry", path.display());
-                return Err(NetError::key("header_files", what));
+                return Err(NetError::content("header_files", what));
             }
             headers.push((header_name("header_files", name)?, secret));
         }

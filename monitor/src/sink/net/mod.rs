@@ -32,6 +32,14 @@ pub enum NetError {
     /// A secret.
     #[error(transparent)]
     Secret(#[from] crate::delivery::SecretError),
+    /// What the file that a key names holds.
+    #[error("`{key}`: {what}")]
+    Content {
+        /// Which.
+        key: &'static str,
+        /// What is wrong and what to do.
+        what: String,
+    },
     /// A key of the configuration that cannot work.
     #[error("`{key}`: {what}")]
     Key {
@@ -46,5 +54,20 @@ impl NetError {
     /// A key of the configuration that cannot work.
     pub(crate) fn key(key: &'static str, what: impl Into<String>) -> Self {
         Self::Key { key, what: what.into() }
+    }
+
+    /// What the file that a key names holds.
+    pub(crate) fn content(key: &'static str, what: impl Into<String>) -> Self {
+        Self::Content { key, what: what.into() }
+    }
+
+    /// Whether it can end without a change of the configuration.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Tls(error) => error.may_pass(),
+            Self::Secret(error) => error.may_pass(),
+            Self::Content { .. } => true,
+            Self::Key { .. } => false,
+        }
     }
 }

@@ -53,6 +53,13 @@ pub enum TlsError {
     Setup(rustls::Error),
 }
 
+impl TlsError {
+    /// Whether it can end without a change of the configuration.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::File { .. } | Self::NoRoots(_) | Self::Pair { .. })
+    }
+}
+
 /// How one sink speaks TLS.
 pub struct Tls {
     files: TlsConfig,
@@ -68,11 +75,17 @@ impl Tls {
     /// A file cannot be read, or what it holds cannot be used.
     pub fn open(files: &TlsConfig) -> Result<Self, TlsError> {
         let tls = Self { files: files.clone(), current: Mutex::new(None) };
-        if files.ca_file.is_some() || files.cert_file.is_some() || files.key_file.is_some() {
-            tls.reload()?;
-        }
+        // What is wrong in the configuration first: a file that is not there may come.
         if let Some(name) = &files.server_name {
             tls.name_for(name)?;
+        }
+        match (&files.cert_file, &files.key_file) {
+            (Some(_), None) => return Err(TlsError::Half { given: "cert_file", missing: "key_file" }),
+            (None, Some(_)) => return Err(TlsError::Half { given: "key_file", missing: "cert_file" }),
+            _ => {}
+        }
+        if files.ca_file.is_some() || files.cert_file.is_some() || files.key_file.is_some() {
+            tls.reload()?;
         }
         Ok(tls)
     }
@@ -134,9 +147,9 @@ fn build(files: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Setup)?;
     let builder = builder.with_root_certificates(roots(files.ca_file.as_deref())?);
-    let mut client = match (&files.cert_file, &files.key_file) {
-        (None, None) => builder.with_no_client_auth(),
-        (Some(certificate), Some(key)) => {
+    let mut client = match files.cert_file.as_ref().zip(files.key_file.as_ref()) {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
             let chain = certificates(certificate)?;
             let private =
                 PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, &pem(&error, "private key")))?;
@@ -149,8 +162,6 @@ fn build(files: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
                 },
             })?
         }
-        (Some(_), None) => return Err(TlsError::Half { given: "cert_file", missing: "key_file" }),
-        (None, Some(_)) => return Err(TlsError::Half { given: "key_file", missing: "cert_file" }),
     };
     // One receiver, seldom a new connection: a large cache of sessions would only cost memory.
     client.resumption = Resumption::in_memory_sessions(4);

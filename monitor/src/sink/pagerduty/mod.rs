@@ -113,7 +113,7 @@ fn read_key(config: &SinkConfig) -> Result<Secret, NetError> {
     if fits {
         Ok(key)
     } else {
-        Err(NetError::key("key_file", "holds no integration key: it has 32 letters and digits"))
+        Err(NetError::content("key_file", "holds no integration key: it has 32 letters and digits"))
     }
 }
 

@@ -82,7 +82,7 @@ fn read_address(config: &SinkConfig) -> Result<Secret, NetError> {
     })?;
     // Its own error would name `url`, where the address must not stand.
     Endpoint::parse(address.expose()).map_err(|_| {
-        NetError::key("key_file", "holds no address of a webhook (https://hooks.slack.com/services/…)")
+        NetError::content("key_file", "holds no address of a webhook (https://hooks.slack.com/services/…)")
     })?;
     Ok(address)
 }

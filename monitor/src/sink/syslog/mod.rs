@@ -65,9 +65,9 @@ impl Syslog {
     /// # Errors
     /// The address, facility or certificates cannot be used.
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
-        let way = way(config)?;
         let facility = config.facility.as_deref().map_or(Ok(Facility::AUTHPRIV), Facility::parse);
         let facility = facility.map_err(|what| NetError::key("facility", what))?;
+        let way = way(config)?;
         if config.tls != crate::config::TlsConfig::default()
             && !matches!(way, Way::Stream { tls: Some(_), .. })
         {

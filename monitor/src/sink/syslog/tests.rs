@@ -119,6 +119,24 @@ fn nobody_listening_is_no_loss() {
 }
 
 #[test]
+fn a_receiver_that_reads_nothing_any_more_holds_nobody_up_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut config = config(&format!("tcp://{}", listener.local_addr().unwrap()));
+    config.timeout = Span(Duration::from_millis(300));
+    let mut sink = Syslog::open(&config).unwrap();
+    let large = |seq| Item { text: vec![b'x'; 7000], ..item(seq) };
+    let begin = Instant::now();
+    // What the kernel keeps for it is used up in the end; the peer is there all the time.
+    let failed = (0..10_000u64).find_map(|seq| {
+        let outcomes = sink.send(&[large(seq)]);
+        outcomes.into_iter().find(|outcome| *outcome != Outcome::Accepted)
+    });
+    let Some(Outcome::Retry { reason, .. }) = failed else { panic!("{failed:?}") };
+    assert!(reason.contains("no answer in time"), "{reason}");
+    assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+}
+
+#[test]
 fn a_datagram_is_one_message() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut sink = Syslog::open(&config(&format!("udp://{}", socket.local_addr().unwrap()))).unwrap();

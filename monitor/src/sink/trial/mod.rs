@@ -7,7 +7,6 @@ mod alert;
 
 use std::sync::Arc;
 
-use super::net::NetError;
 use super::{Place, Plug, SinkError, pagers, plug};
 use crate::alert::{SafeAlert, render};
 use crate::config::SinkConfig;
@@ -45,8 +44,7 @@ impl Trial {
     /// # Errors
     /// It can never work as it is configured.
     pub fn open(config: &SinkConfig, clock: &Arc<dyn Clock>) -> Result<Self, SinkError> {
-        let unfit = |error: NetError| SinkError::wrong(&config.name, error.to_string());
-        let people = pagers(config).map_err(unfit)?;
+        let people = pagers(config).map_err(|error| SinkError::of(&config.name, &error))?;
         let mut receivers: Vec<Receiver> = people.into_iter().map(Receiver::Person).collect();
         if !config.kind.is_on_call()
             && let Plug::Log(transport) = plug(config, &Place { state_dir: None, clock })?

@@ -27,9 +27,10 @@ impl Keys {
     /// # Errors
     /// There is none, or one is no key.
     pub(super) fn read(config: &SinkConfig) -> Result<Self, NetError> {
-        let wrong = |what: &str| NetError::key("key_file", what);
-        let secret = Secret::of(config)?
-            .ok_or_else(|| wrong("is missing: name the file with the signing key (whsec_…)"))?;
+        let wrong = |what: &str| NetError::content("key_file", what);
+        let secret = Secret::of(config)?.ok_or_else(|| {
+            NetError::key("key_file", "is missing: name the file with the signing key (whsec_…)")
+        })?;
         let texts: Vec<Secret> =
             secret.expose().split_whitespace().map(|text| Secret::new(text.to_owned())).collect();
         if texts.len() > KEYS {
