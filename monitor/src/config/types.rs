@@ -143,14 +143,17 @@ pub struct Assign {
 pub struct PodsConfig {
     /// Who is asked. By default nobody: pods are then known by their cgroup paths alone.
     pub from: PodsFrom,
-    /// Address of the kubelet; `https://$NODE_IP:10250` if not given.
+    /// Address of the kubelet; `https://$NODE_IP:10250` if not given. Of the API server; the cluster's own service if not
+    /// given.
     pub url: Option<String>,
     /// File with the token of a service account; read before each question.
     pub token_file: Option<PathBuf>,
-    /// Authorities that may have signed the kubelet's certificate. One that a kubelet made for itself is its own:
+    /// Authorities that may have signed the certificate. One that a kubelet made for itself is its own:
     /// `/var/lib/kubelet/pki/kubelet.crt`.
     pub ca_file: Option<PathBuf>,
-    /// Name in the kubelet's certificate, if it is not the host of the address.
+    /// Name of this node in the cluster, for the API server; `$NODE_NAME` if not given.
+    pub node: Option<String>,
+    /// Name in the certificate, if it is not the host of the address.
     pub server_name: Option<String>,
     /// How long an answer may take.
     pub timeout: Span,
@@ -168,6 +171,8 @@ pub enum PodsFrom {
     None,
     /// The kubelet of this node.
     Kubelet,
+    /// The API server, which may then be asked about the pods of every node.
+    Api,
 }
 
 impl Default for PodsConfig {
@@ -179,6 +184,7 @@ impl Default for PodsConfig {
             url: None,
             token_file: account("token"),
             ca_file: account("ca.crt"),
+            node: None,
             server_name: None,
             timeout: Span(std::time::Duration::from_secs(5)),
             wait: Span(std::time::Duration::from_secs(5)),

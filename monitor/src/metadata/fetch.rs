@@ -1,14 +1,17 @@
-//! Asking for pods from a thread of its own: when somebody wants to know, and not too often.
+//! Asking for pods from a thread of its own: the kubelet when somebody wants to know, and not too often; the API server once, and
+//! then it tells what changes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use super::api::{Api, Ended};
 use super::kubelet::{Kubelet, KubeletError};
+use super::node::PodStore;
 use super::pod::Pod;
 
 /// Shortest time between two questions.
@@ -60,6 +63,23 @@ impl Fetcher {
         Ok(Self { ask, answers, ready })
     }
 
+    /// Starts one that is told by the API server what changes, and need not be asked.
+    ///
+    /// # Errors
+    /// The system gives no thread or descriptor.
+    pub fn follow(api: Api) -> io::Result<Self> {
+        let (ask, asked) = sync_channel(1);
+        let (answer, answers) = sync_channel(2);
+        let ready = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let bell = ready.clone();
+        // Nobody reads the questions: one that waits is enough.
+        crate::observe::start_thread("pods", move || {
+            let _asked = asked;
+            follow(api, &|got| answer.send(got).is_ok() && bell.write(1).is_ok());
+        })?;
+        Ok(Self { ask, answers, ready })
+    }
+
     /// Wants to know, as soon as it may be asked. Wanting twice is wanting once.
     pub fn ask(&self) {
         let _ = self.ask.try_send(());
@@ -95,6 +115,53 @@ fn turn(
         // Who asks meanwhile is heard afterwards.
         std::thread::sleep(pause_after(failed, between));
     }
+}
+
+/// Lists and watches until `tell` says that nobody wants to know.
+fn follow(mut api: Api, tell: &dyn Fn(Answer) -> bool) {
+    let mut store = PodStore::default();
+    let mut failed = 0u32;
+    let mut listed = false;
+    loop {
+        let began = Instant::now();
+        let outcome = if listed {
+            api.watch(&mut store, fastrand::u64(..), &mut |store| tell(Ok(store.all())))
+        } else {
+            api.list(&mut store).map(|()| Ended::Here)
+        };
+        let pause = match outcome {
+            Ok(Ended::Here) => {
+                failed = 0;
+                // Also when nothing changed: that somebody answers is worth knowing.
+                if !tell(Ok(store.all())) {
+                    return;
+                }
+                let watched = std::mem::replace(&mut listed, !store.version.is_empty());
+                // A list is watched on from at once; a watch that ends at once, or a list without a place, is no way to hurry.
+                (watched || !listed).then_some(BETWEEN).filter(|_| began.elapsed() < BETWEEN)
+            }
+            Ok(Ended::Gone) => {
+                listed = false;
+                Some(BETWEEN)
+            }
+            Err(error) => {
+                failed = failed.saturating_add(1);
+                if !tell(Err(error.to_string())) {
+                    return;
+                }
+                Some(pause_after(failed, BETWEEN))
+            }
+        };
+        if let Some(most) = pause {
+            // A whole cluster's agents come back at different times.
+            std::thread::sleep(jittered(most));
+        }
+    }
+}
+
+/// Between half of it and all of it.
+fn jittered(most: Duration) -> Duration {
+    most.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 /// Longer each time while it does not answer.

@@ -4,12 +4,16 @@
 //! cgroup path names; `kubelet` asks, `fetch` does so from a thread of its own, when somebody wants to know and not too
 //! often. Nothing here is needed to watch: what is not known makes nothing expected or unexpected.
 
+mod api;
 mod fetch;
 mod kubelet;
+mod node;
 mod pod;
 mod pods;
 
+pub use api::{Api, ApiError};
 pub use fetch::{Answer, Fetcher, PodSource};
 pub use kubelet::{Kubelet, KubeletError};
-pub use pod::{ListError, Pod, PodContainer, read_list};
+pub use node::{PodStore, Step};
+pub use pod::{ListError, Pod, PodContainer, PodPage, WatchEvent, read_event, read_list, read_page};
 pub use pods::{Found, Pods};

@@ -1,4 +1,4 @@
-//! The list of pods as the kubelet gives it (`v1.PodList`): what is of use here, and nothing else of it.
+//! Pods as the kubelet lists them (`v1.PodList`) and the API server tells of them: what is of use here, and nothing else of it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,38 +49,146 @@ pub struct PodContainer {
     pub id: Option<Arc<str>>,
 }
 
+/// A list of pods, and the place in the server's history that it is of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodPage {
+    /// The pods.
+    pub pods: Vec<Pod>,
+    /// The place; empty if it is not said, as by a kubelet.
+    pub version: String,
+}
+
+/// A line of a watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEvent {
+    /// A pod is there, or is another now.
+    There {
+        /// The pod.
+        pod: Pod,
+        /// Place.
+        version: String,
+    },
+    /// It is gone.
+    Deleted {
+        /// Its uid.
+        uid: Arc<str>,
+        /// Place.
+        version: String,
+    },
+    /// Nothing but a place.
+    Bookmark {
+        /// Place; empty if the line is of a kind that is not known here.
+        version: String,
+    },
+    /// The place from which was watched is not known any more.
+    Gone,
+}
+
+/// Reads a line of a watch (`metav1.WatchEvent` of pods).
+///
+/// # Errors
+/// It is not of that shape, or tells of an error of the server.
+pub fn read_event(json: &[u8]) -> Result<WatchEvent, ListError> {
+    let event: Event = serde_json::from_slice(json).map_err(|error| ListError(error.to_string()))?;
+    let version = event.object.metadata.resource_version.clone().map(bounded).unwrap_or_default();
+    Ok(match event.kind.as_str() {
+        "ADDED" | "MODIFIED" => WatchEvent::There { pod: event.object.pod(), version },
+        "DELETED" => {
+            let uid = event.object.metadata.uid.unwrap_or_default();
+            WatchEvent::Deleted { uid: bounded(uid).into(), version }
+        }
+        "ERROR" if event.object.code == Some(GONE) => WatchEvent::Gone,
+        "ERROR" => {
+            let why = event.object.message.unwrap_or_default();
+            let why: String = why.escape_debug().take(200).collect();
+            return Err(ListError(format!("the server says: {why}")));
+        }
+        "BOOKMARK" => WatchEvent::Bookmark { version },
+        // Of a later version.
+        _ => WatchEvent::Bookmark { version: String::new() },
+    })
+}
+
+/// Status of HTTP, and code in a `v1.Status`: the place is not known any more.
+const GONE: i64 = 410;
+
 /// Reads a `v1.PodList`.
 ///
 /// # Errors
 /// It is not JSON of that shape. Pods without a uid, and whatever else is not known here, are left out.
 pub fn read_list(json: &[u8]) -> Result<Vec<Pod>, ListError> {
+    Ok(read_page(json)?.pods)
+}
+
+/// The same, with the place in the server's history.
+///
+/// # Errors
+/// As for [`read_list`].
+pub fn read_page(json: &[u8]) -> Result<PodPage, ListError> {
     let list: List = serde_json::from_slice(json).map_err(|error| ListError(error.to_string()))?;
     if list.kind.as_deref() != Some("PodList") {
         let kind = list.kind.as_deref().unwrap_or("nothing").escape_debug().take(64).collect::<String>();
         return Err(ListError(format!("it says it is {kind}")));
     }
     let pods = list.items.unwrap_or_default().into_iter().map(Item::pod);
-    Ok(pods.filter(|pod| !pod.uid.is_empty()).collect())
+    Ok(PodPage {
+        pods: pods.filter(|pod| !pod.uid.is_empty()).collect(),
+        version: list.metadata.resource_version.map(bounded).unwrap_or_default(),
+    })
 }
 
 #[derive(Deserialize)]
 struct List {
     kind: Option<String>,
+    #[serde(default)]
+    metadata: ListMeta,
     items: Option<Vec<Item>>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct ListMeta {
+    resource_version: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    #[serde(rename = "type")]
+    kind: String,
+    object: Item,
+}
+
+/// A pod, or in a watch what tells of an error.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Item {
     metadata: Meta,
     spec: Spec,
+    #[serde(deserialize_with = "or_text")]
     status: Status,
+    code: Option<i64>,
+    message: Option<String>,
+}
+
+/// The status of a pod; of a `v1.Status` it is a word, which says nothing of a pod.
+fn or_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Status, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Status(Box<Status>),
+        Text(#[expect(dead_code, reason = "what it says is not of use")] String),
+    }
+    Ok(match Option::<Either>::deserialize(deserializer)? {
+        Some(Either::Status(status)) => *status,
+        Some(Either::Text(_)) | None => Status::default(),
+    })
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Meta {
     uid: Option<String>,
+    resource_version: Option<String>,
     name: Option<String>,
     namespace: Option<String>,
     labels: Option<BTreeMap<String, String>>,
@@ -144,7 +252,7 @@ struct ContainerStatus {
 
 impl Item {
     fn pod(self) -> Pod {
-        let Meta { uid, name, namespace, labels, annotations, owner_references } = self.metadata;
+        let Meta { uid, name, namespace, labels, annotations, owner_references, .. } = self.metadata;
         let labels: BTreeMap<String, String> =
             labels.unwrap_or_default().into_iter().take(LABELS_MAX).collect();
         let owner = owner(owner_references.unwrap_or_default(), &labels);

@@ -5,7 +5,7 @@ use crate::alert::{ClosedBy, Severity, State};
 use crate::config::{PodsConfig, PodsFrom};
 use crate::detect::boot_now;
 use crate::kernel::Probes;
-use crate::metadata::{Fetcher, Kubelet, Pods};
+use crate::metadata::{Api, Fetcher, Kubelet, Pods};
 
 /// Name of the condition on health alerts.
 const CONDITION: &str = "pods-unknown";
@@ -25,6 +25,11 @@ impl Learning {
             PodsFrom::None => Ok(None),
             PodsFrom::Kubelet => {
                 let fetcher = Fetcher::start(Kubelet::new(config.clone()))
+                    .map_err(|error| format!("no thread to ask for pods: {error}"))?;
+                Ok(Some(Self { fetcher, pods: Pods::default(), said: false }))
+            }
+            PodsFrom::Api => {
+                let fetcher = Fetcher::follow(Api::new(config.clone()))
                     .map_err(|error| format!("no thread to ask for pods: {error}"))?;
                 Ok(Some(Self { fetcher, pods: Pods::default(), said: false }))
             }

@@ -32,6 +32,9 @@ const EXCERPT_FROM: usize = 8 << 10;
 /// Of each connection; the client's own default is eight times as much.
 const BUFFER: usize = 16 << 10;
 
+/// Of an answer that comes bit by bit: after so long without anything its sender is gone.
+pub const SILENCE: Duration = Duration::from_secs(80);
+
 /// Below this, compression costs more than it saves.
 const WORTH_COMPRESSING: usize = 512;
 
@@ -215,6 +218,32 @@ impl Client {
             return Err(format!("the answer is longer than {longest} bytes"));
         }
         Ok(answer)
+    }
+
+    /// Gets, and gives the status and the answer's body as it comes, which may take as long as `most`. Nothing at all for
+    /// [`SILENCE`] is its end.
+    ///
+    /// # Errors
+    /// As for [`post`](Client::post).
+    pub fn stream(&self, url: &str, most: Duration) -> Result<(u16, ureq::BodyReader<'static>), String> {
+        let request = self.agent.get(url).config();
+        // The server begins to answer as soon as any other would, and then says at least now and then that it is there.
+        let mut request = request
+            .timeout_global(Some(most))
+            .timeout_recv_response(Some(self.timeout))
+            .timeout_per_read(Some(SILENCE))
+            .build();
+        for (name, value) in &self.plain {
+            request = request.header(name, value);
+        }
+        for (name, secret) in self.from_files.iter().chain(&self.login) {
+            if let Some(value) = secret_value(secret) {
+                request = request.header(name, value);
+            }
+        }
+        let response = request.call().map_err(|error| self.why(&error))?;
+        let status = response.status().as_u16();
+        Ok((status, response.into_body().into_reader()))
     }
 
     fn answer(
