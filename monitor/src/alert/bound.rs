@@ -109,6 +109,8 @@ fn redact_alert(alert: &mut Alert) {
     if let Some(network) = &mut alert.network {
         mask(&mut network.address);
     }
+    let posture = alert.posture.iter_mut().flat_map(|posture| &mut posture.findings);
+    posture.filter_map(|item| item.detail.as_mut()).for_each(mask);
     alert.allow_with.iter_mut().for_each(mask);
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn incident() -> Alert {
             expected: Some("role runner of profile n8n reads no identity".into()),
         }),
         gap: None,
+        posture: None,
         health: None,
         heartbeat: None,
         worker: Some(WorkerInfo {
@@ -231,13 +232,12 @@ pub(crate) fn all() -> Vec<(&'static str, Alert)> {
         (
             "posture",
             Alert {
-                health: Some(HealthInfo {
-                    condition: "runs-privileged".into(),
-                    subject: Some("lab-n8n".into()),
-                    detail: "the container is privileged".into(),
-                }),
+                posture: Some(privileged()),
                 severity: Severity::High,
-                ..condition(AlertKind::Posture, "Worker lab-n8n is privileged: its author reaches the host")
+                ..condition(
+                    AlertKind::Posture,
+                    "Worker lab-n8n is privileged: its author reaches the host, and 1 more",
+                )
             },
         ),
         (
@@ -250,6 +250,33 @@ pub(crate) fn all() -> Vec<(&'static str, Alert)> {
         ),
         ("heartbeat", heartbeat()),
     ]
+}
+
+fn privileged() -> PostureInfo {
+    let item = |id: &str, severity, title: &str, detail: Option<&str>| PostureItem {
+        id: id.into(),
+        title: title.into(),
+        severity,
+        reaches_host: severity == Severity::High,
+        detail: detail.map(str::to_owned),
+        rule: Some(RuleRef { file: "posture.yaml".into(), line: 7 }),
+    };
+    PostureInfo {
+        condition: "0b6f3d1e-6d3a-5b0e-9f3d-6f3a1f6b2c12".into(),
+        reaches_host: true,
+        findings: vec![
+            item("privileged-worker", Severity::High, "is privileged: its author reaches the host", None),
+            item(
+                "host-path-mounted",
+                Severity::Low,
+                "has a folder of the host",
+                Some("mounted /data (the host's /srv/data), writable"),
+            ),
+        ],
+        new: vec!["privileged-worker".into()],
+        over: vec![],
+        unknown: vec!["block-devices-visible".into()],
+    }
 }
 
 /// A sign of life, as short as the agent makes it.

@@ -1,6 +1,6 @@
 //! The alert: what one looks like, how it is made safe to show, and how it is written.
 //!
-//! `model`, `incident`, `radius`, `evidence` and `parts` are the shape (the contract with every receiver:
+//! `model`, `incident`, `radius`, `evidence`, `posture` and `parts` are the shape (the contract with every receiver:
 //! `rules/schema/alert.json`). An alert enters a
 //! format only as a [`SafeAlert`], which is redacted and within its size, so that no
 //! format can forget either. [`render`] is the door to the formats: it fits an alert into what a sink takes (`shrink`). [`Level`] is
@@ -19,6 +19,7 @@ pub mod json;
 mod model;
 mod ocsf;
 mod parts;
+mod posture;
 mod radius;
 pub mod redact;
 mod schema;
@@ -32,6 +33,7 @@ pub use heartbeat::*;
 pub use incident::*;
 pub use model::*;
 pub use parts::*;
+pub use posture::*;
 pub use radius::*;
 pub use schema::schema;
 pub use severity::Level;

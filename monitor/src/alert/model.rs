@@ -15,6 +15,7 @@ use super::parts::{
     AgentInfo, Attribution, Delivery, FileInfo, GapInfo, HealthInfo, HostInfo, NetworkInfo, ProcessInfo,
     Refs, WorkerInfo,
 };
+use super::posture::PostureInfo;
 use super::radius::BlastRadius;
 pub use crate::profile::Tier;
 
@@ -56,7 +57,10 @@ pub struct Alert {
     /// Time or place where events were, or may have been, missed; only for gaps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapInfo>,
-    /// The agent's own condition; only for health and posture.
+    /// How the worker is set up; only for posture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub posture: Option<PostureInfo>,
+    /// The agent's own condition; only for health.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthInfo>,
     /// Signs of life; only for heartbeats.

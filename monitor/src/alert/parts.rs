@@ -28,6 +28,9 @@ pub struct WorkerInfo {
     /// Kubernetes node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// In which ways it is set up that it should not be, the worst first: ids of posture rules.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub posture: Vec<String>,
 }
 
 /// A cgroup.

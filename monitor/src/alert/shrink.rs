@@ -205,6 +205,9 @@ fn core(alert: &mut Alert) -> bool {
     alert.network = None;
     alert.refs.clear();
     alert.respond.clear();
+    if let Some(posture) = &mut alert.posture {
+        posture.findings.iter_mut().for_each(|item| (item.detail, item.rule) = (None, None));
+    }
     chain(alert, 0);
     if let Some(incident) = &mut alert.incident {
         incident.new.clear();
@@ -239,6 +242,15 @@ fn bare(alert: &mut Alert) -> bool {
         cut_text(&mut gap.reason, NAME);
     }
     sequences(alert, 1);
+    if let Some(posture) = &mut alert.posture {
+        posture.findings.truncate(1);
+        posture.findings.iter_mut().for_each(|item| {
+            (item.detail, item.rule) = (None, None);
+            cut_text(&mut item.id, NAME);
+            cut_text(&mut item.title, NAME);
+        });
+        (posture.new, posture.over, posture.unknown) = (Vec::new(), Vec::new(), Vec::new());
+    }
     if let Some(health) = &mut alert.health {
         cut_text(&mut health.detail, NAME);
     }
@@ -246,6 +258,7 @@ fn bare(alert: &mut Alert) -> bool {
         worker.unit = None;
         worker.node = None;
         worker.engine = None;
+        worker.posture.clear();
         for text in [&mut worker.name, &mut worker.profile, &mut worker.cgroup.path] {
             cut_text(text, NAME);
         }

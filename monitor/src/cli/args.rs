@@ -177,6 +177,8 @@ pub enum SchemaOf {
     Endpoints,
     /// Exceptions of a site
     Exceptions,
+    /// Postures
+    Posture,
     /// Tests of rules
     RuleTest,
     /// A recording written by hand

@@ -121,6 +121,7 @@ fn schema(of: SchemaOf) -> String {
         SchemaOf::Identities => rule("identities"),
         SchemaOf::Endpoints => rule("endpoints"),
         SchemaOf::Exceptions => rule("exceptions"),
+        SchemaOf::Posture => rule("posture"),
         SchemaOf::RuleTest => rule("rule-test"),
         SchemaOf::Scenario => recording::schema_text("scenario").unwrap_or_default(),
         SchemaOf::Expectation => recording::schema_text("expectation").unwrap_or_default(),

@@ -71,6 +71,7 @@ pub(super) fn worker(worker: &Worker, engine: Option<&str>, profile: &str) -> Wo
             labels: pod.labels.clone(),
         }),
         node: worker.pod.as_ref().and_then(|pod| pod.node.clone()),
+        posture: worker.posture.iter().map(|id| id.to_string()).collect(),
     }
 }
 

@@ -164,6 +164,15 @@ impl Detector {
         }
     }
 
+    /// A worker turns out to reach the host: who left its sandbox has more than was thought.
+    pub fn reaches_host(&mut self, cgroup: u64, now: BootNs) {
+        for (_, incident) in self.open.iter_mut().filter(|(place, _)| place.0 == cgroup) {
+            if incident.reaches_host(now) {
+                self.changed.insert(incident.id.clone());
+            }
+        }
+    }
+
     /// What became of a connect.
     pub fn connected(&mut self, sock: u64, outcome: Outcome, errno: i32, time: BootNs) {
         let Some(waiting) = self.connects.take(sock) else { return };

@@ -134,6 +134,7 @@ impl Envelope {
             finding: None,
             gap: None,
             health: None,
+            posture: None,
             heartbeat: None,
             worker: None,
             attribution: None,

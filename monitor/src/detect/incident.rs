@@ -269,6 +269,18 @@ impl Incident {
         true
     }
 
+    /// Its worker turns out to reach the host; whether that makes it more urgent.
+    pub(super) fn reaches_host(&mut self, now: BootNs) -> bool {
+        let raised = severity::raised(self.severity, true);
+        if raised == self.severity {
+            return false;
+        }
+        self.severity = raised;
+        self.is_more = true;
+        self.due_at(now);
+        true
+    }
+
     /// What its process could reach; whether that is anything.
     pub(super) fn within_reach(&mut self, reach: Reach, now: BootNs) -> bool {
         let is_news = self.radius.reach(reach);

@@ -4,7 +4,8 @@
 //! lineage (`scope`, `detector`), which is over when its time has come (`due`). An incident (`incident`) grows a chain of findings (`chain`), a blast radius (`radius`, with
 //! what was `used`), and what to do (`respond`); what became of its connects comes later (`connects`). Deviations wait for
 //! company (`deviations`). Incidents outlive the agent (`keep`). `recent` and `tree` are the evidence an incident begins with. `describe`, `title`, `offers`, `severity` and
-//! `attribution` say in an alert's words what the scene shows; `gap` speaks of what was, or may have been, missed; `envelope` is
+//! `attribution` say in an alert's words what the scene shows; `gap` speaks of what was, or may have been, missed, `posture` of how
+//! a worker is set up; `envelope` is
 //! what every alert carries.
 
 mod attribution;
@@ -19,6 +20,7 @@ mod gap;
 mod incident;
 mod keep;
 mod offers;
+mod posture;
 mod radius;
 mod recent;
 mod respond;
@@ -35,5 +37,6 @@ pub use gap::{GapReport, Gaps};
 pub use incident::{IDLE, QUIET};
 pub use keep::{CloseRequest, Saved, Store, StoreError, read_incidents};
 pub(crate) use keep::{leave_request, request_waits};
+pub use posture::{Over, Posture, posture_alert, posture_over};
 pub use recent::Recent;
 pub use scene::Scene;

@@ -37,12 +37,26 @@ impl Steps {
             steps.retain(|step| !says_freeze(step));
             steps.insert(0, freeze_step(root, cgroup));
         }
-        let order =
-            |step: &String| ORDER.iter().position(|kind| step.starts_with(kind)).unwrap_or(ORDER.len());
-        // Stable: of one kind in the order of the findings.
-        steps.sort_by_key(order);
+        sort(&mut steps);
         steps
     }
+}
+
+/// These steps, each once, in the order in which they are done.
+pub(super) fn in_order(all: impl Iterator<Item = String>) -> Vec<String> {
+    let mut steps: Vec<String> = Vec::new();
+    for step in all {
+        if steps.len() < Steps::MAX && !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+    sort(&mut steps);
+    steps
+}
+
+/// Stable: of one kind in the order of the findings.
+fn sort(steps: &mut [String]) {
+    steps.sort_by_key(|step| ORDER.iter().position(|kind| step.starts_with(kind)).unwrap_or(ORDER.len()));
 }
 
 /// Whether a step says no more than to freeze the worker, and perhaps why.

@@ -60,7 +60,10 @@ pub enum KernelError {
     PidNamespace,
     /// No cgroup v2 hierarchy is mounted.
     #[error(
-        "no cgroup2 mount in /proc/self/mountinfo: workers are told by their cgroup v2 id; mount one: mount -t cgroup2 none /sys/fs/cgroup/unified"
+        "this host has no cgroup2 mount (/proc/self/mountinfo): with cgroup v1 alone the probes cannot tell one worker from another, so \
+         nothing would be seen of any: no exec, no open, no connect. A cgroup2 hierarchy can stand beside v1: mkdir -p \
+         /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified, then start the container runtime and its \
+         containers again, which put themselves into it only at their start"
     )]
     NoCgroup2,
     /// The BPF object was refused as a whole.

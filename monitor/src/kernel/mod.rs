@@ -39,7 +39,7 @@ pub use coverage::{Attempt, Coverage, GapWeight, KnownGap, Level, ProgramReport,
 pub use error::KernelError;
 pub use filter::{InodeFilter, KernelFilter};
 pub use host::Host;
-pub(crate) use host::cgroup2_mount;
+pub(crate) use host::{cgroup2_mount, unescape_mount};
 pub use law::{Breach, LawReport};
 pub use object::{Variant, object};
 pub use options::{HookChoice, MapSizes, Rates, SensorOptions};

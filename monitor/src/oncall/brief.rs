@@ -16,6 +16,8 @@ const TAKEN: usize = 8;
 const RESPONDED: usize = 3;
 /// Most steps of the response.
 const STEPS: usize = 4;
+/// Most postures of a worker.
+const POSTURES: usize = 4;
 /// Most candidates of a run.
 const CANDIDATES: usize = 4;
 
@@ -252,6 +254,7 @@ fn name(alert: &Alert) -> String {
     let name = of_tier
         .or_else(|| alert.finding.as_ref().map(|finding| finding.id.clone()))
         .or_else(|| alert.gap.as_ref().map(|gap| format!("gap-{}", gap.reason)))
+        .or_else(|| alert.posture.as_ref()?.worst().map(|worst| format!("posture-{worst}")))
         .or_else(|| alert.health.as_ref().map(condition))
         .unwrap_or_else(|| alert.kind.name().to_owned());
     line(&name, SHORT)
@@ -332,6 +335,12 @@ fn detail(alert: &Alert) -> Vec<String> {
         && !health.detail.is_empty()
     {
         detail.push(line(&health.detail, 2 * LONG));
+    }
+    if let Some(posture) = &alert.posture {
+        detail.extend(posture.findings.iter().take(POSTURES).map(|item| line(&item.line(), LONG)));
+        if !posture.unknown.is_empty() {
+            detail.push(line(&format!("not known: {}", posture.unknown.join(", ")), MEDIUM));
+        }
     }
     detail
 }

@@ -3,13 +3,14 @@
 //! [`Pipeline`] owns those rooms' state and needs no kernel: records, clock and /proc come in from outside, alerts and
 //! [`Effect`]s (what the kernel side has to be told) go out. A replayed recording walks the very same way. `intake` takes
 //! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
-//! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, and `reach` looks up what the process behind a new incident could read.
+//! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, `posture` looks at how workers are set up, and `reach` looks up what the process behind a new incident could read.
 
 mod attribute;
 mod intake;
 mod judge;
 mod leak;
 mod notice;
+mod posture;
 mod reach;
 mod tap;
 mod waiting;
@@ -61,6 +62,7 @@ pub struct Pipeline {
     files: KnownFiles,
     attributions: attribute::Attributions,
     notices: notice::Notices,
+    postures: posture::Postures,
     reads: leak::Reads,
     waiting: waiting::Waiting,
     counts: Counts,
@@ -91,6 +93,7 @@ impl Pipeline {
             files: KnownFiles::default(),
             attributions: attribute::Attributions::default(),
             notices: notice::Notices::default(),
+            postures: posture::Postures::default(),
             reads: leak::Reads::default(),
             waiting: waiting::Waiting::default(),
             counts: Counts::default(),
@@ -115,6 +118,11 @@ impl Pipeline {
     /// The processes it knows.
     pub fn processes(&self) -> &ProcessTable {
         &self.processes
+    }
+
+    /// What is the matter with how a worker is set up; `None`: nothing, or it was not looked at.
+    pub fn posture(&self, label: u32) -> Option<&crate::detect::Posture> {
+        self.postures.of(label)
     }
 
     /// What it has seen so far.
@@ -204,6 +212,7 @@ impl Pipeline {
         if let Some(tap) = &mut self.tap {
             tap.gone(label, now);
         }
+        self.end_posture(label, now);
     }
 
     fn scanned(&mut self, label: u32, found: Vec<Scanned>, now: BootNs) -> Vec<(u32, ProcState)> {
@@ -245,6 +254,7 @@ impl Pipeline {
         self.recent.forget(label);
         self.processes.begin_anew(label);
         self.notices.forget(label);
+        self.postures.forget(label);
     }
 
     /// Takes other rules: profiles are chosen again, and every process's role.
@@ -257,6 +267,7 @@ impl Pipeline {
             self.select(*label, now);
         }
         self.place_again();
+        self.postures.look_at_all();
         for label in labels {
             self.look_for_secrets(label);
         }
@@ -327,22 +338,19 @@ impl Pipeline {
 
     /// Resolves the rules' literal paths in the root of a worker's process.
     fn look_for_secrets(&mut self, label: u32) {
-        let Some(entry) = self.workers.get(label).and_then(|worker| worker.entry) else { return };
-        // The entry process, or any that lives: its root is the worker's.
-        let lives = |process: &Process| process.exited.is_none() && process.label == label;
-        let pid = match self
-            .processes
-            .find(entry)
-            .and_then(|at| self.processes.get(at))
-            .filter(|process| lives(process))
-        {
-            Some(process) => process.key.pid,
-            None => match self.processes.iter().find(|(_, process)| lives(process)) {
-                Some((_, process)) => process.key.pid,
-                None => return,
-            },
-        };
+        let Some(pid) = self.living(label) else { return };
         self.files.look(label, pid, &self.rules.kernel_filter().literals, &*self.roots);
+    }
+}
+
+impl Pipeline {
+    /// The entry process of a worker, or any of it that lives: its root is the worker's.
+    fn living(&self, label: u32) -> Option<u32> {
+        let entry = self.workers.get(label)?.entry?;
+        let lives = |process: &&Process| process.exited.is_none() && process.label == label;
+        let entry = self.processes.find(entry).and_then(|at| self.processes.get(at)).filter(lives);
+        let any = || self.processes.iter().map(|(_, process)| process).find(lives);
+        entry.or_else(any).map(|process| process.key.pid)
     }
 }
 

@@ -24,6 +24,9 @@ pub trait Tap {
     /// What the process with which an incident began could reach was looked up.
     fn reached(&mut self, label: u32, pid: u32, now: BootNs);
 
+    /// How a worker is set up was looked at through this process.
+    fn set_up(&mut self, label: u32, pid: u32, now: BootNs);
+
     /// A worker's cgroup went away.
     fn gone(&mut self, label: u32, now: BootNs);
 

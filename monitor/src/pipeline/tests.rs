@@ -19,6 +19,7 @@ mod any;
 mod incident;
 mod leak;
 mod notice;
+mod posture;
 mod reach;
 mod restart;
 mod waiting;
@@ -134,7 +135,7 @@ fn rules(files: &[(&str, &str)]) -> Arc<RuleSet> {
     RuleSet::from_sources(&sources).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn pipeline_with(proc: FakeProc) -> Pipeline {
+fn pipeline_with(proc: impl ProcReader + 'static) -> Pipeline {
     let mut pipeline = pipeline_of(RULES, proc);
     let unit = Some(Arc::from("toy.service"));
     let path = "/system.slice/toy.service";
@@ -143,7 +144,7 @@ fn pipeline_with(proc: FakeProc) -> Pipeline {
 }
 
 /// A pipeline with these rules, and no worker yet.
-fn pipeline_of(files: &[(&str, &str)], proc: FakeProc) -> Pipeline {
+fn pipeline_of(files: &[(&str, &str)], proc: impl ProcReader + 'static) -> Pipeline {
     let envelope = Envelope {
         host: HostFacts { name: "node".into(), boot_id: "boot".into(), ..HostFacts::default() },
         cluster: None,

@@ -165,8 +165,20 @@ impl Pipeline {
         }
     }
 
+    /// Reads the environment of an exec that the kernel did not tell: by the time it is judged the process may have written
+    /// there, or be gone. Which profile the worker will have is not known yet, so it is whatever some profile asks for.
+    fn read_ahead(&self, event: &mut Event) {
+        let Body::Exec(exec) = &mut event.body else { return };
+        let names = self.rules.env_names();
+        if exec.env_from_kernel || !exec.env.is_empty() || names.is_empty() {
+            return;
+        }
+        let wanted = |name: &str| names.iter().any(|known| &**known == name);
+        exec.env = self.proc.environment(event.subject.key.pid, &wanted);
+    }
+
     /// Keeps an event whose worker waits; gives back any other.
-    pub(super) fn keep_waiting(&mut self, event: Event, now: BootNs) -> Option<Event> {
+    pub(super) fn keep_waiting(&mut self, mut event: Event, now: BootNs) -> Option<Event> {
         if self.waiting.held.is_empty() {
             return Some(event);
         }
@@ -178,6 +190,7 @@ impl Pipeline {
             return Some(event);
         }
         let entry = first_inside(&held.events).is_none() && inside(&event).is_some();
+        self.read_ahead(&mut event);
         // The kernel's filter has to know where its secrets are from the first moment on.
         if entry {
             // Whoever runs in it: a cgroup made below is its own, and no worker beside it.

@@ -8,9 +8,10 @@ use monitor_common::record::ENV_VALUE_MAX;
 
 use super::table::TICK;
 use crate::event::{BootNs, FileId, Path, ProcessKey};
-use crate::profile::{Pin, Trust};
+use crate::profile::{Pin, Setup, Trust};
 
 use super::model::{Program, Stamp};
+use super::setup::WantedVariables;
 
 /// A process as /proc shows it. What cannot be read is unknown, never an error.
 #[derive(Clone, Debug)]
@@ -58,6 +59,12 @@ pub trait ProcReader {
     /// As whom the process reads files; `None` if that cannot be read.
     fn credentials(&self, pid: u32) -> Option<Credentials> {
         let _ = pid;
+        None
+    }
+
+    /// How the process is set up; `None` if there is none of this pid (any more).
+    fn setup(&self, pid: u32, wanted: &WantedVariables<'_>) -> Option<Setup> {
+        let _ = (pid, wanted);
         None
     }
 
@@ -118,6 +125,10 @@ impl ProcReader for SystemProc {
             .filter(|(name, value)| wanted(name) && value.len() <= ENV_VALUE_MAX)
             .map(|(name, value)| (name.into(), value.into()))
             .collect()
+    }
+
+    fn setup(&self, pid: u32, wanted: &WantedVariables<'_>) -> Option<Setup> {
+        super::setup::read(pid, wanted)
     }
 
     fn init_mounts(&self) -> u32 {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
-use super::doc::Detections;
+use super::doc::{Detections, PostureDoc, Postures};
 
 /// Findings of expectations, with what they mean.
 const EXPECTATIONS: [(&str, &str); 7] = [
@@ -76,6 +76,18 @@ fn files() -> Vec<(String, Detections)> {
         .collect()
 }
 
+/// The postures, in the order of their files.
+fn postures() -> Vec<PostureDoc> {
+    let mut files = vec![root().join("rules/posture.yaml")];
+    let more = std::fs::read_dir(root().join("rules/postures")).unwrap();
+    files.extend(more.map(|entry| entry.unwrap().path()));
+    files.sort();
+    let read = |path: &std::path::PathBuf| -> Postures {
+        serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    files.iter().flat_map(|path| read(path).postures).map(|posture| posture.value).collect()
+}
+
 fn page() -> String {
     let mut text = String::from(
         "# Findings and conditions by name\n\nWhat a page's link leads to; written from the rule files by the tests (`UPDATE_SCHEMAS=1`). \
@@ -110,6 +122,22 @@ fn page() -> String {
     text.push_str("\n## Findings of profiles\n\nThe runbook: [unexpected.md](unexpected.md).\n");
     for (name, meaning) in EXPECTATIONS {
         let _ = write!(text, "\n### {name}\n\n{meaning}. [What to do](unexpected.md).\n");
+    }
+    text.push_str("\n## Postures\n\nThe runbook: [posture.md](posture.md).\n");
+    for posture in postures() {
+        let (id, title, severity) = (&posture.id.value, &posture.title, posture.severity.word());
+        let _ = write!(text, "\n### posture-{id}\n\nA worker {title}. Severity `{severity}`");
+        text.push_str(if posture.reaches_host { "; it reaches the host.\n" } else { ".\n" });
+        if let Some(notes) = &posture.notes {
+            let _ = write!(text, "\n{}\n", notes.trim());
+        }
+        let steps = posture.respond.steps();
+        if !steps.is_empty() {
+            text.push('\n');
+        }
+        for step in steps {
+            let _ = writeln!(text, "- {step}");
+        }
     }
     for (kind, names) in CONDITIONS {
         let _ = write!(text, "\n## Conditions of kind {kind}\n\nThe runbook: [{kind}.md]({kind}.md).\n");

@@ -2,11 +2,12 @@
 
 use schemars::{Schema, schema_for};
 
-use super::doc::{Detections, Endpoints, Exceptions, Identities, ProfileDoc};
+use super::doc::{Detections, Endpoints, Exceptions, Identities, Postures, ProfileDoc};
 use super::rule_test::RuleTestDoc;
 
 /// Names of the schemas, as `sandwatch rules schema NAME` takes them.
-pub const NAMES: [&str; 6] = ["profile", "detections", "identities", "endpoints", "exceptions", "rule-test"];
+pub const NAMES: [&str; 7] =
+    ["profile", "detections", "identities", "endpoints", "exceptions", "posture", "rule-test"];
 
 /// The schema of this name.
 pub fn schema(name: &str) -> Option<Schema> {
@@ -16,6 +17,7 @@ pub fn schema(name: &str) -> Option<Schema> {
         "identities" => schema_for!(Identities),
         "endpoints" => schema_for!(Endpoints),
         "exceptions" => schema_for!(Exceptions),
+        "posture" => schema_for!(Postures),
         "rule-test" => schema_for!(RuleTestDoc),
         _ => return None,
     })

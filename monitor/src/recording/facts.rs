@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::format::{Facts, FileFact, ProcessFact};
-use crate::process::{Credentials, ProcReader, Scanned};
-use crate::profile::SecretPath;
+use crate::process::{Credentials, ProcReader, Scanned, WantedVariables};
+use crate::profile::{SecretPath, Setup};
 use crate::worker::{Execution, FoundFile, RootFiles};
 
 /// What the recording says at this point of it.
@@ -76,6 +76,10 @@ impl ProcReader for RecordedFacts {
         let told = self.0.borrow();
         let names = told.processes.get(&pid)?.credential_names.as_ref()?;
         Some(names.iter().filter(|name| wanted(name)).cloned().collect())
+    }
+
+    fn setup(&self, pid: u32, _: &WantedVariables<'_>) -> Option<Setup> {
+        self.0.borrow().processes.get(&pid)?.setup.clone()
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::detect::GapReport;
 use crate::event::{BootNs, Event, FileId, Lane, Path, ProcessKey, Signal};
 use crate::process::{Program, Scanned, Stamp};
-use crate::profile::{self, Trust};
+use crate::profile::{self, Setup, Trust};
 use crate::worker::{Assignment, Execution, FoundFile, Worker, WorkerPod, unit_of};
 
 /// The `schema` of this version's recordings.
@@ -102,6 +102,8 @@ pub enum Line {
     Look(WorkerLook),
     /// What the process of a new incident could reach was looked up.
     Reach(ReachLook),
+    /// How a worker is set up was looked at.
+    Setup(SetupLook),
     /// A worker's cgroup went away.
     Gone(WorkerGone),
     /// Events were, or may have been, missed.
@@ -261,12 +263,15 @@ pub struct ProcessFact {
     /// The identities it may read; absent if they were not looked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readable: Option<ReadableFact>,
+    /// How it is set up; absent if that was not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<Setup>,
 }
 
 impl ProcessFact {
     /// A process of which nothing was read yet.
     pub fn new(key: ProcessKey) -> Self {
-        Self { key, program: None, env: None, credential_names: None, readable: None }
+        Self { key, program: None, env: None, credential_names: None, readable: None, setup: None }
     }
 }
 
@@ -401,6 +406,21 @@ pub struct ReachLook {
     pub processes: Vec<ProcessFact>,
 }
 
+/// How a worker is set up was looked at.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetupLook {
+    /// When.
+    pub time: BootNs,
+    /// Label of the worker.
+    pub label: u32,
+    /// The process that was looked at.
+    pub pid: u32,
+    /// What was read of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessFact>,
+}
+
 /// A worker's cgroup went away, or its events do not wait any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -501,6 +521,7 @@ impl Line {
             Self::Event(event) => Some(event.time),
             Self::Look(look) => Some(look.time),
             Self::Reach(look) => Some(look.time),
+            Self::Setup(look) => Some(look.time),
             Self::Gone(gone) => Some(gone.time),
             Self::Gap(gap) => Some(gap.to),
             Self::Facts(_) => None,

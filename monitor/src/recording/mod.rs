@@ -22,7 +22,7 @@ mod write;
 pub use expect::{ExpectationDoc, ExpectedIncident};
 pub use format::{
     Facts, FileFact, GapFact, Header, Line, Made, ProcessFact, ProgramFact, RECORDING_SCHEMA, ReachLook,
-    ReadableFact, Redaction, WorkerFact, WorkerGone, WorkerLook,
+    ReadableFact, Redaction, SetupLook, WorkerFact, WorkerGone, WorkerLook,
 };
 pub use read::{MAX_LINE, ReadError, Reader};
 pub use replay::{Replay, Replayed};

@@ -48,6 +48,15 @@ pub(super) fn process(process: &mut ProcessFact) {
     if let Some(env) = &mut process.env {
         variables(env);
     }
+    if let Some(setup) = &mut process.setup {
+        if let Some(environment) = &mut setup.environment {
+            variables(&mut environment.settings);
+        }
+        for mount in setup.mounts.iter_mut().flat_map(|mounts| &mut mounts.all) {
+            arc(&mut mount.point);
+            mount.host.iter_mut().for_each(arc);
+        }
+    }
 }
 
 fn arguments(argv: &mut [Arc<str>]) {

@@ -103,11 +103,16 @@ impl Replay {
                 self.facts.processes(look.processes);
                 self.pipeline.look_around_of(look.label, look.pid, look.time);
             }
+            Line::Setup(look) => {
+                self.facts.processes(look.processes);
+                self.pipeline.look_at_setup(look.label, look.pid, look.time);
+            }
             Line::Gap(gap) => self.pipeline.note_gap(gap.report()),
             Line::Gone(gone) => {
                 if let Some(worker) = self.pipeline.workers.get_mut(gone.label) {
                     worker.gone.get_or_insert(gone.time);
                 }
+                self.pipeline.worker_gone(gone.label, gone.time);
             }
         }
         self.facts.forget_processes();

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use super::format::{
     Facts, FileFact, GapFact, Header, Line, PodFact, ProcessFact, ProgramFact, ReachLook, ReadableFact,
-    Redaction, WorkerFact, WorkerGone, WorkerLook,
+    Redaction, SetupLook, WorkerFact, WorkerGone, WorkerLook,
 };
 use super::redact;
 use crate::detect::GapReport;
 use crate::event::{BootNs, Event, ProcessKey};
 use crate::pipeline::Tap;
-use crate::process::{Credentials, ProcReader, Scanned};
-use crate::profile::SecretPath;
+use crate::process::{Credentials, ProcReader, Scanned, WantedVariables};
+use crate::profile::{SecretPath, Setup};
 use crate::worker::{Execution, FoundFile, RootFiles, Worker};
 
 /// Why a recording cannot go on.
@@ -49,6 +49,8 @@ struct State {
     redaction: Redaction,
     takes: Box<dyn Fn(&Worker) -> bool>,
     labels: HashMap<u32, Vec<FileFact>>,
+    /// Workers in pods that are not known yet, and so have not got their names.
+    unnamed: HashMap<u32, WorkerFact>,
     read: Facts,
     most: u64,
     written: Written,
@@ -73,6 +75,7 @@ impl Recorder {
             header: Some(header),
             takes: Box::new(takes),
             labels: HashMap::new(),
+            unnamed: HashMap::new(),
             read: Facts::default(),
             most,
             written: Written::default(),
@@ -157,6 +160,16 @@ impl State {
         facts
     }
 
+    /// From now on a worker is recorded.
+    fn begin_worker(&mut self, fact: WorkerFact) {
+        self.written.workers += 1;
+        self.labels.insert(fact.label, fact.files.clone());
+        match &mut self.header {
+            Some(header) => header.workers.push(fact),
+            None => self.json(&Line::Worker(Box::new(fact))),
+        }
+    }
+
     fn process(&mut self, pid: u32) -> &mut ProcessFact {
         let processes = &mut self.read.processes;
         let at = processes.iter().position(|process| process.key.pid == pid).unwrap_or_else(|| {
@@ -171,22 +184,32 @@ impl Tap for Recorder {
     fn found(&mut self, worker: &Worker, fresh: bool) {
         let mut state = self.0.borrow_mut();
         let facts = state.take_read();
-        if !(state.takes)(worker) {
-            state.labels.remove(&worker.label);
+        state.labels.remove(&worker.label);
+        state.unnamed.remove(&worker.label);
+        let taken = (state.takes)(worker);
+        if !taken && !worker.lacks_pod() {
             return;
         }
-        state.written.workers += 1;
         let files = facts.files.unwrap_or_default();
-        state.labels.insert(worker.label, files.clone());
         let fact = WorkerFact { processes: facts.processes, files, ..WorkerFact::of(worker, fresh) };
-        match &mut state.header {
-            Some(header) => header.workers.push(fact),
-            None => state.json(&Line::Worker(Box::new(fact))),
+        if taken {
+            state.begin_worker(fact);
+        } else {
+            // Whether it is wanted is told by its pod's name; what it does until then waits for that too.
+            state.unnamed.insert(worker.label, fact);
         }
     }
 
     fn pod(&mut self, worker: &Worker, now: BootNs) {
         let mut state = self.0.borrow_mut();
+        if state.unnamed.contains_key(&worker.label) && (state.takes)(worker) {
+            // What was read by now was read for what follows.
+            let read = std::mem::take(&mut state.read);
+            if let Some(fact) = state.unnamed.remove(&worker.label) {
+                state.begin_worker(fact);
+            }
+            state.read = read;
+        }
         if let (Some(pod), true) = (&worker.pod, state.labels.contains_key(&worker.label)) {
             let processes = state.take_read().processes;
             let (label, sandbox) = (worker.label, worker.is_sandbox);
@@ -242,8 +265,17 @@ impl Tap for Recorder {
         }
     }
 
+    fn set_up(&mut self, label: u32, pid: u32, now: BootNs) {
+        let mut state = self.0.borrow_mut();
+        let processes = state.take_read().processes;
+        if state.labels.contains_key(&label) {
+            state.line(&Line::Setup(SetupLook { time: now, label, pid, processes }));
+        }
+    }
+
     fn gone(&mut self, label: u32, now: BootNs) {
         let mut state = self.0.borrow_mut();
+        state.unnamed.remove(&label);
         if state.labels.contains_key(&label) {
             state.line(&Line::Gone(WorkerGone { time: now, label }));
         }
@@ -295,6 +327,12 @@ impl<T: ProcReader> ProcReader for Noted<T> {
     fn credentials(&self, pid: u32) -> Option<Credentials> {
         // What follows from them is noted: which identities the process may read.
         self.of.credentials(pid)
+    }
+
+    fn setup(&self, pid: u32, wanted: &WantedVariables<'_>) -> Option<Setup> {
+        let setup = self.of.setup(pid, wanted)?;
+        self.to.0.borrow_mut().process(pid).setup = Some(setup.clone());
+        Some(setup)
     }
 }
 

@@ -78,6 +78,7 @@ impl<P: Probes> Agent<P> {
         }
         self.pipeline.tick(now);
         self.pipeline.look_again(self.duties.turns, RESCAN_EVERY, now);
+        self.pipeline.look_at_setups(now);
         if self.duties.turns.is_multiple_of(RESCAN_EVERY) {
             self.rescan();
         }

@@ -214,6 +214,11 @@ impl<P: Probes> Agent<P> {
         &self.pipeline
     }
 
+    /// Looks at how every worker is set up now.
+    pub fn look_at_setups(&mut self) {
+        self.pipeline.look_at_every_setup(boot_now());
+    }
+
     /// Waits until something happens, at most `most`, and does what is to be done. `true`: a signal asks for the end.
     pub fn turn(&mut self, most: Duration) -> Result<bool, RunError> {
         let mut ready = [EpollEvent::empty(); 5];

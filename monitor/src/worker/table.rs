@@ -38,6 +38,10 @@ pub struct Worker {
     pub image: Option<String>,
     /// Labels of its pod, where they are known.
     pub pod_labels: BTreeMap<String, String>,
+    /// In which ways it is set up that it should not be, the worst first: ids of posture rules.
+    pub posture: Vec<Arc<str>>,
+    /// Who leaves its sandbox has the host.
+    pub reaches_host: bool,
     /// When it was found, boot-time ns.
     pub found: BootNs,
     /// When its cgroup went away.
@@ -85,6 +89,8 @@ impl Worker {
             pod: None,
             image: None,
             pod_labels: BTreeMap::new(),
+            posture: Vec::new(),
+            reaches_host: false,
             found,
             gone: None,
             entry: None,

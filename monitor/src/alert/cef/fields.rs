@@ -58,7 +58,8 @@ fn subject(fields: &mut Fields, alert: &Alert) {
     fields.put("cnt", incident.map(|i| i.findings).or(gap.and_then(|g| g.lost)), 20);
     let expected = alert.finding.as_ref().and_then(|finding| finding.expected.as_ref());
     let detail = expected.or(gap.and_then(|gap| gap.detail.as_ref()));
-    fields.put("msg", detail.or(alert.health.as_ref().map(|health| &health.detail)), MSG);
+    let detail = detail.or(alert.health.as_ref().map(|health| &health.detail)).cloned();
+    fields.put("msg", detail.or(alert.posture.as_ref().map(crate::alert::PostureInfo::line)), MSG);
     fields.put("reason", closed(alert), MSG);
 }
 

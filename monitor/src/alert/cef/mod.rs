@@ -35,13 +35,16 @@ pub(super) fn line(alert: &SafeAlert) -> String {
     line
 }
 
-/// What kind of event it is: the finding, the reason of a gap, the condition.
+/// What kind of event it is: the finding, the reason of a gap, the worst of a posture, the condition.
 fn signature(alert: &Alert) -> &str {
     if let Some(finding) = &alert.finding {
         return &finding.id;
     }
     if let Some(gap) = &alert.gap {
         return &gap.reason;
+    }
+    if let Some(worst) = alert.posture.as_ref().and_then(|posture| posture.worst()) {
+        return worst;
     }
     alert.health.as_ref().map_or(alert.kind.name(), |health| &health.condition)
 }

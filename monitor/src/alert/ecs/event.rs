@@ -30,7 +30,8 @@ pub(super) fn of(alert: &Alert, dataset: &str) -> Value {
         "end": incident.map(|incident| &incident.last).or(gap.and_then(|gap| gap.to.as_ref())),
         "reason": finding.and_then(|finding| finding.expected.as_ref())
             .or(gap.and_then(|gap| gap.detail.as_ref()))
-            .or(alert.health.as_ref().map(|health| &health.detail)),
+            .or(alert.health.as_ref().map(|health| &health.detail)).cloned()
+            .or(alert.posture.as_ref().map(crate::alert::PostureInfo::line)),
         "sequence": alert.delivery.as_ref().map(|delivery| delivery.seq),
         "provider": finding.map(|finding| &finding.hook),
         "module": "sandwatch",
@@ -44,6 +45,9 @@ fn action(alert: &Alert) -> &str {
     }
     if let Some(gap) = &alert.gap {
         return &gap.reason;
+    }
+    if let Some(worst) = alert.posture.as_ref().and_then(|posture| posture.worst()) {
+        return worst;
     }
     alert.health.as_ref().map_or(alert.kind.name(), |health| &health.condition)
 }

@@ -136,6 +136,7 @@ pub(super) fn own(alert: &Alert) -> Value {
         "incident": alert.incident,
         "finding": alert.finding,
         "gap": alert.gap,
+        "posture": alert.posture,
         "health": alert.health,
         "heartbeat": alert.heartbeat,
         "worker": alert.worker.as_ref().map(|worker| json!({
@@ -144,6 +145,7 @@ pub(super) fn own(alert: &Alert) -> Value {
             "profile": worker.profile,
             "cgroup": worker.cgroup,
             "unit": worker.unit,
+            "posture": worker.posture,
             // A list: as an object each label of each pod would become a field of the index.
             "pod_labels": worker.pod.as_ref().map(|pod| {
                 pod.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()

@@ -70,6 +70,9 @@ fn who(page: &mut Page<'_>, alert: &Alert) {
             }
             None => page.more(&format!("cgroup {}", worker.cgroup.path)),
         }
+        if alert.posture.is_none() && !worker.posture.is_empty() {
+            page.more(&format!("posture: {}", worker.posture.join(", ")));
+        }
     }
     if let Some(who) = &alert.attribution {
         let fields = [
@@ -175,6 +178,18 @@ fn what(page: &mut Page<'_>, alert: &Alert) {
         page.more(&format!("{} to {to}", clock(&gap.from)));
         if let Some(detail) = &gap.detail {
             page.more(detail);
+        }
+    }
+    if let Some(posture) = &alert.posture {
+        for item in &posture.findings {
+            page.field("Posture", &format!("{} ({})", item.title, item.severity.name()));
+            item.detail.iter().for_each(|detail| page.more(detail));
+        }
+        if posture.reaches_host {
+            page.field("Reach", "who leaves the sandbox of this worker has the host");
+        }
+        if !posture.unknown.is_empty() {
+            page.field("Not known", &posture.unknown.join(", "));
         }
     }
     if let Some(health) = &alert.health {

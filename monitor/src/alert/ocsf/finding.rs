@@ -82,7 +82,8 @@ fn info(alert: &Alert) -> Value {
     let incident = alert.incident.as_ref();
     let desc = alert.finding.as_ref().and_then(|finding| finding.expected.as_ref());
     let desc = desc.or(alert.gap.as_ref().and_then(|gap| gap.detail.as_ref()));
-    let desc = desc.or(alert.health.as_ref().map(|health| &health.detail));
+    let desc = desc.or(alert.health.as_ref().map(|health| &health.detail)).cloned();
+    let desc = desc.or(alert.posture.as_ref().map(crate::alert::PostureInfo::line));
     json!({
         "uid": uid(alert),
         "title": alert.title,
@@ -105,7 +106,7 @@ fn info(alert: &Alert) -> Value {
         "last_seen_time": incident.and_then(|incident| parts::time(&incident.last)),
         "modified_time": parts::time(&alert.time),
         "data_sources": alert.finding.as_ref().map(|finding| [&finding.hook]),
-        "related_events": incident.map(|incident| {
+        "related_events": alert.posture.as_ref().map(of_posture).or(incident.map(|incident| {
             let links = incident.chain.iter().enumerate();
             links.map(|(index, link)| json!({
                 "uid": format!("{}/{index}", incident.id),
@@ -117,11 +118,25 @@ fn info(alert: &Alert) -> Value {
                 "last_seen_time": link.last.as_deref().and_then(parts::time),
                 "count": link.repeats.map(|repeats| repeats + 1),
             })).collect::<Vec<_>>()
-        }),
+        })),
         "related_events_count": incident.map(|incident| incident.findings),
         "tags": alert.refs.iter().filter(|(catalogue, _)| *catalogue != "attack")
             .map(|(catalogue, ids)| json!({ "name": catalogue, "values": ids })).collect::<Vec<_>>(),
     })
+}
+
+/// Each way in which a worker is set up that it should not be.
+fn of_posture(posture: &crate::alert::PostureInfo) -> Vec<Value> {
+    let items = posture.findings.iter().map(|item| {
+        json!({
+            "uid": format!("{}/{}", posture.condition, item.id),
+            "type": item.id,
+            "title": item.title,
+            "desc": item.detail,
+            "severity_id": Level::of_severity(item.severity).ocsf,
+        })
+    });
+    items.collect()
 }
 
 /// What Create, Update and Close of one finding have in common.
@@ -131,6 +146,9 @@ fn uid(alert: &Alert) -> String {
     }
     if let Some(condition) = alert.gap.as_ref().and_then(|gap| gap.condition.as_ref()) {
         return condition.clone();
+    }
+    if let Some(posture) = &alert.posture {
+        return posture.condition.clone();
     }
     match &alert.health {
         Some(health) => {
@@ -173,6 +191,7 @@ fn unmapped(alert: &Alert) -> Value {
         "identity": alert.file.as_ref().map(|file| &file.identity),
         "network": alert.network,
         "gap": alert.gap,
+        "posture": alert.posture,
         "health": alert.health,
         "allow_with": alert.allow_with,
         "clock_synced": alert.host.clock_synced,

@@ -32,7 +32,20 @@ struct Listed {
     unit: Option<String>,
     /// Facts that its profile asks for and the configuration does not state: what goes by them matches nothing.
     facts_not_stated: Vec<String>,
+    /// In which ways it is set up that it should not be, the worst first.
+    posture: Vec<ListedPosture>,
+    /// Who leaves its sandbox has the host.
+    reaches_host: bool,
+    /// Ids of postures of which it cannot be told.
+    posture_not_known: Vec<String>,
     processes: Vec<ListedProcess>,
+}
+
+/// A way in which a worker is set up.
+#[derive(Debug, Serialize)]
+struct ListedPosture {
+    id: String,
+    what: String,
 }
 
 /// A process of a worker, parents before children.
@@ -54,7 +67,9 @@ pub(super) fn run(args: &WorkersArgs) -> Result<Exit, CliError> {
     let files = RuleFiles::new(Box::new(move || load_rules(&from)), Vec::new());
     let root = cgroup2_mount()?;
     let envelope = envelope(&config, rules.digest(), &root);
-    let agent = Agent::new(NoProbes::new()?, &config, rules, files, Engine::none(envelope), &root, labels)?;
+    let mut agent =
+        Agent::new(NoProbes::new()?, &config, rules, files, Engine::none(envelope), &root, labels)?;
+    agent.look_at_setups();
     let listed = list(agent.pipeline());
     if args.json {
         let text = serde_json::to_string_pretty(&listed).map_err(|error| CliError::new(Exit::No, error))?;
@@ -102,6 +117,7 @@ fn listed(pipeline: &Pipeline, worker: &Worker) -> Listed {
             members.iter().rev().filter(|(_, p)| p.creator == Some(at)).map(|(child, _)| (*child, depth + 1)),
         );
     }
+    let posture = pipeline.posture(worker.label);
     Listed {
         name: worker.name.to_string(),
         engine: rules.engine(worker.profile).to_owned(),
@@ -114,6 +130,12 @@ fn listed(pipeline: &Pipeline, worker: &Worker) -> Listed {
             .filter(|name| !worker.assignment.facts.states(name))
             .map(str::to_owned)
             .collect(),
+        posture: posture.map_or_else(Vec::new, |posture| {
+            let all = posture.ids().into_iter().zip(posture.lines());
+            all.map(|(id, what)| ListedPosture { id: id.to_owned(), what }).collect()
+        }),
+        reaches_host: worker.reaches_host,
+        posture_not_known: posture.map(|posture| posture.unknown().to_vec()).unwrap_or_default(),
         processes,
     }
 }

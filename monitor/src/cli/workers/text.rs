@@ -19,6 +19,15 @@ pub(super) fn page(workers: &[Listed], style: &Style) -> String {
         if !worker.facts_not_stated.is_empty() {
             lines.push(format!("  facts not stated: {}", worker.facts_not_stated.join(", ")));
         }
+        for posture in &worker.posture {
+            lines.push(format!("  {} [{}]", posture.what, posture.id));
+        }
+        if worker.reaches_host {
+            lines.push("  who leaves its sandbox has the host".into());
+        }
+        if !worker.posture_not_known.is_empty() {
+            lines.push(format!("  set-up not known: {}", worker.posture_not_known.join(", ")));
+        }
         for process in worker.processes.iter().take(SHOWN) {
             let indent = "  ".repeat(process.depth.min(12) + 1);
             let exe = process.exe.as_deref().unwrap_or("(program unknown)");
@@ -46,7 +55,7 @@ fn cut(line: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::workers::ListedProcess;
+    use crate::cli::workers::{ListedPosture, ListedProcess};
 
     #[test]
     fn a_worker_with_its_role_tree() {
@@ -64,6 +73,12 @@ mod tests {
             cgroup: "/lab/n8n".into(),
             unit: None,
             facts_not_stated: vec!["metadata_database".into()],
+            posture: vec![ListedPosture {
+                id: "runtime-socket-mounted".into(),
+                what: "has the socket of a container runtime: mounted /a\x1b[2J".into(),
+            }],
+            reaches_host: true,
+            posture_not_known: vec!["block-devices-visible".into()],
             processes: vec![
                 process(10, 0, "engine", "/usr/local/bin/node"),
                 process(11, 1, "runner", "/usr/local/bin/node\x1b[2J"),

@@ -5,6 +5,8 @@
 
 mod mounts;
 
+pub(crate) use mounts::unescape as unescape_mount;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};

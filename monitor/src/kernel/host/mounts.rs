@@ -34,7 +34,7 @@ fn parse_line(line: &str) -> Option<Mount> {
 }
 
 /// Space, tab, newline and backslash are octal escapes there (fs/proc_namespace.c: `mangle`).
-fn unescape(field: &str) -> PathBuf {
+pub(crate) fn unescape(field: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -137,6 +137,9 @@ fn condition(alert: &Alert) -> String {
     if let Some(condition) = alert.gap.as_ref().and_then(|gap| gap.condition.as_ref()) {
         return condition.clone();
     }
+    if let Some(posture) = &alert.posture {
+        return posture.condition.clone();
+    }
     let worker = alert.worker.as_ref().map_or("", |worker| &*worker.name);
     let host = alert.host.machine_id.as_deref().unwrap_or(&alert.host.name);
     let (name, subject) = match (&alert.health, &alert.gap) {

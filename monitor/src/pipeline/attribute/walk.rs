@@ -40,6 +40,11 @@ impl Pipeline {
         }
         let items = self.rules.attribution(profile);
         let wanted = |name: &str| asks_for(items, name);
+        if !exec.env.is_empty() {
+            // Read when the event came, which is sooner than now.
+            let env = exec.env.iter().filter(|(name, _)| wanted(name)).cloned().collect();
+            return (Cow::Owned(env), IdTrust::Scan);
+        }
         let read = items.iter().any(|item| matches!(item.source, IdSource::Env(_)));
         let env = if read { self.proc.environment(event.subject.key.pid, &wanted) } else { Vec::new() };
         // Read later, where the process itself may have written.

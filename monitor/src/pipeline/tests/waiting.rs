@@ -225,3 +225,36 @@ fn what_waits_is_judged_at_the_end_and_when_the_worker_is_forgotten() {
     exec(&mut pipeline, (300, 8_000), 8_000, 9_000, (1, 1), "/bin/true", &["true"]);
     assert_eq!(pipeline.processes().live(LABEL), 3, "another of that label does not wait");
 }
+
+/// Shows a run in every environment, as long as it is said to.
+struct Fading(std::rc::Rc<std::cell::Cell<bool>>);
+
+impl ProcReader for Fading {
+    fn read(&self, _: u32) -> Option<Scanned> {
+        None
+    }
+    fn environment(&self, _: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
+        let all = [("RUN_ID", "4242"), ("OTHER", "x")].into_iter();
+        all.filter(|(name, _)| self.0.get() && wanted(name))
+            .map(|(name, v)| (name.into(), v.into()))
+            .collect()
+    }
+}
+
+#[test]
+fn environment_of_what_waits_is_read_when_it_comes() {
+    let rules = PODS[0].1.replace("program: toy-runner }", "program: toy-runner, author: true }")
+        + "attribution: [{ field: run, from: env, name: RUN_ID, at: author, trust: engine }]\n";
+    let there = std::rc::Rc::new(std::cell::Cell::new(true));
+    let mut pipeline = pipeline_of(&[("profiles/pod.yaml", &rules), PODS[1]], Fading(there.clone()));
+    pipeline.wait_for_pods(WAIT);
+    let path = format!("/kubepods/burstable/pod{UID}/{}", container());
+    pipeline.workers.insert(Worker::new(LABEL, 4711, &path, None, Assignment::default(), 0));
+    pipeline.worker_found(LABEL, &[], true, 500);
+    works(&mut pipeline);
+    // The process is gone, or has written over it, by the time it is judged.
+    there.set(false);
+    pipeline.pods_known(&said(Some(container())), SECOND);
+    let run = alerts(&mut pipeline).remove(0).attribution.unwrap().run.unwrap();
+    assert_eq!((run.value.as_str(), run.trust.as_str()), ("4242", "scan"));
+}

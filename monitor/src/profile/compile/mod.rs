@@ -11,6 +11,7 @@ mod filter;
 mod identity;
 mod item;
 mod lint;
+mod posture;
 mod profile;
 mod role;
 mod section;
@@ -24,11 +25,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::actor::RoleId;
-use super::doc::{DetectionDoc, EndpointDoc, ExceptionDoc, IdentityDoc, ProfileDoc};
+use super::doc::{DetectionDoc, EndpointDoc, ExceptionDoc, IdentityDoc, PostureDoc, ProfileDoc};
 use super::error::{Place, RuleError, RuleErrors, suggest};
 use super::finding::RuleRef;
 use super::loader::LOADER_VARIABLES;
-use super::model::{Detection, DetectionIdx, EndpointTable, Exception, IdentityIdx, IdentityTable, Profile};
+use super::model::{
+    Detection, DetectionIdx, EndpointTable, Exception, IdentityIdx, IdentityTable, Posture, Profile,
+};
 use super::pattern::{GlobIndex, NameIndex};
 use super::ruleset::{KernelFilter, Source};
 
@@ -67,6 +70,7 @@ pub(super) struct Compiled {
     pub(super) exec_programs: NameIndex,
     pub(super) profiles: Vec<Profile>,
     pub(super) exceptions: Vec<Exception>,
+    pub(super) postures: Vec<Posture>,
     pub(super) filter: KernelFilter,
     pub(super) env_names: Vec<Arc<str>>,
     /// Identities that some role's memory holds.
@@ -154,6 +158,7 @@ pub(super) fn sources(sources: &[Source]) -> Result<Compiled, RuleErrors> {
     let mut identities: Named<IdentityDoc> = Named::new("identity");
     let mut endpoints: Named<EndpointDoc> = Named::new("endpoint");
     let mut exceptions: Named<ExceptionDoc> = Named::new("exception");
+    let mut postures: Named<PostureDoc> = Named::new("posture");
     for from in sources {
         let document = match source::parse(from) {
             Ok(document) => document,
@@ -193,6 +198,12 @@ pub(super) fn sources(sources: &[Source]) -> Result<Compiled, RuleErrors> {
                     exceptions.add(&name, Placed { doc: item.value, place, layer }, &mut errors);
                 }
             }
+            source::Document::Postures(doc) => {
+                for item in doc.postures {
+                    let (name, place) = (item.value.id.value.clone(), place(item.line, item.column));
+                    postures.add(&name, Placed { doc: item.value, place, layer }, &mut errors);
+                }
+            }
         }
     }
     let mut compiler = Compiler::new(errors);
@@ -202,6 +213,7 @@ pub(super) fn sources(sources: &[Source]) -> Result<Compiled, RuleErrors> {
     compiler.compile_detections(&detections.all);
     compiler.compile_profiles(&profiles.all);
     compiler.compile_exceptions(&exceptions.all, &profiles.all);
+    compiler.compile_postures(&postures.all);
     compiler.finish(digest(sources))
 }
 
@@ -230,6 +242,7 @@ struct Compiler {
     exec_programs: NameIndex,
     profiles: Vec<Profile>,
     exceptions: Vec<Exception>,
+    postures: Vec<Posture>,
     /// Every fact that some profile lets its site state.
     facts: BTreeSet<String>,
     watched: filter::Watched,
@@ -253,6 +266,7 @@ impl Compiler {
             exec_programs: NameIndex::default(),
             profiles: Vec::new(),
             exceptions: Vec::new(),
+            postures: Vec::new(),
             facts: BTreeSet::new(),
             watched: filter::Watched::default(),
             env_names: BTreeSet::new(),
@@ -313,6 +327,7 @@ impl Compiler {
             exec_programs: self.exec_programs,
             profiles: self.profiles,
             exceptions: self.exceptions,
+            postures: self.postures,
             filter,
             env_names: self.env_names.into_iter().collect(),
             held: self.held,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::profile::doc::{Detections, Endpoints, Exceptions, Identities, ProfileDoc, schema_name};
+use crate::profile::doc::{Detections, Endpoints, Exceptions, Identities, Postures, ProfileDoc, schema_name};
 use crate::profile::error::{RuleError, suggest};
 use crate::profile::ruleset::Source;
 
@@ -30,6 +30,8 @@ pub(super) enum Document {
     Endpoints(Endpoints),
     /// Exceptions.
     Exceptions(Exceptions),
+    /// Postures.
+    Postures(Postures),
 }
 
 /// Every rule file below the folders.
@@ -134,6 +136,7 @@ pub(super) fn parse(source: &Source) -> Result<Document, RuleError> {
         schema_name::IDENTITIES => parse_yaml(&source.file, &source.text).map(Document::Identities),
         schema_name::ENDPOINTS => parse_yaml(&source.file, &source.text).map(Document::Endpoints),
         schema_name::EXCEPTIONS => parse_yaml(&source.file, &source.text).map(Document::Exceptions),
+        schema_name::POSTURE => parse_yaml(&source.file, &source.text).map(Document::Postures),
         schema_name::RULE_TEST => {
             Err(at("rule tests belong below `tests/`".into(), "move the file there".into()))
         }

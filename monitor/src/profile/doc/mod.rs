@@ -9,6 +9,7 @@ mod endpoint;
 mod exception;
 mod identity;
 mod list;
+mod posture;
 mod profile;
 mod value;
 
@@ -18,8 +19,12 @@ pub use endpoint::{EndpointDoc, Endpoints};
 pub use exception::{ExceptionDoc, Exceptions, WhatDoc};
 pub use identity::{Identities, IdentityDoc};
 pub use list::{ArgvPart, OneOrMany};
+pub use posture::{MountDoc, PostureDoc, Postures, SetupDoc};
 pub use profile::{AttributionDoc, ExpectDoc, OnlyBy, ProfileDoc, RoleDoc, SelectDoc, SelectProcess};
-pub use value::{AccessName, At, HomeName, MountName, ProcFile, ProcOf, Scope, Span, StdioName, TrustName};
+pub use value::{
+    AccessName, At, HomeName, MountName, NamespaceName, ProcFile, ProcOf, Scope, SeverityName, Span,
+    StdioName, TrustName,
+};
 
 /// Schema names of rule documents, as `schema:` gives them.
 pub mod schema_name {
@@ -33,8 +38,10 @@ pub mod schema_name {
     pub const ENDPOINTS: &str = "sandwatch/endpoints/v1";
     /// Exceptions of a site.
     pub const EXCEPTIONS: &str = "sandwatch/exceptions/v1";
+    /// Postures.
+    pub const POSTURE: &str = "sandwatch/posture/v1";
     /// Tests of a rule file.
     pub const RULE_TEST: &str = "sandwatch/rule-test/v1";
     /// Every schema of a rule document that this version reads.
-    pub const ALL: [&str; 5] = [PROFILE, DETECTIONS, IDENTITIES, ENDPOINTS, EXCEPTIONS];
+    pub const ALL: [&str; 6] = [PROFILE, DETECTIONS, IDENTITIES, ENDPOINTS, EXCEPTIONS, POSTURE];
 }

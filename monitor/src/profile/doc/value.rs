@@ -87,7 +87,7 @@ impl JsonSchema for Span {
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal),* $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         pub enum $name { $($(#[$vmeta])* #[serde(rename = $text)] $variant),* }
         impl $name {
             /// The word as written in rule files.
@@ -213,6 +213,36 @@ words! {
         OtherRun = "other_run",
         /// Not in this worker.
         Outside = "outside",
+    }
+}
+
+words! {
+    /// A kind of namespace.
+    NamespaceName {
+        /// Process ids.
+        Pid = "pid",
+        /// Network.
+        Net = "net",
+        /// System V IPC and POSIX message queues.
+        Ipc = "ipc",
+        /// Host name.
+        Uts = "uts",
+        /// Users.
+        User = "user",
+        /// Mounts.
+        Mnt = "mnt",
+    }
+}
+
+words! {
+    /// How bad a posture is.
+    SeverityName {
+        /// To be looked at in working hours.
+        Low = "low",
+        /// To be looked at today.
+        Medium = "medium",
+        /// To be looked at now.
+        High = "high",
     }
 }
 

@@ -1,6 +1,7 @@
 //! What rules compile to.
 
 mod expect;
+mod posture;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use crate::profile::facts::Facts;
 use crate::profile::finding::{Endpoint, Identity, Refs, Respond, RuleRef, Tier};
 use crate::profile::pattern::{ArgvAny, ArgvPattern, GlobIndex, Globs, Networks, Port, Programs, Scripts};
 use monitor_common::filter::access;
+
+pub(in crate::profile) use posture::{Asks, AsksMount, Posture};
 
 pub(in crate::profile) use expect::{
     Common, ConnectRule, Exception, ExecRule, Expect, FileRule, IdentityRule, SectionSpec, SocketRule,

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::profile::doc::{AccessName, At, HomeName, MountName, OneOrMany, ProcOf, Span, StdioName};
+use crate::profile::doc::{
+    AccessName, At, HomeName, MountName, NamespaceName, OneOrMany, ProcOf, Span, StdioName,
+};
 use crate::profile::finding::Tier;
 
 /// Tests of a rule file.
@@ -23,8 +25,99 @@ pub struct RuleTestDoc {
     /// Profile of tests that name none; `generic` if not given.
     #[serde(default)]
     pub profile: Option<At<String>>,
-    /// The tests.
+    /// The tests of what workers do.
+    #[serde(default)]
     pub tests: Vec<At<TestDoc>>,
+    /// The tests of how workers are set up.
+    #[serde(default)]
+    pub postures: Vec<At<PostureTestDoc>>,
+}
+
+/// A worker that is set up in some way, and the postures it must have.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PostureTestDoc {
+    /// What it shows.
+    pub name: String,
+    /// Profile.
+    #[serde(default)]
+    pub profile: Option<At<String>>,
+    /// How the worker is set up.
+    pub worker: SetupStep,
+    /// Ids that must be found, all of them and no others.
+    #[serde(default)]
+    pub finds: OneOrMany<String>,
+    /// Ids of which it must not be known.
+    #[serde(default)]
+    pub unknown: OneOrMany<String>,
+    /// Whether they reach the host.
+    #[serde(default)]
+    pub reaches_host: Option<bool>,
+}
+
+/// How a worker is set up. What is not given is as it should be: a container with namespaces, a filter and a user of its own.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetupStep {
+    /// It is in a container; `true` if not given.
+    #[serde(default)]
+    pub container: Option<bool>,
+    /// Namespaces of the host that it is in.
+    #[serde(default)]
+    pub shares: OneOrMany<NamespaceName>,
+    /// It has a user namespace of its own.
+    #[serde(default)]
+    pub own_users: bool,
+    /// Capabilities its programs can get; none if not given.
+    #[serde(default)]
+    pub capabilities: OneOrMany<String>,
+    /// It can get all of them.
+    #[serde(default)]
+    pub privileged: bool,
+    /// It gets no more by executing a program than it has, which is nothing.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// Effective uid; 1000 if not given.
+    #[serde(default)]
+    pub uid: Option<u32>,
+    /// It has a seccomp filter; `true` if not given.
+    #[serde(default)]
+    pub seccomp: Option<bool>,
+    /// It may write to its root; `false` if not given.
+    #[serde(default)]
+    pub root_writable: bool,
+    /// Its other mounts.
+    #[serde(default)]
+    pub mounts: Vec<MountStep>,
+    /// Block devices in its `/dev`.
+    #[serde(default)]
+    pub block_devices: OneOrMany<String>,
+    /// Its variables.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Argument lists of processes on its engine's side.
+    #[serde(default)]
+    pub argv: Vec<Vec<String>>,
+    /// What could not be read: `shares`, `capabilities`, `uid`, `seccomp`, `mounts`, `block_devices`, `env`.
+    #[serde(default)]
+    pub unreadable: OneOrMany<String>,
+}
+
+/// A mount.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MountStep {
+    /// Where.
+    pub point: String,
+    /// What it is on the host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// Type of the file system; `ext4` if not given.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// It is read-only.
+    #[serde(default)]
+    pub read_only: bool,
 }
 
 /// One test: steps in order.

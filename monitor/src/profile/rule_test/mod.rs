@@ -8,6 +8,7 @@ mod check;
 mod doc;
 mod event;
 mod noise;
+mod posture;
 mod run;
 
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ pub(crate) mod build {
 
 pub(crate) use doc::step;
 pub use doc::{
-    ConnectStep, EnvFrom, ExecStep, ForkStep, MoveStep, OpenStep, OutcomeName, RuleTestDoc, SocketStep, Step,
-    TestDoc, UnixStep,
+    ConnectStep, EnvFrom, ExecStep, ForkStep, MountStep, MoveStep, OpenStep, OutcomeName, PostureTestDoc,
+    RuleTestDoc, SetupStep, SocketStep, Step, TestDoc, UnixStep,
 };
 
 use super::compile::{parse_yaml, read_file};
@@ -108,6 +109,13 @@ fn run_text(rules: &RuleSet, file: &Arc<str>, text: &str) -> Result<Vec<TestResu
                 name: test.value.name.clone(),
                 failures,
             }),
+            Err(e) => errors.push(e),
+        }
+    }
+    for test in &doc.postures {
+        let name = test.value.name.clone();
+        match posture::run(rules, file, &doc, test) {
+            Ok(failures) => out.push(TestResult { file: file.clone(), line: test.line, name, failures }),
             Err(e) => errors.push(e),
         }
     }

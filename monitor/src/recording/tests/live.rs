@@ -11,9 +11,10 @@ use crate::detect::{Envelope, HostFacts, WallClock};
 use crate::event::{Body, FileId};
 use crate::metadata::{Pod, PodContainer, Pods};
 use crate::pipeline::Pipeline;
-use crate::process::{ProcReader, Scanned};
+use crate::process::{ProcReader, Scanned, WantedVariables};
+use crate::profile::{Environment, NamespaceName, Setup};
 use crate::recording::*;
-use crate::worker::{FoundFile, RootFiles};
+use crate::worker::{FoundFile, RootFiles, Worker};
 
 #[derive(Clone, Default)]
 struct Shared(Rc<RefCell<Vec<u8>>>);
@@ -46,6 +47,18 @@ impl ProcReader for Proc {
     fn environment(&self, _: u32, _: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Arc<str>)> {
         Vec::new()
     }
+    /// Every process is in the host's pid namespace, in a container, with this setting.
+    fn setup(&self, _: u32, _: &WantedVariables<'_>) -> Option<Setup> {
+        Some(Setup {
+            container: Some(true),
+            shares: [(NamespaceName::Pid, true)].into(),
+            environment: Some(Environment {
+                settings: vec![("MODE".into(), "password=hunter2hunter2".into())],
+                ..Environment::default()
+            }),
+            ..Setup::default()
+        })
+    }
 }
 
 const EVENTS: &str = "
@@ -75,9 +88,20 @@ fn record_in(
     takes: bool,
     most: u64,
 ) -> (Vec<Alert>, String, Result<Written, WriteError>) {
+    record_of(cgroup, besides, redaction, move |_| takes, most)
+}
+
+/// The same of the workers that `takes` takes.
+fn record_of(
+    cgroup: &str,
+    besides: impl Fn(&mut Pipeline, u64),
+    redaction: Redaction,
+    takes: impl Fn(&Worker) -> bool + 'static,
+    most: u64,
+) -> (Vec<Alert>, String, Result<Written, WriteError>) {
     let to = Shared::default();
     let header = Header { redaction, ..header() };
-    let recorder = Recorder::new(Box::new(to.clone()), header.clone(), move |_| takes, most);
+    let recorder = Recorder::new(Box::new(to.clone()), header.clone(), takes, most);
     let envelope = Envelope {
         host: HostFacts {
             name: header.host,
@@ -116,6 +140,7 @@ fn record_in(
         pipeline.turn_over(Some(now + 1), now);
     }
     pipeline.look_at(1, now);
+    pipeline.look_at_every_setup(now + 1);
     pipeline.tick(now + 4_000_000_000);
     while pipeline.look_around(now + 4_000_000_000) {}
     pipeline.finish(now + 6_000_000_000);
@@ -144,6 +169,8 @@ fn recording_played_again_gives_the_same_alerts() {
     assert_eq!(play(&text), alerts);
     assert_eq!(play(&text), play(&text));
     assert_eq!(written.unwrap().events, 5);
+    let posture = alerts.iter().find_map(|alert| alert.posture.as_ref()).unwrap();
+    assert_eq!(posture.worst(), Some("host-pid-namespace"), "how it is set up is recorded too");
 }
 
 /// What waited for its pod is played as it was judged, whether the pod became known or not.
@@ -167,6 +194,34 @@ fn recording_of_a_pod_that_was_waited_for_gives_the_same_alerts() {
     assert!(text.contains("\"waited\":{"), "{text}");
     assert!(!alerts.is_empty());
     assert_eq!(play(&text), alerts);
+}
+
+/// A worker that is wanted by the name of its pod has no such name when it is found.
+#[test]
+fn worker_that_is_wanted_by_its_pods_name_is_recorded_from_its_first_event_on() {
+    let (uid, id) = ("6c296cf0-94d7-43f6-bfb0-d99da865208f", "a".repeat(64));
+    let cgroup = format!("/kubepods/burstable/pod{uid}/{id}");
+    let container = PodContainer { name: "main".into(), image: "toy:1".into(), id: Some(id.as_str().into()) };
+    let pod = |namespace: &str| Pod {
+        uid: uid.into(),
+        namespace: namespace.into(),
+        name: "toy-0".into(),
+        containers: vec![container.clone()],
+        ..Pod::default()
+    };
+    let recorded = |namespace: &'static str| {
+        let known = move |pipeline: &mut Pipeline, now: u64| {
+            let mut pods = Pods::default();
+            pods.update(vec![pod(namespace)]);
+            pipeline.pods_known(&pods, now);
+        };
+        record_of(&cgroup, known, Redaction::None, |worker| worker.name.starts_with("flows/"), u64::MAX)
+    };
+    let (alerts, text, written) = recorded("flows");
+    assert_eq!((written.as_ref().unwrap().workers, written.unwrap().events), (1, 5), "{text}");
+    assert_eq!(play(&text), alerts);
+    let (_, text, written) = recorded("other");
+    assert_eq!((written.unwrap().workers, text.lines().count()), (0, 1), "{text}");
 }
 
 #[test]
