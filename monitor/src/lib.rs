@@ -18,6 +18,7 @@ pub mod metadata;
 pub mod observe;
 pub mod oncall;
 pub mod pipeline;
+pub mod privilege;
 pub mod process;
 pub mod profile;
 pub mod recording;

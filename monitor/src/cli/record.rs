@@ -17,6 +17,7 @@ use crate::delivery::{Engine, Setup};
 use crate::detect::{HostFacts, WallClock};
 use crate::kernel::{Coverage, Sensor};
 use crate::observe::{LogFormat, start_log};
+use crate::privilege;
 use crate::recording::{Header, Made, RECORDING_SCHEMA, Recorder, Redaction};
 use crate::run::{Agent, envelope, sensor_options};
 
@@ -74,6 +75,8 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
         }
         None => Engine::none(envelope),
     };
+    // With the last probe attached and before the first thread.
+    privilege::lower().log(args.alerts.as_slice());
     let mut agent = Agent::with_recorder(
         sensor,
         &config,

@@ -1,6 +1,6 @@
 //! `sandwatch run`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{FilesArgs, HooksArgs, RunArgs};
 use super::{CliError, Exit, RulesFrom, load_rules};
@@ -9,6 +9,7 @@ use crate::delivery::{Engine, Setup};
 use crate::kernel::Sensor;
 use crate::ledger::Hash;
 use crate::observe::{LogFormat, start_log};
+use crate::privilege;
 use crate::run::{self, Agent, RuleFiles, sensor_options};
 
 /// Where the configuration is looked for when none is named.
@@ -46,6 +47,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let cgroup_root = sensor.cgroup_root().to_owned();
     let coverage = sensor.coverage().mark();
     let files = rule_files(from);
+    // With the last probe attached and before the first thread: those of delivery start in `Agent::new`.
+    privilege::lower().log(&written_later(&config));
     let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
     agent.keep_log(&config.state_dir, &config_digest(&args.files));
     agent.keep_incidents(&config.state_dir);
@@ -67,6 +70,12 @@ pub(super) fn rule_files(from: RulesFrom) -> RuleFiles {
         RulesFrom::Shipped => Vec::new(),
     };
     RuleFiles::new(Box::new(move || load_rules(&from)), folders)
+}
+
+/// Files that are opened, or opened again, while the agent runs.
+fn written_later(config: &Config) -> Vec<PathBuf> {
+    let files = config.sinks.iter().filter(|sink| sink.kind == config::SinkKind::File);
+    files.filter_map(|sink| sink.path.clone()).chain([config.state_dir.join("spool")]).collect()
 }
 
 fn json_stdout() -> SinkConfig {

@@ -134,7 +134,10 @@ impl Climb<'_> {
             for (climber, rung) in picks {
                 match self.attach(climber.climbed.signal, rung) {
                     Ok(()) => climber.trying = Some(rung),
-                    Err(failure) => climber.refuse(rung, failure.verdict, failure.reason),
+                    Err(failure) => {
+                        let hint = remedy(self.host, rung, failure.verdict);
+                        climber.refuse(rung, failure.verdict, format!("{}{hint}", failure.reason));
+                    }
                 }
             }
         }
@@ -277,6 +280,19 @@ fn unavailable(host: &Host, rung: Rung) -> Option<String> {
     }
 }
 
+/// What would let a rung be attached, if that is known.
+fn remedy(host: &Host, rung: Rung, verdict: Verdict) -> String {
+    match (rung, verdict, host.perf_event_paranoid) {
+        (Rung::Kprobe | Rung::Tracepoint, Verdict::AttachFailed, Some(level)) if host.perf_needs_admin() => {
+            format!(
+                "; kernel.perf_event_paranoid is {level}, and from 3 on this kernel wants CAP_SYS_ADMIN: set it to 2 \
+                 (sysctl kernel.perf_event_paranoid=2, and in /etc/sysctl.d to keep it)"
+            )
+        }
+        _ => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +316,15 @@ mod tests {
         assert!(check_hooks(&"lsm".parse().unwrap()).is_ok());
         let message = check_hooks(&"open=cgroup".parse().unwrap()).unwrap_err().to_string();
         assert!(message.contains("open") && message.contains("fentry"), "{message}");
+    }
+
+    #[test]
+    fn ladder_perf_event_that_is_refused_names_the_setting_and_its_fix() {
+        let host = Host { perf_event_paranoid: Some(3), ..Host::default() };
+        let hint = remedy(&host, Rung::Tracepoint, Verdict::AttachFailed);
+        assert!(hint.contains("is 3") && hint.contains("sysctl kernel.perf_event_paranoid=2"), "{hint}");
+        assert_eq!(remedy(&host, Rung::Lsm, Verdict::AttachFailed), "");
+        assert_eq!(remedy(&Host::default(), Rung::Kprobe, Verdict::AttachFailed), "");
     }
 
     #[test]

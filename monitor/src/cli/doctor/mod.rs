@@ -13,6 +13,7 @@ use crate::alert::human::Style;
 use crate::event::Signal;
 use crate::kernel::{Coverage, GapWeight, KernelError, Level, Sensor};
 use crate::observe::{LogFormat, start_log};
+use crate::privilege::{self, Plan};
 use crate::profile::RuleSet;
 use crate::profile::doc::On;
 use crate::run::sensor_options;
@@ -24,8 +25,25 @@ pub(crate) use text::coverage as coverage_text;
 struct Answer<'a> {
     #[serde(flatten)]
     coverage: &'a Coverage,
+    /// What the agent keeps once it watches.
+    privileges: Privileges,
     /// Detections that a gap through which an action can succeed unseen takes something from.
     weakened: &'a [Weakened],
+}
+
+/// What an agent that is started like this keeps once it watches.
+#[derive(Debug, Serialize)]
+struct Privileges {
+    #[serde(flatten)]
+    plan: Plan,
+    /// Number of system calls that are refused from then on; none if the kernel cannot.
+    refused_calls: Option<usize>,
+}
+
+impl Privileges {
+    fn of(coverage: &Coverage) -> Self {
+        Self { plan: Plan::of(coverage.host.capabilities), refused_calls: privilege::refused_calls() }
+    }
 }
 
 /// A detection that this host's coverage weakens.
@@ -88,10 +106,11 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, CliError> {
         Ok(sensor) => {
             let coverage = sensor.coverage();
             let weakened = weakened(coverage, &rules);
+            let privileges = Privileges::of(coverage);
             let shown = if args.json {
-                json(&Answer { coverage, weakened: &weakened })?
+                json(&Answer { coverage, privileges, weakened: &weakened })?
             } else {
-                text::page(coverage, &weakened, args.programs, &style())
+                text::page(coverage, &privileges, &weakened, args.programs, &style())
             };
             crate::observe::say(&shown);
             Ok(exit(coverage.level))

@@ -2,12 +2,18 @@
 
 use std::fmt::Write;
 
-use super::Weakened;
+use super::{Privileges, Weakened};
 use crate::alert::human::{Style, wrap};
-use crate::kernel::{Attempt, Coverage, GapWeight, KnownGap, Level, SignalCoverage, Verdict};
+use crate::kernel::{Attempt, Coverage, GapWeight, Host, KnownGap, Level, SignalCoverage, Verdict};
 
 /// The whole answer of `sandwatch doctor`.
-pub(super) fn page(coverage: &Coverage, weakened: &[Weakened], programs: bool, style: &Style) -> String {
+pub(super) fn page(
+    coverage: &Coverage,
+    privileges: &Privileges,
+    weakened: &[Weakened],
+    programs: bool,
+    style: &Style,
+) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "Coverage: {}", headline(coverage));
     let _ = writeln!(out, "Kernel {}, ready in {} ms\n", coverage.host.kernel, coverage.start.as_millis());
@@ -17,6 +23,7 @@ pub(super) fn page(coverage: &Coverage, weakened: &[Weakened], programs: bool, s
     gaps(&mut out, coverage, style);
     detections(&mut out, weakened, style);
     host(&mut out, coverage);
+    kept(&mut out, privileges, style);
     if !coverage.warnings.is_empty() {
         out.push_str("\nWarnings\n");
         coverage.warnings.iter().for_each(|warning| hang(&mut out, "  - ", warning, style));
@@ -151,11 +158,48 @@ fn host(out: &mut String, coverage: &Coverage) {
         ("LSMs", known(host.lsm.as_ref().map(|list| list.join(", ")))),
         ("lockdown", host.lockdown.clone().unwrap_or_else(|| "not supported by this kernel".into())),
         ("32-bit calls", known(host.ia32.map(|on| if on { "possible" } else { "off" }.to_owned()))),
+        ("perf events", perf_events(host)),
         ("CPUs", host.cpus.to_string()),
     ];
     for (name, value) in rows {
         let _ = writeln!(out, "  {name:<13} {value}");
     }
+}
+
+/// Whether kprobes and system call tracepoints are at hand: they are perf events.
+fn perf_events(host: &Host) -> String {
+    match host.perf_event_paranoid {
+        None => "unknown".to_owned(),
+        Some(level) if host.perf_needs_admin() => {
+            format!(
+                "kernel.perf_event_paranoid is {level}: where that is more than 2, some kernels want CAP_SYS_ADMIN"
+            )
+        }
+        Some(level) => format!("kernel.perf_event_paranoid is {level}"),
+    }
+}
+
+/// What an agent that is started like this may still do once it watches.
+fn kept(out: &mut String, privileges: &Privileges, style: &Style) {
+    out.push_str("\nPrivileges once it watches\n");
+    let plan = &privileges.plan;
+    for (row, kept) in plan.purposes().iter().enumerate() {
+        let lead = if row == 0 { "  keeps         " } else { "                " };
+        hang(out, lead, &format!("{} ({})", kept.name, kept.purpose), style);
+    }
+    if plan.purposes().is_empty() {
+        out.push_str("  keeps         no capability\n");
+    }
+    let given_up = match plan.given_up() {
+        [] => "nothing: it was given no more".to_owned(),
+        names => names.join(", "),
+    };
+    hang(out, "  gives up      ", &given_up, style);
+    let calls = match privileges.refused_calls {
+        Some(count) => format!("{count} are refused by a seccomp filter, and those of 32-bit programs"),
+        None => "not refused: this kernel has no seccomp filters (CONFIG_SECCOMP_FILTER)".to_owned(),
+    };
+    hang(out, "  system calls  ", &calls, style);
 }
 
 fn program_table(out: &mut String, coverage: &Coverage, style: &Style) {
@@ -195,7 +239,8 @@ mod tests {
     use monitor_common::hook::{Rung, Signal};
 
     use super::*;
-    use crate::kernel::{Host, ProgramReport};
+    use crate::kernel::ProgramReport;
+    use crate::privilege::Plan;
 
     fn example() -> Coverage {
         let attempt = |rung, verdict, reason: &str| Attempt { rung, verdict, reason: reason.into() };
@@ -236,6 +281,7 @@ mod tests {
                 kernel: "6.18.0".into(),
                 cgroup2: Some("/sys/fs/cgroup".into()),
                 cpus: 2,
+                perf_event_paranoid: Some(3),
                 ..Host::default()
             },
             warnings: vec!["RLIMIT_MEMLOCK could not be raised".into()],
@@ -266,7 +312,10 @@ mod tests {
             entry("kubelet-contacted", true, &["ia32"]),
             entry("environ-read", false, &["ia32"]),
         ];
-        insta::assert_snapshot!(page(&example(), &weakened, true, &Style::PLAIN));
+        // BPF, SYS_PTRACE, NET_ADMIN.
+        let plan = Plan::of(1 << 39 | 1 << 19 | 1 << 12);
+        let privileges = Privileges { plan, refused_calls: Some(57) };
+        insta::assert_snapshot!(page(&example(), &privileges, &weakened, true, &Style::PLAIN));
     }
 
     #[test]

@@ -119,6 +119,12 @@ impl Host {
         self.lsm.as_ref().map(|active| active.iter().any(|name| name == "bpf"))
     }
 
+    /// Whether perf events, which kprobes and system call tracepoints are, may want more than CAP_PERFMON: Debian and Ubuntu
+    /// know levels of `kernel.perf_event_paranoid` above 2, from which on they want CAP_SYS_ADMIN.
+    pub fn perf_needs_admin(&self) -> bool {
+        self.perf_event_paranoid.is_some_and(|level| level > 2) && !has(self.capabilities, cap::SYS_ADMIN)
+    }
+
     /// Whether the agent may load cgroup programs.
     pub fn has_net_admin(&self) -> bool {
         has(self.capabilities, cap::NET_ADMIN) || has(self.capabilities, cap::SYS_ADMIN)
@@ -268,6 +274,15 @@ mod tests {
         let mut warnings = Vec::new();
         check_capabilities(1 << cap::SYS_ADMIN, &mut warnings).unwrap();
         assert_eq!(warnings.len(), 2, "{warnings:?}");
+    }
+
+    #[test]
+    fn host_perf_events_want_more_above_level_two_and_only_of_those_who_lack_it() {
+        let host = |level, capabilities| Host { perf_event_paranoid: level, capabilities, ..Host::default() };
+        assert!(host(Some(3), 1 << cap::PERFMON).perf_needs_admin());
+        assert!(!host(Some(3), 1 << cap::SYS_ADMIN).perf_needs_admin());
+        assert!(!host(Some(2), 1 << cap::PERFMON).perf_needs_admin());
+        assert!(!host(None, 0).perf_needs_admin());
     }
 
     #[test]
