@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 /// does not fire.
 const HOOKS: [&str; 6] = ["auto", "lsm", "fentry", "kprobe", "cgroup", "tracepoint"];
 /// The test programs that hold on every kernel.
-const TESTS: [&str; 1] = ["behaviour"];
+const TESTS: [&str; 2] = ["behaviour", "privilege"];
 
 /// All cells of these kernels; all rungs if `hooks` is empty.
 pub(crate) fn cells(releases: &[Release], hooks: &[String], boots: &[Lsm]) -> Vec<Cell> {

@@ -11,6 +11,7 @@ mod kernel;
 mod matrix;
 mod module;
 mod payload;
+mod privilege;
 mod programs;
 mod qemu;
 
@@ -75,7 +76,8 @@ pub(crate) struct Options {
     /// VMs at the same time
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Write the programs' sizes on each kernel into docs/performance.md
+    /// Write the programs' sizes on each kernel into docs/performance.md, and which privileges each rung takes into
+    /// docs/security.md
     #[arg(long)]
     write_docs: bool,
     /// Fetch the kernels again even if the cache has them
@@ -122,6 +124,9 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode> {
             let cells = matrix::cells(&releases, &options.hooks, options.lsm.boots());
             let results = run_tests(&cells, &settings, options.filter.as_deref())?;
             programs::report(&results, options.write_docs)?;
+            if options.write_docs {
+                privilege::document(&results)?;
+            }
             Ok(exit_code(matrix::summary(&results)))
         }
     }

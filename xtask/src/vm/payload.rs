@@ -62,6 +62,8 @@ impl Payload {
         payload
             .script
             .push_str("timeout 100 sandwatch doctor --json --hooks \"$SANDWATCH_HOOKS\" >/out/doctor.json\n");
+        payload.programs.push(Extra::program(Path::new("/usr/bin/setpriv"))?);
+        payload.script.push_str(super::privilege::SCRIPT);
         for test in tests {
             payload.programs.push(Extra { from: test.path.clone(), to: format!("tests/{}", test.name) });
             let filter = filter.map(|text| format!(" '{}'", text.replace('\'', r"'\''"))).unwrap_or_default();
