@@ -167,6 +167,16 @@ fn build(
             .map(str::to_owned),
     );
     flags.extend(variant.flags.iter().copied().map(str::to_owned));
+    // BTF names source files: as they would be called on any machine, so that the same source gives the same object.
+    flags.push(format!("--remap-path-prefix={}=/sandwatch", root.display()));
+    for (variable, folder, name) in
+        [("CARGO_HOME", ".cargo", "/cargo"), ("RUSTUP_HOME", ".rustup", "/rustup")]
+    {
+        let home = env::var_os(variable)
+            .map(PathBuf::from)
+            .or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(folder)));
+        flags.extend(home.map(|home| format!("--remap-path-prefix={}={name}", home.display())));
+    }
 
     let mut command = rustup(toolchain, "cargo");
     command

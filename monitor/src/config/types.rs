@@ -153,7 +153,7 @@ pub struct PodsConfig {
     pub ca_file: Option<PathBuf>,
     /// Name of this node in the cluster, for the API server; `$NODE_NAME` if not given.
     pub node: Option<String>,
-    /// Name in the certificate, if it is not the host of the address.
+    /// Name in the certificate, if it is not the host of the address; `$NODE_NAME` is that variable of the environment.
     pub server_name: Option<String>,
     /// How long an answer may take.
     pub timeout: Span,

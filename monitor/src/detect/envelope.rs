@@ -52,7 +52,7 @@ fn clock(which: libc::clockid_t) -> i128 {
 /// The host, as far as it can be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostFacts {
-    /// Host name.
+    /// Host name; of a pod the name of its node.
     pub name: String,
     /// /etc/machine-id.
     pub machine_id: Option<String>,
@@ -69,7 +69,12 @@ impl HostFacts {
     pub fn read() -> Self {
         let line = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
         Self {
-            name: line("/proc/sys/kernel/hostname").unwrap_or_default(),
+            // A pod has a host name of its own, which is its name. Whoever makes the pod says which node it is on.
+            name: std::env::var("NODE_NAME")
+                .ok()
+                .filter(|name| !name.is_empty())
+                .or_else(|| line("/proc/sys/kernel/hostname"))
+                .unwrap_or_default(),
             machine_id: line("/etc/machine-id").filter(|id| !id.is_empty()),
             boot_id: line("/proc/sys/kernel/random/boot_id").unwrap_or_default(),
             kernel: line("/proc/sys/kernel/osrelease").unwrap_or_default(),

@@ -20,6 +20,11 @@ pub enum KubeletError {
         "`pods.url` is not given and the environment has no NODE_IP; set one of them (https://ADDRESS:10250)"
     )]
     Where,
+    /// Which node this is is not known.
+    #[error(
+        "`pods.server_name` is $NODE_NAME and the environment has no NODE_NAME; set it to the node's name"
+    )]
+    Node,
     /// A token would be sent for everybody to read.
     #[error(
         "`pods.url` is not https, and a token does not go over anything else; without one write `token_file: null`"
@@ -102,7 +107,7 @@ impl Open {
         let endpoint = Endpoint::parse(&url)?.below("/pods");
         let tls = TlsConfig {
             ca_file: config.ca_file.clone(),
-            server_name: config.server_name.clone(),
+            server_name: server_name(config.server_name.as_deref(), std::env::var("NODE_NAME").ok())?,
             ..TlsConfig::default()
         };
         let settings = SinkConfig { tls, timeout: config.timeout, gzip: false, ..SinkConfig::stdout() };
@@ -124,6 +129,17 @@ impl Open {
             return Err(KubeletError::Refused { url, status: answer.status, hint: hint(answer.status) });
         }
         read_list(&answer.body).map_err(|source| KubeletError::List { url, source })
+    }
+}
+
+/// One configuration is for all nodes, but a kubelet that made its own certificate has its node's name in it.
+fn server_name(configured: Option<&str>, node: Option<String>) -> Result<Option<String>, KubeletError> {
+    match configured {
+        Some("$NODE_NAME") => match node.filter(|node| !node.is_empty()) {
+            Some(node) => Ok(Some(node)),
+            None => Err(KubeletError::Node),
+        },
+        other => Ok(other.map(str::to_owned)),
     }
 }
 
@@ -152,6 +168,15 @@ mod tests {
         let config = PodsConfig { url: Some("http://127.0.0.1:10255".into()), ..PodsConfig::default() };
         let error = Kubelet::new(config).pods().unwrap_err();
         assert!(matches!(error, KubeletError::Clear), "{error}");
+    }
+
+    #[test]
+    fn the_name_in_the_certificate_may_be_the_nodes() {
+        let node = || Some("node-7".to_owned());
+        assert_eq!(server_name(Some("$NODE_NAME"), node()).unwrap().as_deref(), Some("node-7"));
+        assert_eq!(server_name(Some("kubelet.example"), node()).unwrap().as_deref(), Some("kubelet.example"));
+        assert_eq!(server_name(None, node()).unwrap(), None);
+        assert!(matches!(server_name(Some("$NODE_NAME"), None), Err(KubeletError::Node)));
     }
 
     #[test]

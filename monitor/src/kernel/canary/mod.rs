@@ -184,8 +184,26 @@ fn own_cgroup(root: &Path) -> Result<u64, KernelError> {
     let file = |source| KernelError::File { path: "/proc/self/cgroup".into(), source };
     let text = fs::read_to_string("/proc/self/cgroup").map_err(file)?;
     let own = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-    let path = root.join(own);
+    let path = home_of(std::process::id(), root, own).unwrap_or_else(|| root.join(own));
     fs::metadata(&path).map(|folder| folder.ino()).map_err(|source| KernelError::File { path, source })
+}
+
+/// The folder of a process's cgroup. In a cgroup namespace, as containers have one, its path is told from there and not from the
+/// root of the hierarchy: then the folder is the one that lists the process.
+fn home_of(pid: u32, root: &Path, told: &str) -> Option<PathBuf> {
+    let pid = pid.to_string();
+    let lists = |folder: &Path| {
+        fs::read_to_string(folder.join("cgroup.procs")).is_ok_and(|text| text.lines().any(|line| line == pid))
+    };
+    let mut queue = vec![root.to_owned(), root.join(told)];
+    while let Some(folder) = queue.pop() {
+        if lists(&folder) {
+            return Some(folder);
+        }
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        queue.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()));
+    }
+    None
 }
 
 /// Start of a process in boot-time ns, from /proc (10 ms ticks).
@@ -231,5 +249,36 @@ fn wait(pid: u32) {
         if result != -1 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hierarchy() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (folder, processes) in
+            [("", "1\n"), ("kubepods", ""), ("kubepods/pod1", ""), ("kubepods/pod1/c1", "41\n4711\n")]
+        {
+            fs::create_dir_all(root.path().join(folder)).unwrap();
+            fs::write(root.path().join(folder).join("cgroup.procs"), processes).unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn own_cgroup_is_the_one_that_is_told() {
+        let root = hierarchy();
+        let expected = root.path().join("kubepods/pod1/c1");
+        assert_eq!(home_of(4711, root.path(), "kubepods/pod1/c1"), Some(expected));
+    }
+
+    #[test]
+    fn own_cgroup_in_a_namespace_is_the_one_that_lists_the_process() {
+        let root = hierarchy();
+        let expected = root.path().join("kubepods/pod1/c1");
+        assert_eq!(home_of(4711, root.path(), ""), Some(expected));
+        assert_eq!(home_of(471, root.path(), ""), None);
     }
 }
