@@ -14,6 +14,7 @@ mod host;
 mod libtest;
 mod links;
 mod lint;
+mod package;
 mod peers;
 mod setup;
 mod systemd;
@@ -51,6 +52,10 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Look whether what the Helm chart has from other files is as it should be, or make it so
     Chart(chart::Options),
+    /// Write the container image as an OCI archive, without Docker
+    Image(package::ImageOptions),
+    /// Write the Debian package
+    Deb(package::DebOptions),
     /// Check formatting, lints, shell scripts and documentation links
     Lint,
     /// Boot Debian kernels in qemu and run the behaviour tests, or any command, inside
@@ -77,6 +82,8 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::BenchMeasure(options) => bench::measure::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Fuzz(options) => fuzz::main(&options).map(|()| ExitCode::SUCCESS),
         Command::Chart(options) => chart::main(&options).map(|()| ExitCode::SUCCESS),
+        Command::Image(options) => package::image(&options).map(|()| ExitCode::SUCCESS),
+        Command::Deb(options) => package::deb(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint => lint::main().map(|()| ExitCode::SUCCESS),
         Command::VmTest(options) => vm::main(&options),
     }

@@ -60,7 +60,7 @@ pub(crate) fn run(left: Duration) -> Result<CellResult> {
 }
 
 /// The archive of the system.
-fn system() -> Result<PathBuf> {
+pub(crate) fn system() -> Result<PathBuf> {
     host::ensure(&[Package { name: "mmdebstrap", proof: "/usr/bin/mmdebstrap" }])?;
     let release =
         release(&std::fs::read_to_string("/etc/os-release").context("cannot read /etc/os-release")?)?;

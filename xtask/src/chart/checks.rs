@@ -128,6 +128,14 @@ fn privileges(tools: &Tools) -> Result<()> {
     same("maxUnavailable", &set["updateStrategy"]["rollingUpdate"]["maxUnavailable"], &json!("10%"))
 }
 
+/// The capabilities that the chart asks for, unless told otherwise.
+pub(crate) fn capabilities() -> Result<Vec<String>> {
+    let pod = pod(&tools()?, "default", "1.37")?;
+    let added = pod["containers"][0]["securityContext"]["capabilities"]["add"].as_array().cloned();
+    let names = added.into_iter().flatten().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    Ok(names)
+}
+
 fn without_net_admin(tools: &Tools) -> Result<()> {
     let pod = pod(tools, "least", "1.37")?;
     let added = &pod["containers"][0]["securityContext"]["capabilities"]["add"];

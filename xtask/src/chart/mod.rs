@@ -8,12 +8,14 @@ mod made;
 mod readme;
 mod render;
 mod schema;
+mod server;
 mod tools;
 
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 
-pub(crate) use checks::run;
+pub(crate) use checks::{capabilities, run};
+pub(crate) use server::run as on_a_server;
 #[cfg(test)]
 pub(crate) use tools::FROM_PYPI;
 pub(crate) use tools::{Tools, tools};

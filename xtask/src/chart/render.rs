@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Values to render with: one file below `tests/chart/values` each.
-pub(super) const SETS: [&str; 3] = ["default", "everything", "least"];
+pub(super) const SETS: [&str; 4] = ["default", "everything", "least", "api"];
 
 /// The file of a set.
 pub(super) fn values(set: &str) -> Result<PathBuf> {

@@ -31,7 +31,7 @@ impl Tools {
     }
 
     /// An interpreter that has the schemas of Kubernetes.
-    pub(super) fn python(&self) -> Command {
+    pub(crate) fn python(&self) -> Command {
         Command::new(self.place.join("bin/python"))
     }
 }

@@ -6,7 +6,7 @@ use super::receivers;
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::{Results, Skip};
-use crate::{chart, cluster, engines, fuzz, host, links, setup, systemd, vm};
+use crate::{chart, cluster, engines, fuzz, host, links, package, setup, systemd, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -50,10 +50,19 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
         tier("systemd", "the service under a real systemd", Group::Full, 120, systemd_tier),
+        tier("image", "the container image, read and run by others", Group::Full, 600, |_| {
+            package::image_tier()
+        }),
+        tier("package", "the Debian package, from installation to purge", Group::Full, 600, |_| {
+            package::deb_tier()
+        }),
         tier("fuzz", "each fuzz target for a while", Group::Full, 300, fuzz_tier),
         tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
         tier("peers", "alerts to further real receivers", Group::Full, 240, receivers::peers),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
+        tier("chart-server", "the Helm chart on a real API server", Group::Kubernetes, 60, |_| {
+            chart::on_a_server(&cluster::ensure()?)
+        }),
         tier("kubernetes", "a real node of Kubernetes", Group::Kubernetes, 300, kubernetes_tier),
         tier("kafka", "alerts to a Kafka broker", Group::Kafka, 300, receivers::kafka),
         tier("soak", "hours of load", Group::Soak, 0, no_tests),

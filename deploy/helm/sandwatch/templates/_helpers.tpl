@@ -106,9 +106,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $config "schema" "sandwatch/config/v1" -}}
 {{- $_ := set $config "state_dir" "/var/lib/sandwatch" -}}
 {{- $_ := set $config "rules" $rules -}}
-{{- if eq .Values.pods.from "kubelet" -}}
-  {{- $pods := dict "from" "kubelet" -}}
-  {{- if .Values.pods.kubeletCertificate -}}
+{{- if ne .Values.pods.from "none" -}}
+  {{- $pods := dict "from" .Values.pods.from -}}
+  {{- if and (eq .Values.pods.from "kubelet") .Values.pods.kubeletCertificate -}}
     {{- $_ := set $pods "ca_file" "/etc/sandwatch/kubelet.crt" -}}
     {{- $_ := set $pods "server_name" "$NODE_NAME" -}}
   {{- end -}}
