@@ -126,6 +126,51 @@ fn run_opens_a_rotated_file_again_on_sighup() {
 }
 
 #[test]
+fn run_begins_without_a_sinks_folder_and_key_says_so_and_sends_what_waited_once_they_are_there() {
+    let sinks = "[{ name: local, type: file, path: FOLDER/alerts.jsonl, retry: 100ms }, \
+                 { name: late, type: file, path: FOLDER/later/alerts.jsonl }, \
+                 { name: pager, type: pagerduty, url: \"http://127.0.0.1:9\", key_file: FOLDER/key }]";
+    let lab = Lab::new("late", sinks, &shipped_rules());
+    lab.steal();
+    let said = |condition: &str| {
+        lab.alerts().iter().any(|alert| alert["health"]["condition"] == condition && alert["state"] == "open")
+    };
+    eventually("both are said", || said("sink-late") && said("sink-pager"));
+    fs::create_dir(lab.folder.path().join("later")).unwrap();
+    signal(&lab.agent, libc::SIGHUP);
+    let file = lab.folder.path().join("later/alerts.jsonl");
+    eventually("what waited is there", || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        alerts(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
+            .iter()
+            .any(|alert| alert["file"]["identity"] == "ssh-private-key")
+    });
+    let (status, log) = lab.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
+fn run_with_a_sink_that_can_never_work_is_a_usage_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sandwatch.yaml");
+    for (sink, word) in [
+        ("type: http, url: \"ftp://h/\", key_file: /nonexistent/key", "neither the scheme http nor https"),
+        ("type: pagerduty", "has no key_file"),
+        ("type: http, url: \"http://h/\", no_such_key: 1", "no_such_key"),
+    ] {
+        let text = format!(
+            "schema: sandwatch/config/v1\nstate_dir: {}/state\nworkers: {{ watch: [\"/nothing/*\"] }}\nsinks: [{{ name: a, {sink} }}]\n",
+            folder.path().display()
+        );
+        fs::write(&config, text).unwrap();
+        let output = sandwatch(&["run", "--config", config.to_str().unwrap()]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(word), "{said}");
+    }
+}
+
+#[test]
 fn run_survives_a_full_disk_and_writes_on_when_there_is_room() {
     let disk = tempfile::tempdir().unwrap();
     let mount = |args: &[&str]| {

@@ -9,7 +9,7 @@ use crate::alert::SafeAlert;
 pub enum Promise {
     /// The receiver answers for each item: no holes, duplicates possible.
     Acknowledged,
-    /// Nobody answers. After the connection broke, what was sent last is sent again; loss is possible.
+    /// Nobody answers. After a connection broke, the transport sends again what was sent last over it; loss is possible.
     Unacknowledged,
 }
 
@@ -84,12 +84,6 @@ pub trait Transport: Send {
     /// Why it may not last.
     fn commit(&mut self) -> Result<(), String> {
         Ok(())
-    }
-
-    /// Whether it has a connection that may have swallowed what was sent last. Then, after a failure of an unacknowledged
-    /// transport, that is sent again.
-    fn resends(&self) -> bool {
-        self.promise() == Promise::Unacknowledged
     }
 
     /// Whether many agents share the receiver, so that what piled up during an outage is sent slowly.

@@ -10,6 +10,7 @@ mod elasticsearch;
 mod file;
 mod held;
 mod http;
+mod in_order;
 #[cfg(feature = "kafka")]
 mod kafka;
 pub mod net;

@@ -92,6 +92,35 @@ mod tests {
     }
 
     #[test]
+    fn an_alert_is_not_larger_than_the_receivers_of_its_type_take_unless_told_otherwise() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = dir.path().join("key");
+        std::fs::write(&key, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
+        let key = key.display();
+        let whole = crate::alert::MAX_ALERT;
+        for (keys, most) in [
+            // With its header: 8000.
+            ("type: syslog, address: \"tcp://h:1\"".to_owned(), 7600),
+            ("type: syslog, address: \"unix:///dev/log\"".to_owned(), 7600),
+            ("type: syslog, address: \"udp://h:1\"".to_owned(), 1400),
+            // With its envelope: 20,000.
+            (format!("type: webhook, url: \"http://h/\", key_file: {key}"), 19_840),
+            (format!("type: webhook, url: \"http://h/\", key_file: {key}, max_bytes: 1MiB"), 19_840),
+            (format!("type: splunk, url: \"http://h/\", key_file: {key}"), whole),
+            ("type: http, url: \"http://h/\"".to_owned(), whole),
+            ("type: http, url: \"http://h/\", max_bytes: 4KiB".to_owned(), 4096),
+            ("type: elasticsearch, url: \"http://h/\"".to_owned(), whole),
+            ("type: otlp, url: \"http://h/\"".to_owned(), whole),
+        ] {
+            let text = format!("schema: sandwatch/config/v1\nsinks: [{{ name: a, {keys} }}]\n");
+            let config = config::parse(Path::new("t"), &text).unwrap_or_else(|error| panic!("{error}"));
+            let limits = network(&config.sinks[0]).unwrap().limits();
+            assert_eq!(limits.max_bytes, most, "{keys}");
+            assert!(limits.bytes >= limits.max_bytes, "{keys}");
+        }
+    }
+
+    #[test]
     fn a_sink_without_what_it_needs_is_refused_by_the_configuration() {
         let refused = |sink: &str| {
             let text = format!("schema: sandwatch/config/v1\nsinks: [{{ name: a, {sink} }}]\n");

@@ -1,9 +1,11 @@
 //! The receivers of an on-call sink.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 
 use super::alertmanager::Alertmanager;
-use super::net::NetError;
+use super::net::{Answer, NetError, Verdict};
 use super::pagerduty::PagerDuty;
 use super::slack::Slack;
 use crate::config::{SinkConfig, SinkKind};
@@ -24,6 +26,14 @@ pub fn pagers(config: &SinkConfig) -> Result<Vec<Box<dyn Pager>>, NetError> {
         }
         _ => Vec::new(),
     })
+}
+
+/// What only a person can mend is tried again after this long.
+const MISCONFIGURED: Duration = Duration::from_secs(300);
+
+/// The answer is about the configuration and not about what was sent.
+pub(super) fn misconfigured(answer: &Answer, what: &str) -> Verdict {
+    Verdict::Again { reason: answer.reason(what), after: answer.retry_after.or(Some(MISCONFIGURED)) }
 }
 
 /// Tells two secrets apart without giving away either.

@@ -211,25 +211,6 @@ fn retry_after_is_kept() {
 }
 
 #[test]
-fn what_a_broken_connection_may_have_swallowed_is_sent_again() {
-    let clock = TestClock::new();
-    let spool = SpoolConfig::default();
-    let mut rig = Rig::with(None, &["a"], Promise::Unacknowledged, true, clock, &spool);
-    rig.accept(Class::Normal, 1..=3);
-    rig.pass(SECOND);
-    rig.pass(10 * SECOND);
-    rig.accept(Class::Normal, 4..=6);
-    rig.pass(SECOND);
-    rig.far(0).fail("connection reset");
-    rig.accept(Class::Normal, [7]);
-    rig.pass(Duration::from_millis(10));
-    rig.far(0).work();
-    rig.pass(20 * SECOND);
-    assert_eq!(rig.far(0).ids(), [1, 2, 3, 4, 5, 6, 4, 5, 6, 7], "the last five seconds, not more");
-    assert_eq!(rig.stats(0).waiting, 0);
-}
-
-#[test]
 fn sync_that_fails_means_all_since_the_last_one_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut rig = Rig::new(Some(dir.path()), &["a"]);
@@ -469,4 +450,31 @@ fn letters_of_a_sink_that_is_not_configured_stay() {
     rig.pass(3 * SECOND);
     assert!(!super::replay_waits(dir.path()));
     assert_eq!(super::count_dead(dir.path()).unwrap(), [("gone".to_owned(), 1)]);
+}
+
+#[test]
+fn disk_that_is_mended_has_everything_and_what_names_evictions_before_it_is_said_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let mib = |n: u64| Some(Bytes(n << 20));
+    let spool = SpoolConfig { high: mib(1), normal: mib(1), low: mib(1), ..SpoolConfig::default() };
+    let clock = TestClock::new();
+    let open = |clock| Rig::with(Some(dir.path()), &["a"], Promise::Acknowledged, false, clock, &spool);
+    let mut rig = open(std::sync::Arc::clone(&clock));
+    rig.far(0).fail("down");
+    rig.accept(Class::Low, 0..300);
+    rig.pass(SECOND);
+    rig.break_disk(dir.path());
+    rig.accept(Class::Low, 300..700);
+    rig.pass(SECOND);
+    assert!(!rig.is_on_disk());
+    rig.mend_disk(dir.path());
+    rig.pass(120 * SECOND);
+    // Room had to be made for what was in memory: that is named, and the names are on disk as well.
+    assert!(rig.is_on_disk() && rig.stats(0).evicted > 0, "{:?}", rig.stats(0));
+    drop(rig);
+    let mut rig = open(clock);
+    rig.pass(120 * SECOND);
+    let far = rig.far(0);
+    let last = far.got.iter().map(|got| got.seq).max().unwrap();
+    assert_eq!(far.accounted(), (1..=last).collect());
 }

@@ -14,7 +14,6 @@ mod meter;
 mod notes;
 mod outfit;
 mod pace;
-mod recent;
 mod setup;
 mod source;
 mod spooler;

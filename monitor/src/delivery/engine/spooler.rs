@@ -177,7 +177,7 @@ impl Spooler {
     }
 
     /// Whether nothing is in memory alone.
-    fn is_on_disk(&self) -> bool {
+    pub(crate) fn is_on_disk(&self) -> bool {
         self.writer.shared().lock().classes.iter().all(|log| log.unstored() == 0)
     }
 }

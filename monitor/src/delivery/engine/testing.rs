@@ -263,6 +263,11 @@ impl Rig {
         std::fs::rename(state_dir.join("spool"), state_dir.join("away")).unwrap();
     }
 
+    /// Whether nothing is in memory alone.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.spooler.is_on_disk()
+    }
+
     /// It does again.
     pub(crate) fn mend_disk(&self, state_dir: &Path) {
         std::fs::rename(state_dir.join("away"), state_dir.join("spool")).unwrap();

@@ -12,12 +12,11 @@ use super::form::Form;
 use super::meter::{Dropped, Meter};
 use super::notes::Notes;
 use super::pace::Pace;
-use super::recent::Recent;
 use super::source::Source;
 use super::watch::{REFUSED, Watch};
 use crate::alert::SafeAlert;
 use crate::delivery::spool::{Done, Entry, Shared};
-use crate::delivery::{Class, Clock, Item, Outcome, Promise, Transport, caught};
+use crate::delivery::{Class, Clock, Item, Outcome, Transport, caught};
 
 /// Cursors are written this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
@@ -34,8 +33,6 @@ const SHORTEST: Duration = Duration::from_millis(1);
 pub(crate) struct Flight {
     pub(crate) entry: Arc<Entry>,
     pub(crate) seq: u64,
-    /// Sent once more after a broken connection: it is dealt with already.
-    pub(crate) again: bool,
     /// Attempts after which it was still to be sent.
     tries: u32,
     /// Of these, how many failed although others were taken in between.
@@ -48,17 +45,8 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    pub(crate) fn new(entry: Arc<Entry>, seq: u64, again: bool) -> Self {
-        Self {
-            entry,
-            seq,
-            again,
-            tries: 0,
-            blamed: 0,
-            taken_before: 0,
-            since: None,
-            not_before: Duration::ZERO,
-        }
+    fn new(entry: Arc<Entry>, seq: u64) -> Self {
+        Self { entry, seq, tries: 0, blamed: 0, taken_before: 0, since: None, not_before: Duration::ZERO }
     }
 }
 
@@ -91,7 +79,6 @@ pub(crate) struct Worker {
     parts: Parts,
     source: Source,
     flight: VecDeque<Flight>,
-    recent: Recent,
     /// Alerts that the receiver took, ever.
     taken: u64,
     done: Vec<Done>,
@@ -119,7 +106,6 @@ impl Worker {
             told: source.places(),
             source,
             flight: VecDeque::new(),
-            recent: Recent::default(),
             taken: 0,
             done: Vec::new(),
             refused: 0,
@@ -271,7 +257,7 @@ impl Worker {
     /// By class: everything below is dealt with.
     fn places(&self) -> [u64; 3] {
         let mut at = self.source.places();
-        for flight in self.flight.iter().filter(|flight| !flight.again) {
+        for flight in &self.flight {
             let place = &mut at[flight.entry.record.class.order()];
             *place = (*place).min(flight.entry.number);
         }
@@ -312,7 +298,7 @@ impl Worker {
     fn readable(&mut self, pulled: super::source::Taken) -> Option<Flight> {
         use super::source::Taken;
         match pulled {
-            Taken::Entry(entry, seq) => Some(Flight::new(entry, seq, false)),
+            Taken::Entry(entry, seq) => Some(Flight::new(entry, seq)),
             Taken::Unreadable(class, number, seq) => {
                 self.parts.meter.dropped(Dropped::Unreadable, 1);
                 self.parts.notes.unreadable(self.parts.sink, seq);
@@ -381,10 +367,6 @@ impl Worker {
                     taken += 1;
                     bytes += item.text.len() as u64;
                     gone.push((*place, None));
-                    let flight = &self.flight[*place];
-                    if self.parts.transport.resends() {
-                        self.recent.push(Arc::clone(&flight.entry), flight.seq, item.text.len(), now);
-                    }
                 }
                 Some(Outcome::Rejected { reason }) => gone.push((*place, Some(reason.clone()))),
                 Some(Outcome::Retry { .. }) | None => {}
@@ -469,7 +451,6 @@ impl Worker {
         gone.reverse();
         for (flight, reason) in gone {
             match reason {
-                _ if flight.again => {}
                 None => self.dealt_with(&flight.entry, flight.seq),
                 Some(reason) => self.bury(flight, reason),
             }
@@ -558,11 +539,6 @@ impl Worker {
             );
         } else {
             tracing::debug!(sink = self.parts.name, reason, "the sink still takes nothing");
-        }
-        if self.parts.transport.promise() == Promise::Unacknowledged && self.parts.transport.resends() {
-            for flight in self.recent.take(now).into_iter().rev() {
-                self.flight.push_front(flight);
-            }
         }
         let (target, span) = (self.parts.transport.target(), self.parts.pace.failing_for(now));
         self.watch.failed(&self.parts.notes, span, &target, reason);

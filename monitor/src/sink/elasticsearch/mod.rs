@@ -8,8 +8,8 @@ mod bulk;
 
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
-use crate::sink::net::halves::{self, Whole};
-use crate::sink::net::{Call, Client, Endpoint, Endpoints, NetError, Verdict};
+use crate::sink::net::halves::Whole;
+use crate::sink::net::{Call, NetError, Receiver, Verdict};
 use bulk::Stream;
 
 /// Of a request. Elasticsearch advises some MiB; alerts are few, and memory is not.
@@ -18,9 +18,7 @@ const BYTES: usize = 2 << 20;
 
 /// A sink to Elasticsearch or OpenSearch.
 pub struct Elasticsearch {
-    config: SinkConfig,
-    client: Client,
-    endpoints: Endpoints,
+    receiver: Receiver,
     stream: Stream,
 }
 
@@ -30,11 +28,9 @@ impl Elasticsearch {
     /// # Errors
     /// The address, data stream, headers, key or certificates cannot be used.
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
-        let endpoints = Endpoints::of(config, "/_bulk")?;
         let stream = Stream::of(config)?;
-        let mut client = Client::open(config)?;
-        client.log_in_as(config, "ApiKey")?;
-        Ok(Self { config: config.clone(), client, endpoints, stream })
+        let receiver = Receiver::open(config, "/_bulk", |client, config| client.log_in_as(config, "ApiKey"))?;
+        Ok(Self { receiver, stream })
     }
 }
 
@@ -44,45 +40,39 @@ impl Transport for Elasticsearch {
     }
 
     fn limits(&self) -> Limits {
-        let max_bytes = self.config.max_bytes.map_or(crate::alert::MAX_ALERT as u64, |bytes| bytes.0);
-        Limits { items: ITEMS, bytes: BYTES, max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) }
+        self.receiver.limits(ITEMS, BYTES)
     }
 
     fn target(&self) -> String {
-        format!("{} ({})", self.endpoints.shown(), self.stream.name())
+        format!("{} ({})", self.receiver.shown(), self.stream.name())
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        let (client, endpoints, stream) = (&self.client, &mut self.endpoints, &self.stream);
-        halves::send(batch, |part| {
-            let Some(url) = endpoints.current().map(Endpoint::url) else { return Whole::Each(Vec::new()) };
+        let stream = &self.stream;
+        self.receiver.send(batch, |client, endpoint, part| {
             let body = stream.request(part);
+            let url = endpoint.url();
             let call = Call { url: &url, content_type: "application/x-ndjson", headers: &[], body: &body };
-            let whole = match client.post(&call) {
-                Err(reason) => Whole::Again { reason, after: None },
-                Ok(answer) => match answer.verdict() {
-                    Verdict::Accepted => {
-                        let each = stream.read_answer(part, &answer, |text| client.without_secrets(text));
-                        each.map_or_else(|reason| puzzled(part, reason), Whole::Each)
-                    }
-                    // The stream, or what we may: not the alerts.
-                    Verdict::Final(reason) if [403, 404].contains(&answer.status) => {
-                        Whole::Again { reason, after: answer.retry_after }
-                    }
-                    Verdict::Final(reason) => Whole::Refused(reason),
-                    Verdict::Again { reason, after } => Whole::Again { reason, after },
-                },
+            let answer = match client.post(&call) {
+                Ok(answer) => answer,
+                Err(reason) => return Whole::Again { reason, after: None },
             };
-            if matches!(whole, Whole::Again { .. }) {
-                endpoints.next();
+            match answer.verdict() {
+                Verdict::Accepted => {
+                    let each = stream.read_answer(part, &answer, |text| client.without_secrets(text));
+                    each.map_or_else(|reason| puzzled(part, reason), Whole::Each)
+                }
+                // The stream, or what we may: not the alerts.
+                Verdict::Final(reason) if [403, 404].contains(&answer.status) => {
+                    Whole::Again { reason, after: answer.retry_after }
+                }
+                verdict => Whole::of(verdict, part),
             }
-            whole
         })
     }
 
     fn reopen(&mut self) -> Result<(), String> {
-        self.client.reload().map_err(|error| error.to_string())?;
-        self.client.log_in_as(&self.config, "ApiKey").map_err(|error| error.to_string())
+        self.receiver.reopen()
     }
 }
 

@@ -15,6 +15,7 @@ use crate::config::{Rotate, SinkConfig};
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
 use crate::sink::SinkError;
 use crate::sink::begun::Begun;
+use crate::sink::in_order::in_order;
 
 /// A file.
 #[derive(Debug)]
@@ -140,24 +141,18 @@ impl Transport for FileSink {
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(batch.len());
         if let Err(error) = self.follow() {
             return vec![Outcome::Retry { reason: error.to_string(), after: None }];
         }
-        for item in batch {
+        in_order(batch, |item| {
             let mut line = Vec::with_capacity(item.text.len() + 1);
             line.extend_from_slice(&item.text);
             line.push(b'\n');
-            let written = self.put_aside_if_due(line.len() as u64).and_then(|()| self.write(item.seq, &line));
-            match written {
-                Ok(()) => outcomes.push(Outcome::Accepted),
-                Err(error) => {
-                    outcomes.push(Outcome::Retry { reason: error.to_string(), after: None });
-                    break;
-                }
+            match self.put_aside_if_due(line.len() as u64).and_then(|()| self.write(item.seq, &line)) {
+                Ok(()) => Outcome::Accepted,
+                Err(error) => Outcome::Retry { reason: error.to_string(), after: None },
             }
-        }
-        outcomes
+        })
     }
 
     fn commit(&mut self) -> Result<(), String> {

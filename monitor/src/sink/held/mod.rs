@@ -108,10 +108,6 @@ impl Transport for Held {
         self.guarded(|inner| inner.commit()).and_then(|done| done)
     }
 
-    fn resends(&self) -> bool {
-        self.inner.as_ref().is_some_and(|inner| inner.resends())
-    }
-
     fn shared(&self) -> bool {
         !matches!(self.config.kind, SinkKind::File | SinkKind::Stdout)
     }

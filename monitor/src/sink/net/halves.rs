@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Verdict;
 use crate::delivery::{Item, Outcome};
 
 /// What became of one request.
@@ -17,6 +18,17 @@ pub enum Whole {
         /// How long the receiver wants to be left alone.
         after: Option<Duration>,
     },
+}
+
+impl Whole {
+    /// What an answer to a request with these items says of each.
+    pub fn of(verdict: Verdict, part: &[Item]) -> Self {
+        match verdict {
+            Verdict::Accepted => Self::Each(vec![Outcome::Accepted; part.len()]),
+            Verdict::Final(reason) => Self::Refused(reason),
+            Verdict::Again { reason, after } => Self::Again { reason, after },
+        }
+    }
 }
 
 /// Requests of one batch at most, beyond the first: what is left then is tried again by the caller.

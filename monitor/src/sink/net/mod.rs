@@ -2,7 +2,8 @@
 //!
 //! `address` splits `HOST:PORT`, `endpoint` is an address of HTTP, `tls` and `trouble` are certificates and what goes wrong with them, `socket` a TCP
 //! connection that notices when its peer is gone, `http` the client of everything that speaks HTTP (with `answer`, what an
-//! answer means, and `tunnel`, how it gets its TLS), `halves` how the one bad alert of a refused batch is found.
+//! answer means, and `tunnel`, how it gets its TLS), `halves` how the one bad alert of a refused batch is found, `receiver` what batches
+//! are posted to.
 //!
 //! Everything blocks, bounded by the sink's `timeout`: each sink has a thread of its own. TLS is set up when it is first
 //! needed, so that an agent without such a sink does not pay for it.
@@ -12,6 +13,7 @@ pub mod answer;
 pub mod endpoint;
 pub mod halves;
 pub mod http;
+pub mod receiver;
 pub mod socket;
 pub mod tls;
 mod trouble;
@@ -20,6 +22,7 @@ mod tunnel;
 pub use answer::{Answer, Verdict};
 pub use endpoint::{Endpoint, Endpoints};
 pub use http::{Call, Client};
+pub use receiver::Receiver;
 pub use tls::Tls;
 pub use trouble::explain;
 

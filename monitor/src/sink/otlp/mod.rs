@@ -10,19 +10,15 @@ use prost::Message;
 
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
-use crate::sink::net::halves::{self, Whole};
-use crate::sink::net::{Answer, Call, Client, Endpoint, Endpoints, NetError};
+use crate::sink::net::halves::Whole;
+use crate::sink::net::{Answer, Call, NetError, Receiver};
 
 /// Of a request.
 const ITEMS: usize = 100;
 const BYTES: usize = 1 << 20;
 
 /// A sink to an OpenTelemetry collector, or whatever takes OTLP.
-pub struct Otlp {
-    config: SinkConfig,
-    client: Client,
-    endpoints: Endpoints,
-}
+pub struct Otlp(Receiver);
 
 impl Otlp {
     /// The sink as configured. Connects when there is something to send.
@@ -30,10 +26,7 @@ impl Otlp {
     /// # Errors
     /// The address, headers, key or certificates cannot be used.
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
-        let endpoints = Endpoints::of(config, "/v1/logs")?;
-        let mut client = Client::open(config)?;
-        client.log_in_as(config, "Bearer")?;
-        Ok(Self { config: config.clone(), client, endpoints })
+        Receiver::open(config, "/v1/logs", |client, config| client.log_in_as(config, "Bearer")).map(Self)
     }
 }
 
@@ -43,34 +36,26 @@ impl Transport for Otlp {
     }
 
     fn limits(&self) -> Limits {
-        let max_bytes = self.config.max_bytes.map_or(crate::alert::MAX_ALERT as u64, |bytes| bytes.0);
-        Limits { items: ITEMS, bytes: BYTES, max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) }
+        self.0.limits(ITEMS, BYTES)
     }
 
     fn target(&self) -> String {
-        self.endpoints.shown()
+        self.0.shown()
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        let (client, endpoints) = (&self.client, &mut self.endpoints);
-        halves::send(batch, |part| {
-            let Some(url) = endpoints.current().map(Endpoint::url) else { return Whole::Each(Vec::new()) };
-            let body = convert::request(part).encode_to_vec();
+        self.0.send(batch, |client, endpoint, part| {
+            let (url, body) = (endpoint.url(), convert::request(part).encode_to_vec());
             let call = Call { url: &url, content_type: "application/x-protobuf", headers: &[], body: &body };
-            let whole = match client.post(&call) {
+            match client.post(&call) {
                 Ok(answer) => read(&answer, part.len(), &|text| client.without_secrets(text)),
                 Err(reason) => Whole::Again { reason, after: None },
-            };
-            if matches!(whole, Whole::Again { .. }) {
-                endpoints.next();
             }
-            whole
         })
     }
 
     fn reopen(&mut self) -> Result<(), String> {
-        self.client.reload().map_err(|error| error.to_string())?;
-        self.client.log_in_as(&self.config, "Bearer").map_err(|error| error.to_string())
+        self.0.reopen()
     }
 }
 

@@ -12,15 +12,14 @@ use jiff::Timestamp;
 use crate::config::SinkConfig;
 use crate::delivery::{Outcome, Secret};
 use crate::oncall::{Action, Cap, Keyer, Pager, Policy};
+use crate::sink::in_order::in_order;
 use crate::sink::net::{Answer, Call, Client, Endpoint, NetError, Verdict};
-use crate::sink::pagers::fingerprint;
+use crate::sink::pagers::{fingerprint, misconfigured};
 
 /// Where events go unless a region is configured.
 const DEFAULT: &str = "https://events.pagerduty.com";
 /// An integration key has this many characters.
 const KEY_LENGTH: usize = 32;
-/// What only a person can mend is tried again after this long.
-const MISCONFIGURED: Duration = Duration::from_secs(300);
 
 /// Throttling is theirs and dynamic; this keeps a flood off the person, not off them.
 const POLICY: Policy = Policy {
@@ -85,10 +84,6 @@ impl PagerDuty {
 
 /// 202 is taken, 400 is final, and the rest is tried again.
 fn verdict(answer: &Answer) -> Verdict {
-    let later = |what: &str| Verdict::Again {
-        reason: answer.reason(what),
-        after: answer.retry_after.or(Some(MISCONFIGURED)),
-    };
     match answer.status {
         // A key that is no key makes every page invalid: none of them is at fault.
         400 if String::from_utf8_lossy(&answer.body)
@@ -96,10 +91,10 @@ fn verdict(answer: &Answer) -> Verdict {
             .replace('_', " ")
             .contains("routing key") =>
         {
-            later("it does not know the integration key")
+            misconfigured(answer, "it does not know the integration key")
         }
         400 | 413 => Verdict::Final(answer.reason("")),
-        401..=407 | 410 => later("it does not take our events: is the address right?"),
+        401..=407 | 410 => misconfigured(answer, "it does not take our events: is the address right?"),
         _ => answer.verdict(),
     }
 }
@@ -135,15 +130,7 @@ impl Pager for PagerDuty {
     }
 
     fn send(&mut self, actions: &[Action], _: Timestamp) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        for action in actions {
-            outcomes.push(self.one(action));
-            // Whoever does not answer now would keep us waiting for each of them.
-            if matches!(outcomes.last(), Some(Outcome::Retry { .. })) {
-                break;
-            }
-        }
-        outcomes
+        in_order(actions, |action| self.one(action))
     }
 
     fn reopen(&mut self) -> Result<(), String> {

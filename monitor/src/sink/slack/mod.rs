@@ -11,13 +11,12 @@ use jiff::Timestamp;
 use crate::config::SinkConfig;
 use crate::delivery::{Outcome, Secret};
 use crate::oncall::{Action, Cap, Keyer, Pager, Policy};
+use crate::sink::in_order::in_order;
 use crate::sink::net::{Answer, Call, Client, Endpoint, NetError, Verdict};
-use crate::sink::pagers::fingerprint;
+use crate::sink::pagers::{fingerprint, misconfigured};
 
 /// Slack takes about one message a second and channel.
 const PAUSE: Duration = Duration::from_millis(1100);
-/// What only a person can mend is tried again after this long.
-const MISCONFIGURED: Duration = Duration::from_secs(300);
 
 const POLICY: Policy = Policy {
     batch: 1,
@@ -68,10 +67,9 @@ impl Slack {
 /// 400 is about the message; a webhook that is gone, forbidden or of an archived channel is about the configuration.
 fn verdict(answer: &Answer) -> Verdict {
     match answer.status {
-        401..=407 | 410 => Verdict::Again {
-            reason: answer.reason("the webhook does not take messages any more: make a new one"),
-            after: answer.retry_after.or(Some(MISCONFIGURED)),
-        },
+        401..=407 | 410 => {
+            misconfigured(answer, "the webhook does not take messages any more: make a new one")
+        }
         _ => answer.verdict(),
     }
 }
@@ -117,14 +115,7 @@ impl Pager for Slack {
     }
 
     fn send(&mut self, actions: &[Action], _: Timestamp) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        for action in actions {
-            outcomes.push(self.one(action));
-            if matches!(outcomes.last(), Some(Outcome::Retry { .. })) {
-                break;
-            }
-        }
-        outcomes
+        in_order(actions, |action| self.one(action))
     }
 
     fn reopen(&mut self) -> Result<(), String> {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Secret, Transport};
-use crate::sink::net::halves::{self, Whole};
-use crate::sink::net::{Answer, Call, Client, Endpoint, Endpoints, NetError, Verdict};
+use crate::sink::net::halves::Whole;
+use crate::sink::net::{Answer, Call, Client, Endpoint, NetError, Receiver, Verdict};
 use answer::Said;
 use event::Envelope;
 
@@ -27,13 +27,18 @@ const ACK_PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::f
 
 /// A sink to Splunk.
 pub struct Splunk {
-    config: SinkConfig,
-    client: Client,
-    endpoints: Endpoints,
+    receiver: Receiver,
     envelope: Envelope,
+    asks: Asks,
+}
+
+/// How it is asked what became of a batch.
+struct Asks {
+    /// As configured: whether the indexers' word counts.
+    ack: Option<bool>,
     /// Whose acknowledgements we ask for: one for each run of the sink.
     channel: String,
-    ack_within: Duration,
+    within: Duration,
     /// With `ack: true`: the token was seen to have acknowledgement.
     token_acknowledges: bool,
 }
@@ -44,27 +49,27 @@ impl Splunk {
     /// # Errors
     /// There is no key, or the address, headers or certificates cannot be used.
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
-        let endpoints = Endpoints::of(config, "/services/collector/event")?;
-        let mut client = Client::open(config)?;
-        log_in(&mut client, config)?;
         Ok(Self {
-            config: config.clone(),
-            client,
-            endpoints,
+            receiver: Receiver::open(config, "/services/collector/event", log_in)?,
             envelope: Envelope::of(config),
-            channel: uuid::Uuid::new_v4().to_string(),
-            ack_within: config.timeout.0 * ACK_TIMEOUTS,
-            token_acknowledges: false,
+            asks: Asks {
+                ack: config.ack,
+                channel: uuid::Uuid::new_v4().to_string(),
+                within: config.timeout.0 * ACK_TIMEOUTS,
+                token_acknowledges: false,
+            },
         })
     }
+}
 
+impl Asks {
     /// Whether the token has acknowledgement, which `ack: true` insists on: asked before anything is sent, as events to a
     /// token without it would be stored again and again.
-    fn check_token(&mut self, endpoint: &Endpoint) -> Result<(), String> {
-        if self.config.ack != Some(true) || self.token_acknowledges {
+    fn check_token(&mut self, client: &Client, endpoint: &Endpoint) -> Result<(), String> {
+        if self.ack != Some(true) || self.token_acknowledges {
             return Ok(());
         }
-        let answer = self.ask(endpoint, 0)?;
+        let answer = self.ask(client, endpoint, 0)?;
         match answer::verdict(&answer, Said::read(&answer).as_ref()) {
             Verdict::Again { reason, .. } => return Err(reason),
             // An id that it does not know is no reason to wait.
@@ -74,36 +79,35 @@ impl Splunk {
         Ok(())
     }
 
-    fn ask(&self, endpoint: &Endpoint, id: u64) -> Result<Answer, String> {
+    fn ask(&self, client: &Client, endpoint: &Endpoint, id: u64) -> Result<Answer, String> {
         let url = endpoint.beside("/event", "/ack").with_parameter("channel", &self.channel).url();
         let headers = [("x-splunk-request-channel", self.channel.as_str())];
         let body = format!("{{\"acks\":[{id}]}}");
         let call =
             Call { url: &url, content_type: "application/json", headers: &headers, body: body.as_bytes() };
-        self.client.post(&call)
+        client.post(&call)
     }
 
-    fn post(&mut self, endpoint: &Endpoint, body: &[u8]) -> Whole {
-        if let Err(reason) = self.check_token(endpoint) {
-            return Whole::Again { reason, after: None };
+    fn post(&mut self, client: &Client, endpoint: &Endpoint, part: &[Item], body: &[u8]) -> Whole {
+        let again = |reason: String| Whole::Again { reason, after: None };
+        if let Err(reason) = self.check_token(client, endpoint) {
+            return again(reason);
         }
         let headers = [("x-splunk-request-channel", self.channel.as_str())];
         let url = endpoint.url();
         let call = Call { url: &url, content_type: "application/json", headers: &headers, body };
-        let answer = match self.client.post(&call) {
+        let answer = match client.post(&call) {
             Ok(answer) => answer,
-            Err(reason) => return Whole::Again { reason, after: None },
+            Err(reason) => return again(reason),
         };
         let said = Said::read(&answer);
-        match answer::verdict(&answer, said.as_ref()) {
-            Verdict::Accepted => {}
-            Verdict::Final(reason) => return Whole::Refused(reason),
-            Verdict::Again { reason, after } => return Whole::Again { reason, after },
+        let verdict = answer::verdict(&answer, said.as_ref());
+        if verdict != Verdict::Accepted {
+            return Whole::of(verdict, part);
         }
-        let again = |reason: String| Whole::Again { reason, after: None };
         let Some(said) = said else { return again(answer.reason("the answer is not Splunk's")) };
-        match (self.config.ack, said.ack_id) {
-            (Some(false), _) | (None, None) => Whole::Each(Vec::new()),
+        match (self.ack, said.ack_id) {
+            (Some(false), _) | (None, None) => Whole::of(Verdict::Accepted, part),
             (Some(true), None) => {
                 self.token_acknowledges = false;
                 again(
@@ -111,17 +115,19 @@ impl Splunk {
                         .to_owned(),
                 )
             }
-            (_, Some(id)) => self.wait(endpoint, id).map_or_else(again, |()| Whole::Each(Vec::new())),
+            (_, Some(id)) => {
+                self.wait(client, endpoint, id).map_or_else(again, |()| Whole::of(Verdict::Accepted, part))
+            }
         }
     }
 
     /// Asks until the indexers have it.
-    fn wait(&self, endpoint: &Endpoint, id: u64) -> Result<(), String> {
-        let until = Instant::now() + self.ack_within;
+    fn wait(&self, client: &Client, endpoint: &Endpoint, id: u64) -> Result<(), String> {
+        let until = Instant::now() + self.within;
         let mut pause = ACK_PAUSE.0;
         let mut last = String::new();
         loop {
-            match self.ask(endpoint, id) {
+            match self.ask(client, endpoint, id) {
                 Ok(answer) => match answer::acknowledged(&answer, id) {
                     Ok(true) => return Ok(()),
                     Ok(false) => last.clear(),
@@ -131,7 +137,7 @@ impl Splunk {
             }
             if Instant::now() + pause > until {
                 let why = if last.is_empty() { String::new() } else { format!(" ({last})") };
-                return Err(format!("the indexers did not acknowledge it within {:?}{why}", self.ack_within));
+                return Err(format!("the indexers did not acknowledge it within {:?}{why}", self.within));
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(ACK_PAUSE.1);
@@ -145,32 +151,21 @@ impl Transport for Splunk {
     }
 
     fn limits(&self) -> Limits {
-        let max_bytes = self.config.max_bytes.map_or(crate::alert::MAX_ALERT as u64, |bytes| bytes.0);
-        Limits { items: ITEMS, bytes: BYTES, max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX) }
+        self.receiver.limits(ITEMS, BYTES)
     }
 
     fn target(&self) -> String {
-        self.endpoints.shown()
+        self.receiver.shown()
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        halves::send(batch, |part| {
-            let Some(endpoint) = self.endpoints.current().cloned() else { return Whole::Each(Vec::new()) };
-            let body = self.envelope.request(part);
-            match self.post(&endpoint, &body) {
-                Whole::Each(_) => Whole::Each(vec![Outcome::Accepted; part.len()]),
-                Whole::Again { reason, after } => {
-                    self.endpoints.next();
-                    Whole::Again { reason, after }
-                }
-                refused @ Whole::Refused(_) => refused,
-            }
-        })
+        let (envelope, asks) = (&self.envelope, &mut self.asks);
+        self.receiver
+            .send(batch, |client, endpoint, part| asks.post(client, endpoint, part, &envelope.request(part)))
     }
 
     fn reopen(&mut self) -> Result<(), String> {
-        self.client.reload().map_err(|error| error.to_string())?;
-        log_in(&mut self.client, &self.config).map_err(|error| error.to_string())
+        self.receiver.reopen()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::alert::MAX_ALERT;
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
 use crate::sink::begun::Begun;
+use crate::sink::in_order::in_order;
 
 /// At most this much at once goes to a pipe or terminal: what poll promises room for (`PIPE_BUF`).
 const CHUNK: usize = 4096;
@@ -52,22 +53,10 @@ impl Transport for StdoutSink {
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        let mut outcomes = Vec::with_capacity(batch.len());
-        for item in batch {
-            match self.write(item) {
-                Ok(()) => outcomes.push(Outcome::Accepted),
-                Err(error) => {
-                    outcomes.push(Outcome::Retry { reason: error.to_string(), after: None });
-                    break;
-                }
-            }
-        }
-        outcomes
-    }
-
-    /// What a pipe took is with its reader; it does not come back after a break.
-    fn resends(&self) -> bool {
-        false
+        in_order(batch, |item| match self.write(item) {
+            Ok(()) => Outcome::Accepted,
+            Err(error) => Outcome::Retry { reason: error.to_string(), after: None },
+        })
     }
 
     fn shared(&self) -> bool {

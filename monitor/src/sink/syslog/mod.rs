@@ -196,11 +196,6 @@ impl Transport for Syslog {
         outcomes
     }
 
-    /// It does that itself: only the connection knows what may have been lost with it.
-    fn resends(&self) -> bool {
-        false
-    }
-
     /// Certificates are read again and the connection made anew, so that the new ones count.
     fn reopen(&mut self) -> Result<(), String> {
         if let Way::Stream { tls: Some(tls), .. } = &self.way {

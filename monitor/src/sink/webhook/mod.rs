@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use self::sign::Keys;
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
+use crate::sink::in_order::in_order;
 use crate::sink::net::{Call, Client, Endpoint, NetError, Verdict};
 
 /// Most bytes of a request's body, as the specification advises.
@@ -114,14 +115,7 @@ impl Transport for Webhook {
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        for item in batch {
-            outcomes.push(self.one(item));
-            if matches!(outcomes.last(), Some(Outcome::Retry { .. })) {
-                break;
-            }
-        }
-        outcomes
+        in_order(batch, |item| self.one(item))
     }
 
     fn reopen(&mut self) -> Result<(), String> {
