@@ -200,7 +200,8 @@ fn lintian(path: &Path) -> Result<()> {
     command
         .args([
             "--allow-root",
-            "--no-tag-display-limit",
+            "--tag-display-limit",
+            "0",
             "--fail-on",
             "error,warning",
             "--suppress-tags",
@@ -272,7 +273,8 @@ impl Root {
         let said = self.run(&["sandwatch", "--version"])?;
         ensure!(said.contains(env!("CARGO_PKG_VERSION")), "--version says {said}");
         self.run(&["sandwatch", "rules", "check", "/usr/lib/sandwatch/rules"])?;
-        // The configuration that it comes with is one that the agent takes.
+        // The configuration that it comes with is one that the agent takes. The folder for logs is the unit's to make.
+        std::fs::create_dir_all(self.file("var/log/sandwatch"))?;
         self.run(&["sandwatch", "alert", "test", "--config", "/etc/sandwatch/sandwatch.yaml"])?;
         let wrong = self.run(&["dpkg", "--verify", "sandwatch"])?;
         // The system was made without manual pages and documentation.
@@ -298,15 +300,18 @@ impl Root {
         std::fs::write(&config, &changed)?;
         std::fs::create_dir_all(self.file("var/lib/sandwatch/spool"))?;
         std::fs::write(self.file("var/lib/sandwatch/spool/kept"), "an alert")?;
-        std::fs::create_dir_all(self.file("var/log/sandwatch"))?;
         self.dpkg(package)?;
-        ensure!(self.version()?.ends_with("+next"), "the version is {}", self.version()?);
+        ensure!(self.version()?.ends_with("+next-1"), "the version is {}", self.version()?);
         self.kept(&changed)
     }
 
     fn downgrade(&self, package: &Path) -> Result<()> {
         self.dpkg(package)?;
-        ensure!(self.version()? == env!("CARGO_PKG_VERSION"), "the version is {}", self.version()?);
+        ensure!(
+            self.version()? == concat!(env!("CARGO_PKG_VERSION"), "-1"),
+            "the version is {}",
+            self.version()?
+        );
         let config = std::fs::read_to_string(self.file("etc/sandwatch/sandwatch.yaml"))?;
         self.kept(&config)
     }

@@ -15,6 +15,7 @@ use std::process::Command;
 const DPKG: Package = Package { name: "dpkg", proof: "/usr/bin/dpkg-deb" };
 /// Files that an administrator may change: dpkg asks before it replaces them.
 const CONFFILES: [&str; 2] = ["etc/sandwatch/sandwatch.yaml", "etc/logrotate.d/sandwatch"];
+const MAINTAINER: &str = "sandwatch <maintainers@sandwatch.dev>";
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 
 /// Builds the program and the package of this version.
@@ -35,7 +36,16 @@ pub(super) fn pages() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// The package around a program.
+/// The changes of the package, as Debian's tools read them; those of the program are in the file beside it.
+fn packaged(version: &str) -> Result<String> {
+    let date = host::capture(Command::new("date").args(["-u", "-R", "-d", &format!("@{}", time()?)]))?;
+    let date = date.trim();
+    Ok(format!(
+        "sandwatch ({version}) unstable; urgency=medium\n\n  * Made from the release of the same number.\n\n -- {MAINTAINER}  {date}\n"
+    ))
+}
+
+/// The package around a program of this version; the first package of it.
 pub(super) fn wrap(
     architecture: Architecture,
     version: &str,
@@ -43,7 +53,8 @@ pub(super) fn wrap(
     pages: &Path,
 ) -> Result<PathBuf> {
     host::ensure(&[DPKG])?;
-    let mut tree = files(architecture, program, pages)?;
+    let version = &format!("{version}-1");
+    let mut tree = files(architecture, version, program, pages)?;
     let installed: usize = tree.entries().map(|(_, entry)| size(entry)).sum();
     tree.file("DEBIAN/control", 0o644, control(architecture, version, installed / 1024));
     tree.file("DEBIAN/conffiles", 0o644, CONFFILES.map(|path| format!("/{path}\n")).concat());
@@ -67,7 +78,7 @@ pub(super) fn wrap(
     Ok(path)
 }
 
-fn files(architecture: Architecture, program: Vec<u8>, pages: &Path) -> Result<Tree> {
+fn files(architecture: Architecture, version: &str, program: Vec<u8>, pages: &Path) -> Result<Tree> {
     let mut tree = Tree::default();
     tree.file("usr/bin/sandwatch", 0o755, program);
     tree.rules("usr/lib/sandwatch/rules")?;
@@ -91,13 +102,14 @@ fn files(architecture: Architecture, program: Vec<u8>, pages: &Path) -> Result<T
     tree.file(&format!("{about}/sbom.cdx.json.gz"), 0o644, gzip(sbom::text(architecture)?.as_bytes())?);
     let changes = std::fs::read(host::repo()?.join("CHANGELOG.md")).context("cannot read CHANGELOG.md")?;
     tree.file(&format!("{about}/changelog.gz"), 0o644, gzip(&changes)?);
+    tree.file(&format!("{about}/changelog.Debian.gz"), 0o644, gzip(packaged(version)?.as_bytes())?);
     tree.copy("usr/share/lintian/overrides/sandwatch", 0o644, "deploy/debian/lintian-overrides")?;
     Ok(tree)
 }
 
 fn control(architecture: Architecture, version: &str, kilobytes: usize) -> String {
     format!(
-        "Package: sandwatch\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: sandwatch <maintainers@sandwatch.dev>\n\
+        "Package: sandwatch\nVersion: {version}\nArchitecture: {architecture}\nMaintainer: {MAINTAINER}\n\
          Installed-Size: {kilobytes}\nPre-Depends: init-system-helpers (>= 1.54~)\nRecommends: ca-certificates\nSuggests: logrotate\nSection: admin\n\
          Priority: optional\nHomepage: https://github.com/sandwatch/sandwatch\n\
          Description: watches workflow workers from the kernel for escapes\n \
