@@ -16,16 +16,21 @@ const RUNS: [(&str, &str); 3] = [
 const RUNGS: [&str; 7] = ["tp_btf", "raw_tp", "cgroup", "lsm", "fentry", "kprobe", "tracepoint"];
 
 /// What the payload's script adds: the same question with exactly the capabilities that the service and the pod are given, and
-/// once more where the distribution asks for more than CAP_PERFMON for perf events.
+/// for the rungs that are perf events once more where the distribution asks for more than CAP_PERFMON.
 pub(crate) const SCRIPT: &str = r#"
 least() {
-    setpriv --bounding-set -all,+bpf,+perfmon,+sys_ptrace,+dac_read_search,+net_admin --inh-caps -all -- \
+    # By its path: busybox has one of its own that cannot bound anything.
+    /usr/bin/setpriv --bounding-set -all,+bpf,+perfmon,+sys_ptrace,+dac_read_search,+net_admin --inh-caps -all -- \
         timeout 100 sandwatch doctor --json --hooks "$SANDWATCH_HOOKS"
 }
 ulimit -l unlimited
 paranoid=/proc/sys/kernel/perf_event_paranoid
 least >/out/doctor-least.json
-if [ "$(cat $paranoid)" -gt 2 ]; then
+case $SANDWATCH_HOOKS in
+kprobe | tracepoint) perf=yes ;;
+*) perf= ;;
+esac
+if [ -n "$perf" ] && [ "$(cat $paranoid)" -gt 2 ]; then
     before=$(cat $paranoid)
     echo 2 >$paranoid
     least >/out/doctor-least-2.json
