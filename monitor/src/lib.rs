@@ -8,6 +8,7 @@
 pub mod alert;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod delivery;
 pub mod demo;
 pub mod detect;

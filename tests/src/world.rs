@@ -50,6 +50,7 @@ impl World {
             // Small enough to overflow soon, large enough not to while somebody reads.
             sizes: MapSizes { lifecycle_ring: 1 << 20, ..MapSizes::default() },
             env_names: vec!["SW_RUN_ID".into(), "SW_STEP".into()],
+            canary: false,
             ..SensorOptions::default()
         };
         let mut sensor = Sensor::start(&options).context("the sensor does not start")?;

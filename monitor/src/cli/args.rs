@@ -28,6 +28,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Say what this host lets the agent see, through which hooks, and what it cannot see (exit 0 all, 1 part, 2 nothing)
     Doctor(DoctorArgs),
+    /// Say how the running agent is: what is wrong, loss per worker, sinks (exit 1 if it is not live and ready)
+    Status(StatusArgs),
     /// List the workers on this host: engine, profile and the roles of their processes (exit 1 if there is none)
     Workers(WorkersArgs),
     /// Check, test and explain rule files
@@ -45,6 +47,12 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Say why an alert was raised and what to do about it
     Explain(ExplainArgs),
+    /// The process of a running agent's canary
+    #[command(hide = true)]
+    Canary {
+        /// Port that it connects to
+        port: u16,
+    },
     /// A process of the demo's toy engine
     #[command(name = "demo-toy", hide = true)]
     DemoToy {
@@ -110,6 +118,9 @@ pub struct DoctorArgs {
     /// Print it as JSON
     #[arg(long)]
     pub json: bool,
+    /// Try the hooks anew, also if an agent runs that can be asked
+    #[arg(long)]
+    pub fresh: bool,
     /// With every program: its load time and instructions
     #[arg(long)]
     pub programs: bool,
@@ -187,12 +198,35 @@ pub enum SchemaOf {
     Expectation,
 }
 
+/// `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Only whether its pipeline moves, whatever becomes of sinks, metadata and canary (exit 1 if not)
+    #[arg(long, conflicts_with = "ready")]
+    pub live: bool,
+    /// Only whether it watches: probes attached, rules loaded, canary seen (exit 1 if not)
+    #[arg(long)]
+    pub ready: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The agent's socket [default: `control` of the configuration, else `control.sock` in its `state_dir`]
+    #[arg(long, value_name = "FILE")]
+    pub socket: Option<PathBuf>,
+    /// Shared arguments.
+    #[command(flatten)]
+    pub files: FilesArgs,
+}
+
 /// `workers`.
 #[derive(Clone, Debug, Args)]
 pub struct WorkersArgs {
     /// Shared arguments.
     #[command(flatten)]
     pub files: FilesArgs,
+    /// Look for them anew, also if an agent runs that can be asked
+    #[arg(long)]
+    pub fresh: bool,
     /// Print them as JSON
     #[arg(long)]
     pub json: bool,

@@ -1,12 +1,13 @@
-//! `sandwatch incident`: the incidents this node knows, as their files in the state directory say.
+//! `sandwatch incident`: the incidents this node knows, as the running agent and their files in the state directory say.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::args::{CloseArgs, FilesArgs, HooksArgs, IncidentArgs, IncidentCommand, ListArgs, ShowArgs};
 use super::run::configuration;
 use super::{CliError, Exit};
 use crate::alert::{Alert, SafeAlert, State, escape, json};
+use crate::control::{self, Ask};
 use crate::detect::{CloseRequest, Saved, leave_request, read_incidents, request_waits};
 
 /// How long the running agent is waited for: it looks for requests each second.
@@ -22,7 +23,7 @@ pub(super) fn run(args: &IncidentArgs) -> Result<Exit, CliError> {
 
 fn list(args: &ListArgs) -> Result<Exit, CliError> {
     let state_dir = state_dir(args.state_dir.as_ref(), &args.files)?;
-    let mut incidents = incidents(&state_dir)?;
+    let mut incidents = newest(&state_dir, args)?;
     incidents.retain(|saved| args.all || (saved.state() != State::Closed && !saved.is_digest()));
     if args.json {
         for saved in &incidents {
@@ -36,7 +37,7 @@ fn list(args: &ListArgs) -> Result<Exit, CliError> {
     Ok(if incidents.is_empty() { Exit::No } else { Exit::Ok })
 }
 
-fn table(incidents: &[Saved], state_dir: &std::path::Path) -> String {
+fn table(incidents: &[Saved], state_dir: &Path) -> String {
     let mut lines = vec![format!(
         "{:<10} {:<8} {:<9} {:<20} {:<20} WHAT",
         "INCIDENT", "STATE", "TIER", "LAST (UTC)", "WORKER"
@@ -112,19 +113,46 @@ fn closed_by(alert: &Alert) -> String {
     })
 }
 
-/// All incidents, the newest first. What cannot be read is said.
-fn incidents(state_dir: &std::path::Path) -> Result<Vec<Saved>, CliError> {
+/// All incidents: as the running agent knows them, and those that only their files tell of.
+fn newest(state_dir: &Path, args: &ListArgs) -> Result<Vec<Saved>, CliError> {
+    let socket = match &args.state_dir {
+        Some(dir) => dir.join(control::SOCKET),
+        None => control::socket_path(&configuration(&args.files, &HooksArgs::default())?),
+    };
+    let asked: Vec<Saved> = match control::ask(&socket, &Ask::Incidents) {
+        Ok(asked) => asked,
+        Err(error) if error.is_nobody() => return incidents(state_dir),
+        Err(error) => {
+            crate::observe::complain(&format!("sandwatch: {error}; these are its files"));
+            return incidents(state_dir);
+        }
+    };
+    // An agent that keeps no files knows its incidents all the same.
+    let mut all = incidents(state_dir).unwrap_or_default();
+    all.retain(|saved| asked.iter().all(|newer| newer.id() != saved.id()));
+    all.extend(asked);
+    sort(&mut all);
+    Ok(all)
+}
+
+/// The newest first.
+fn sort(incidents: &mut [Saved]) {
+    let last = |saved: &Saved| saved.alert().incident.as_ref().map(|incident| incident.last.clone());
+    incidents.sort_by(|a, b| last(b).cmp(&last(a)).then_with(|| a.id().cmp(b.id())));
+}
+
+/// All incidents that have a file, the newest first. What cannot be read is said.
+fn incidents(state_dir: &Path) -> Result<Vec<Saved>, CliError> {
     let (mut incidents, problems) =
         read_incidents(state_dir).map_err(|error| CliError::new(Exit::Usage, error))?;
     for problem in problems {
         crate::observe::complain(&format!("sandwatch: {problem}"));
     }
-    let last = |saved: &Saved| saved.alert().incident.as_ref().map(|incident| incident.last.clone());
-    incidents.sort_by(|a, b| last(b).cmp(&last(a)).then_with(|| a.id().cmp(b.id())));
+    sort(&mut incidents);
     Ok(incidents)
 }
 
-fn find(state_dir: &std::path::Path, id: &str) -> Result<Saved, CliError> {
+fn find(state_dir: &Path, id: &str) -> Result<Saved, CliError> {
     let mut found: Vec<Saved> = incidents(state_dir)?
         .into_iter()
         .filter(|saved| !id.is_empty() && saved.id().starts_with(id))

@@ -17,6 +17,7 @@ mod replay;
 mod rules;
 mod rules_from;
 mod run;
+mod status;
 mod workers;
 
 use std::process::ExitCode;
@@ -26,8 +27,10 @@ use clap::Parser;
 pub use args::{
     AlertArgs, AlertCommand, AlertTestArgs, Cli, CloseArgs, Command, DeadArgs, DemoArgs, DoctorArgs,
     ExplainArgs, FilesArgs, HooksArgs, IncidentArgs, IncidentCommand, ListArgs, LogArgs, LogCommand,
-    RecordArgs, ReplayArgs, ReplayDeadArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs, VerifyArgs,
+    RecordArgs, ReplayArgs, ReplayDeadArgs, RulesArgs, RulesCommand, RunArgs, SchemaOf, ShowArgs, StatusArgs,
+    VerifyArgs,
 };
+pub(crate) use doctor::answer as doctor_of;
 pub use exit::{CliError, Exit};
 pub use rules_from::{RulesFrom, load_rules, shipped};
 
@@ -45,6 +48,9 @@ pub fn main() -> ExitCode {
     if let Command::DemoToy { args } = &cli.command {
         return crate::demo::toy_main(args).into();
     }
+    if let Command::Canary { port } = cli.command {
+        return if crate::kernel::canary_main(port).is_ok() { Exit::Ok } else { Exit::Host }.into();
+    }
     match dispatch(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -59,6 +65,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Status(args) => status::run(&args),
         Command::Workers(args) => workers::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Record(args) => record::run(&args),
@@ -68,7 +75,7 @@ fn dispatch(cli: Cli) -> Result<Exit, CliError> {
         Command::Alert(args) => alert::run(&args),
         Command::Log(args) => log::run(&args),
         // Before: it has exit codes of its own.
-        Command::DemoToy { .. } => Ok(Exit::Ok),
+        Command::Canary { .. } | Command::DemoToy { .. } => Ok(Exit::Ok),
     }
 }
 

@@ -71,6 +71,9 @@ fn checked(from: &RulesFrom, rules: &RuleSet) -> String {
     for warning in rules.warnings() {
         text.push_str(&format!("\nwarning: {warning}"));
     }
+    for file in rules.skipped() {
+        text.push_str(&format!("\nleft out: {file}"));
+    }
     for warning in worn_out(rules, WallClock::now().seconds(boot_now()).unwrap_or(0)) {
         text.push_str(&format!("\nwarning: {warning}"));
     }

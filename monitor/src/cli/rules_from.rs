@@ -1,10 +1,12 @@
 //! Which rule files are used.
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::profile::{RuleErrors, RuleSet, Source};
+use crate::profile::{RuleError, RuleErrors, RuleSet, Source};
 
 /// Where the rules come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,34 @@ impl RulesFrom {
         let there: Vec<PathBuf> = configured.iter().filter(|path| path.exists()).cloned().collect();
         if there.iter().any(|path| has_rules(path)) { Self::Directories(there) } else { Self::Shipped }
     }
+}
+
+impl RulesFrom {
+    /// Copies of folders, or the rules inside the program if there are none.
+    pub(super) fn kept(folders: &[PathBuf]) -> Self {
+        if folders.is_empty() { Self::Shipped } else { Self::Directories(folders.to_vec()) }
+    }
+}
+
+/// Refuses rule files that belong to somebody else than root or us. Links are followed: in a ConfigMap's folder, which everybody
+/// may write to, each file is one.
+pub(super) fn check_owners(from: &RulesFrom) -> Result<(), RuleErrors> {
+    let RulesFrom::Directories(folders) = from else { return Ok(()) };
+    let us = nix::unistd::geteuid().as_raw();
+    let files = folders.iter().filter_map(|folder| crate::profile::rule_files(folder)).flatten();
+    let errors: Vec<RuleError> = files
+        .filter_map(|file| {
+            let owner = fs::metadata(&file).ok()?.uid();
+            (owner != 0 && owner != us).then(|| RuleError {
+                file: file.to_string_lossy().into(),
+                line: 0,
+                column: 0,
+                what: format!("it is owned by uid {owner}, who could change the rules"),
+                fix: "make it root's: chown root".to_owned(),
+            })
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(RuleErrors(errors)) }
 }
 
 /// Whether a folder holds a rule file, or cannot be read.

@@ -1,23 +1,136 @@
 //! `sandwatch run`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::args::{FilesArgs, HooksArgs, RunArgs};
+use super::rules_from::check_owners;
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::config::{self, Config, Hooks, SinkConfig};
+use crate::control::{self, ConfigState};
 use crate::delivery::{Engine, Setup};
-use crate::kernel::Sensor;
+use crate::kernel::{Sensor, SensorOptions};
 use crate::ledger::Hash;
 use crate::observe::{LogFormat, start_log};
 use crate::privilege;
-use crate::run::{self, Agent, RuleFiles, sensor_options};
+use crate::profile::RuleSet;
+use crate::run::{self, Agent, LastGood, Loaded, NewConfig, Refused, RuleFiles, sensor_options};
 
 /// Where the configuration is looked for when none is named.
 const DEFAULT_CONFIG: &str = "/etc/sandwatch/sandwatch.yaml";
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "info");
-    let mut config = configuration(&args.files, &args.hooks)?;
+    let (prepared, bad) = match prepare(args, None) {
+        Ok(prepared) => (prepared, None),
+        Err(error) => match on_last_good(args, &error) {
+            Some(prepared) => (prepared, Some(error.message())),
+            None => return Err(error),
+        },
+    };
+    let Prepared { config, from, rules, sinks, options } = prepared;
+    tracing::info!(rules = %from, digest = rules.digest(), "rules loaded");
+    let sensor = Sensor::start(&options)?;
+    for signal in sensor.coverage().signals.iter().filter(|signal| signal.rung.is_none()) {
+        tracing::warn!(
+            signal = signal.signal.name(),
+            "not watched on this host; `sandwatch doctor` says why"
+        );
+    }
+    let cgroup_root = sensor.cgroup_root().to_owned();
+    let coverage = sensor.coverage().clone();
+    let file = config_file(&args.files);
+    let folders = folders(&RulesFrom::choose(&args.files.rules, &config.rules));
+    let files = RuleFiles::whole(loader(args.clone()), folders, file.clone());
+    // With the last probe attached and before the first thread: those of delivery start in `Agent::new`.
+    privilege::lower().log(&written_later(&config));
+    let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
+    let digest = config_digest(&args.files);
+    agent.keep_log(&config.state_dir, &digest);
+    agent.keep_incidents(&config.state_dir);
+    if args.output.is_none() {
+        agent.keep_interval(&config.state_dir);
+    }
+    agent.follow_config(config.clone(), digest.clone());
+    agent.watch_canary(options.sizes.labels.max(2) - 1, |signal| {
+        coverage.signal(signal).is_some_and(|entry| entry.rung.is_some())
+    });
+    let mark = coverage.mark();
+    let state = ConfigState { digest, ..ConfigState::default() };
+    agent.report(Some(&control::socket_path(&config)), Some(coverage), state);
+    agent.serve_metrics(config.listen.as_deref());
+    match &bad {
+        Some(why) => agent.runs_on_last_good(&config.state_dir, file, why),
+        None if args.output.is_none() => agent.keep_last_good(&config.state_dir, file),
+        None => {}
+    }
+    agent.beat(config.heartbeat.every.0, mark);
+    tracing::info!(workers = agent.pipeline().workers.present(), "watching");
+    let summary = run::run(agent)?;
+    // Not through the log, whose level may leave it out.
+    crate::observe::complain(&format!("sandwatch: {summary}"));
+    for (name, stats) in &summary.sinks {
+        crate::observe::complain(&format!("sandwatch: sink {name}: {stats}"));
+    }
+    Ok(Exit::Ok)
+}
+
+/// What an agent starts with: all that can be wrong with configuration and rules is found out by then.
+struct Prepared {
+    config: Config,
+    from: RulesFrom,
+    rules: Arc<RuleSet>,
+    sinks: Engine,
+    options: SensorOptions,
+}
+
+fn prepare(args: &RunArgs, kept: Option<&LastGood>) -> Result<Prepared, CliError> {
+    let (config, from) = match kept {
+        None => {
+            let config = configured(args, None)?;
+            let from = RulesFrom::choose(&args.files.rules, &config.rules);
+            (config, from)
+        }
+        Some(kept) => (configured(args, Some(kept))?, RulesFrom::kept(&kept.rules)),
+    };
+    let rules = load_rules(&from)?;
+    check_owners(&from)?;
+    let options = SensorOptions { canary: true, ..sensor_options(&config, &rules)? };
+    let envelope = run::envelope(&config, rules.digest(), &crate::kernel::cgroup2_mount()?);
+    let setup = Setup::of(&config, envelope);
+    // Alerts for this call's own output are nobody's later.
+    let sinks = Engine::open(if args.output.is_some() { setup.in_memory() } else { setup })?;
+    Ok(Prepared { config, from, rules, sinks, options })
+}
+
+/// The last good configuration in place of one that is bad; `None`: there is none, or the fault is another.
+fn on_last_good(args: &RunArgs, error: &CliError) -> Option<Prepared> {
+    if error.exit() != Exit::Usage || args.output.is_some() {
+        return None;
+    }
+    let state_dir = config::state_dir_of(config_file(&args.files).as_deref());
+    let kept = LastGood::find(&state_dir)?;
+    tracing::error!(error = error.message(), "the configuration is bad; trying the last good one");
+    prepare(args, Some(&kept))
+        .inspect_err(|error| tracing::error!(error = error.message(), "the last good one is bad too"))
+        .ok()
+}
+
+/// The configuration with what the command line says, or the one that was kept.
+fn configured(args: &RunArgs, kept: Option<&LastGood>) -> Result<Config, CliError> {
+    let mut config = match kept {
+        None => configuration(&args.files, &args.hooks)?,
+        Some(kept) => {
+            let mut config = match &kept.config {
+                Some(path) => config::load(path)?,
+                None => Config::default(),
+            };
+            if let Some(hooks) = &args.hooks.hooks {
+                config.hooks = Hooks::Text(hooks.clone());
+            }
+            config
+        }
+    };
     if let Some(output) = &args.output {
         config.sinks =
             vec![if output.as_os_str() == "-" { json_stdout() } else { SinkConfig::file(output.clone()) }];
@@ -29,46 +142,37 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
                 .into(),
         ));
     }
-    let from = RulesFrom::choose(&args.files.rules, &config.rules);
-    let rules = load_rules(&from)?;
-    let envelope = run::envelope(&config, rules.digest(), &crate::kernel::cgroup2_mount()?);
-    let setup = Setup::of(&config, envelope);
-    // Alerts for this call's own output are nobody's later.
-    let sinks = Engine::open(if args.output.is_some() { setup.in_memory() } else { setup })?;
-    tracing::info!(rules = %from, digest = rules.digest(), "rules loaded");
-    let options = sensor_options(&config, &rules)?;
-    let sensor = Sensor::start(&options)?;
-    for signal in sensor.coverage().signals.iter().filter(|signal| signal.rung.is_none()) {
-        tracing::warn!(
-            signal = signal.signal.name(),
-            "not watched on this host; `sandwatch doctor` says why"
-        );
+    Ok(config)
+}
+
+/// Configuration and rules as they are loaded again while the agent runs.
+fn loader(args: RunArgs) -> run::Load {
+    Box::new(move || {
+        let config = configured(&args, None).map_err(|error| Refused::Config(error.message()))?;
+        let from = RulesFrom::choose(&args.files.rules, &config.rules);
+        let rules = load_rules(&from)?;
+        check_owners(&from)?;
+        let (digest, folders) = (config_digest(&args.files), folders(&from));
+        Ok(Loaded { rules, config: Some(NewConfig { config, digest, folders }) })
+    })
+}
+
+fn folders(from: &RulesFrom) -> Vec<PathBuf> {
+    match from {
+        RulesFrom::Directories(folders) => folders.clone(),
+        RulesFrom::Shipped => Vec::new(),
     }
-    let cgroup_root = sensor.cgroup_root().to_owned();
-    let coverage = sensor.coverage().mark();
-    let files = rule_files(from);
-    // With the last probe attached and before the first thread: those of delivery start in `Agent::new`.
-    privilege::lower().log(&written_later(&config));
-    let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
-    agent.keep_log(&config.state_dir, &config_digest(&args.files));
-    agent.keep_incidents(&config.state_dir);
-    agent.beat(config.heartbeat.every.0, coverage);
-    tracing::info!(workers = agent.pipeline().workers.present(), "watching");
-    let summary = run::run(agent)?;
-    // Not through the log, whose level may leave it out.
-    crate::observe::complain(&format!("sandwatch: {summary}"));
-    for (name, stats) in &summary.sinks {
-        crate::observe::complain(&format!("sandwatch: sink {name}: {stats}"));
-    }
-    Ok(Exit::Ok)
+}
+
+/// The configuration file, if there is to be one.
+pub(super) fn config_file(files: &FilesArgs) -> Option<PathBuf> {
+    let usual = || Some(PathBuf::from(DEFAULT_CONFIG)).filter(|path| path.exists());
+    files.config.clone().or_else(usual)
 }
 
 /// The rules as they are loaded again while the agent runs.
 pub(super) fn rule_files(from: RulesFrom) -> RuleFiles {
-    let folders = match &from {
-        RulesFrom::Directories(folders) => folders.clone(),
-        RulesFrom::Shipped => Vec::new(),
-    };
+    let folders = folders(&from);
     RuleFiles::new(Box::new(move || load_rules(&from)), folders)
 }
 

@@ -32,6 +32,7 @@ pub(super) enum At {
     Sink(usize),
     Spool,
     Heartbeat,
+    Listen,
 }
 
 /// The first thing that cannot work.
@@ -44,6 +45,7 @@ pub(super) fn first_wrong(config: &Config) -> Option<Wrong> {
         .or_else(|| spool(config))
         .or_else(|| pods(config))
         .or_else(|| heartbeat(config))
+        .or_else(|| listen(config))
         .or_else(|| sinks(config))
 }
 
@@ -155,6 +157,17 @@ fn heartbeat(config: &Config) -> Option<Wrong> {
     })
 }
 
+fn listen(config: &Config) -> Option<Wrong> {
+    let listen = config.listen.as_deref().filter(|listen| !listen.is_empty())?;
+    let (host, port) = listen.rsplit_once(':').unwrap_or((listen, ""));
+    let good = !host.is_empty() && port.parse::<u16>().is_ok();
+    (!good).then(|| Wrong {
+        at: At::Listen,
+        what: format!("listen: {listen:?} is no address with a port"),
+        fix: "write 127.0.0.1:9464, or \"\" for no metrics",
+    })
+}
+
 fn sinks(config: &Config) -> Option<Wrong> {
     if config.sinks.len() > MOST_SINKS {
         let what = format!("{} sinks are more than the {MOST_SINKS} that there may be", config.sinks.len());
@@ -219,6 +232,7 @@ struct Places {
     spool: Option<Mark>,
     pods: Option<Mark>,
     heartbeat: Option<Mark>,
+    listen: Option<Mark>,
     sinks: Vec<Mark>,
 }
 
@@ -250,6 +264,7 @@ pub(super) fn place(text: &str, at: At) -> (u64, u64) {
         At::Sink(index) => places.sinks.get(index),
         At::Spool => places.spool.as_ref(),
         At::Heartbeat => places.heartbeat.as_ref(),
+        At::Listen => places.listen.as_ref(),
     };
     mark.map_or((0, 0), |mark| (mark.referenced.line(), mark.referenced.column()))
 }

@@ -102,6 +102,24 @@ fn check_owner(path: &Path, owner: u32, mode: u32) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Where the state is kept according to a configuration file that may be bad in every other way.
+pub fn state_dir_of(path: Option<&Path>) -> PathBuf {
+    #[derive(serde::Deserialize)]
+    struct Where {
+        state_dir: Option<PathBuf>,
+    }
+    let text = path.and_then(|path| std::fs::read_to_string(path).ok());
+    // A file that is no YAML from some line on may say it before.
+    let line = |text: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix("state_dir:"))?;
+        let value = value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+        Some(PathBuf::from(value)).filter(|path| path.is_absolute())
+    };
+    let stated = |text: &str| serde_saphyr::from_str::<Where>(text).ok()?.state_dir;
+    text.and_then(|text| stated(&text).or_else(|| line(&text)))
+        .unwrap_or_else(super::types::default_state_dir)
+}
+
 /// Parses `text`; `path` is for messages.
 pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let config: Config = serde_saphyr::from_str(text).map_err(|error| from_yaml(path, &error))?;

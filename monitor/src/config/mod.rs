@@ -5,6 +5,7 @@
 //! only ever sees a [`Config`].
 
 mod check;
+mod listen;
 mod load;
 #[cfg(test)]
 mod reference;
@@ -13,7 +14,8 @@ mod sink;
 mod size;
 mod types;
 
-pub use load::{ConfigError, load, parse};
+pub use listen::{DEFAULT_LISTEN, listen_address};
+pub use load::{ConfigError, load, parse, state_dir_of};
 pub use schema::schema;
 pub use sink::*;
 pub use size::{Bytes, Span};

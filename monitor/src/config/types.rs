@@ -32,6 +32,13 @@ pub struct Config {
     /// Where the agent keeps its state.
     #[serde(default = "default_state_dir")]
     pub state_dir: PathBuf,
+    /// The socket that `sandwatch status` and others ask the running agent on; `control.sock` in `state_dir` if not given.
+    #[serde(default)]
+    pub control: Option<PathBuf>,
+    /// Address that metrics are served on: `127.0.0.1:9464` if not given, none if empty. `$NAME` in place of the host is that environment
+    /// variable.
+    #[serde(default)]
+    pub listen: Option<String>,
     /// Which cgroups are workers.
     #[serde(default)]
     pub workers: Workers,
@@ -248,6 +255,8 @@ impl Default for Config {
             environment: None,
             labels: BTreeMap::new(),
             state_dir: default_state_dir(),
+            control: None,
+            listen: None,
             workers: Workers::default(),
             pods: PodsConfig::default(),
             rules: default_rules(),
@@ -283,7 +292,7 @@ fn default_drain() -> Span {
     Span(std::time::Duration::from_secs(5))
 }
 
-fn default_state_dir() -> PathBuf {
+pub(super) fn default_state_dir() -> PathBuf {
     "/var/lib/sandwatch".into()
 }
 

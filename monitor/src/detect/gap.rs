@@ -1,6 +1,6 @@
 //! Gaps: where events were, or may have been, missed. A gap is an alert of its own kind, never a log line alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::describe;
 use super::envelope::Envelope;
@@ -43,6 +43,7 @@ pub struct Gaps {
     waiting: HashMap<Kind, GapReport>,
     said: HashMap<Kind, Said>,
     number: u64,
+    counts: BTreeMap<&'static str, u64>,
 }
 
 /// A gap that was said and is not over.
@@ -61,8 +62,14 @@ impl Gaps {
     /// Most kinds of gaps remembered: reasons are few, but labels and CPUs multiply them.
     const KINDS_MAX: usize = 4096;
 
+    /// How many were noted, by reason.
+    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
     /// Notes a gap.
     pub fn note(&mut self, gap: GapReport) {
+        *self.counts.entry(gap.reason).or_default() += 1;
         let kind = (gap.reason, gap.lane, gap.cpu, gap.signal, gap.label);
         match self.waiting.get_mut(&kind) {
             Some(waiting) => {

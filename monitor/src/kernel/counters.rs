@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aya::maps::PerCpuValues;
 use monitor_common::hook::{Lane, SIGNALS, Signal};
 use monitor_common::map::{LaneTally, Tally};
 use monitor_common::program::PROGRAMS;
@@ -38,6 +39,8 @@ pub struct ProgramCounters {
     pub tally: Tally,
     /// Runs the kernel skipped because the program was active on that CPU; `None`: the kernel does not say (before 5.12).
     pub missed: Option<u64>,
+    /// Runs and their time in ns, as long as the kernel counts them (`kernel.bpf_stats_enabled`).
+    pub runs: Option<(u64, u64)>,
 }
 
 /// Counters of one worker and signal.
@@ -115,12 +118,25 @@ pub(crate) fn add(a: Tally, b: &Tally) -> Tally {
 }
 
 impl Maps {
+    /// Begins to count the events of a label anew.
+    pub(crate) fn forget_tally(&mut self, label: u32) -> Result<(), KernelError> {
+        let cpus = aya::util::nr_cpus().unwrap_or(1);
+        for signal in Signal::ALL {
+            let index = label.saturating_mul(SIGNALS as u32).saturating_add(u32::from(*signal as u16));
+            let none = PerCpuValues::try_from(vec![Tally::ZERO; cpus])
+                .map_err(|source| KernelError::Os { action: "lay out a value for each CPU", source })?;
+            self.label_tally.set(index, none, 0).map_err(|error| failed("LABEL_TALLY", "write", &error))?;
+        }
+        Ok(())
+    }
+
     /// Reads all counters. `labels`: those that were ever given out.
     pub(crate) fn counters(&self, programs: &Programs, labels: &[u32]) -> Result<Counters, KernelError> {
         let mut counters = self.law_terms(programs, labels)?;
         for entry in &mut counters.programs {
             let spec = PROGRAMS.iter().find(|(number, _)| *number == entry.number);
-            entry.missed = spec.and_then(|(_, spec)| programs.missed(spec));
+            let costs = spec.map(|(_, spec)| programs.costs(spec)).unwrap_or_default();
+            (entry.missed, entry.runs) = (costs.missed, costs.runs);
         }
         Ok(Counters { refusals: self.refusals()?, errors: self.error_counts()?, ..counters })
     }
@@ -147,6 +163,7 @@ impl Maps {
                     signal: spec.signal,
                     tally: tally.iter().fold(Tally::ZERO, add),
                     missed: None,
+                    runs: None,
                 })
             })
             .collect()

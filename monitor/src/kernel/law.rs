@@ -132,7 +132,14 @@ mod tests {
     fn program(hits: u64, sent: u64, filtered: u64) -> Counters {
         let tally = Tally { hits, sent, filtered, ..Tally::ZERO };
         Counters {
-            programs: vec![ProgramCounters { number: 0, name: "probe", signal: None, tally, missed: None }],
+            programs: vec![ProgramCounters {
+                number: 0,
+                name: "probe",
+                signal: None,
+                tally,
+                missed: None,
+                runs: None,
+            }],
             ..Counters::default()
         }
     }

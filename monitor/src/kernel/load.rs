@@ -209,13 +209,13 @@ impl Programs {
         self.reports.values().cloned().collect()
     }
 
-    /// Runs the kernel skipped because the program was active already (kernels >= 5.12, kernel/bpf/syscall.c,
-    /// `bpf_prog_show_fdinfo`).
-    pub(crate) fn missed(&self, spec: &ProgramSpec) -> Option<u64> {
+    /// What the kernel counts of a program (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`).
+    pub(crate) fn costs(&self, spec: &ProgramSpec) -> Costs {
         use std::os::fd::AsRawFd;
-        let fd = self.ebpf.program(spec.name)?.fd().ok()?.as_fd().as_raw_fd();
-        let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
-        text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
+        let fd =
+            self.ebpf.program(spec.name).and_then(|program| Some(program.fd().ok()?.as_fd().as_raw_fd()));
+        let text = fd.and_then(|fd| std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok());
+        Costs::of(&text.unwrap_or_default())
     }
 
     fn report(&self, spec: &ProgramSpec, load: Duration, failure: Option<&Failure>) -> ProgramReport {
@@ -232,6 +232,24 @@ impl Programs {
             jited_bytes: info.as_ref().map_or(0, aya::programs::ProgramInfo::size_jitted),
             error: failure.map(|failure| failure.reason.clone()),
         }
+    }
+}
+
+/// What the kernel counts of a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Costs {
+    /// Runs skipped because the program was active on that CPU already (kernels >= 5.12).
+    pub(crate) missed: Option<u64>,
+    /// Runs and their ns; `None`: none were counted, as is usual (`kernel.bpf_stats_enabled`).
+    pub(crate) runs: Option<(u64, u64)>,
+}
+
+impl Costs {
+    fn of(fdinfo: &str) -> Self {
+        let number =
+            |key: &str| fdinfo.lines().find_map(|line| line.strip_prefix(key)?.trim().parse::<u64>().ok());
+        let runs = number("run_cnt:").filter(|count| *count > 0).zip(number("run_time_ns:"));
+        Self { missed: number("recursion_misses:"), runs }
     }
 }
 

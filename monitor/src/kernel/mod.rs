@@ -34,6 +34,9 @@ mod sensor;
 mod sequence;
 mod start;
 
+pub(crate) use canary::helper::main as canary_main;
+pub use canary::{Act, KEPT_MARKER};
+pub(crate) use counters::add;
 pub use counters::{Counters, ErrorCount, LaneCounters, ProgramCounters, Refusal, WorkerCounters};
 pub use coverage::{Attempt, Coverage, GapWeight, KnownGap, Level, ProgramReport, SignalCoverage, Verdict};
 pub use error::KernelError;

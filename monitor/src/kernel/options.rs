@@ -18,6 +18,8 @@ pub struct SensorOptions {
     pub rates: Rates,
     /// Names of environment variables whose values are taken at exec (at most `record::ENV_NAMES_MAX`).
     pub env_names: Vec<String>,
+    /// Whether a canary is kept that acts while the agent runs: this program, started once more (see `canary::kept`).
+    pub canary: bool,
 }
 
 /// Sizes of the maps. From Linux 6.1 on memory follows use, so a large number costs nothing (ring buffers excepted); before, hash

@@ -9,6 +9,7 @@ use monitor_common::hook::Lane;
 use monitor_common::map::{Label, ProcState};
 
 use super::btf::Btf;
+use super::canary::{Act, Kept};
 use super::counters::{Counters, LaneCounters};
 use super::coverage::Coverage;
 use super::error::KernelError;
@@ -39,6 +40,7 @@ pub struct Sensor {
     rings: Rings,
     maps: Maps,
     tracker: SequenceTracker,
+    canary: Option<Kept>,
     labels: BTreeSet<u32>,
     /// First label of the next check of the law.
     next_label: u32,
@@ -90,6 +92,14 @@ pub trait Probes {
     /// Checks the law (see `law`), a share of the workers at a time; meant to be called each second. What else the sensor has to
     /// look after now and then, it does on the way.
     fn check_law(&mut self) -> Result<LawReport, KernelError>;
+    /// The port on 127.0.0.1 that the canary of a running agent connects to; `None`: there is no such canary.
+    fn canary_port(&self) -> Option<u16> {
+        None
+    }
+    /// Asks that canary for an act; its records come like any.
+    fn canary_acts(&mut self, _act: Act) -> Result<(), KernelError> {
+        Ok(())
+    }
     /// Losses that are certain by now: each is returned once.
     fn gaps(&mut self) -> Vec<Gap>;
 }
@@ -111,15 +121,18 @@ impl Sensor {
         maps: Maps,
         rings: Rings,
         tracker: SequenceTracker,
+        canary: Option<(Kept, u32)>,
         overlay_known: bool,
     ) -> Self {
+        let (canary, label) = canary.unzip();
         Self {
             coverage,
             programs,
             rings,
             maps,
             tracker,
-            labels: BTreeSet::new(),
+            canary,
+            labels: label.into_iter().collect(),
             next_label: 0,
             settled: Settled::default(),
             overlay_known,
@@ -263,6 +276,17 @@ impl Probes for Sensor {
         self.close_streams();
         self.settled = Settled { lanes: second.lanes, drained: false };
         Ok(report)
+    }
+
+    fn canary_port(&self) -> Option<u16> {
+        self.canary.as_ref().map(Kept::port)
+    }
+
+    fn canary_acts(&mut self, act: Act) -> Result<(), KernelError> {
+        match &mut self.canary {
+            Some(canary) => canary.act(act),
+            None => Ok(()),
+        }
     }
 
     fn gaps(&mut self) -> Vec<Gap> {

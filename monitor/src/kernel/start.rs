@@ -10,7 +10,7 @@ use monitor_common::program::PROGRAMS;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 
 use super::btf::Btf;
-use super::canary::Canary;
+use super::canary::{Canary, Kept};
 use super::coverage::{Coverage, Level, SignalCoverage};
 use super::error::KernelError;
 use super::gaps;
@@ -69,7 +69,7 @@ pub(crate) fn start(options: &SensorOptions) -> Result<Sensor, KernelError> {
         canary: &canary,
     }
     .climb()?;
-    drop(canary);
+    let canary = if options.canary { keep(canary, options, &mut maps, &mut warnings) } else { None };
     programs.close_ladder();
     trim();
     maps.set_filter(&super::filter::KernelFilter::default())?;
@@ -79,7 +79,24 @@ pub(crate) fn start(options: &SensorOptions) -> Result<Sensor, KernelError> {
     if coverage.level == Level::None {
         return Err(KernelError::NothingWatched { coverage: Box::new(coverage) });
     }
-    Ok(Sensor::assemble(coverage, programs, maps, rings, tracker, overlay.is_some()))
+    Ok(Sensor::assemble(coverage, programs, maps, rings, tracker, canary, overlay.is_some()))
+}
+
+/// The canary of the running agent, with its label.
+fn keep(
+    canary: Canary,
+    options: &SensorOptions,
+    maps: &mut Maps,
+    warnings: &mut Vec<String>,
+) -> Option<(Kept, u32)> {
+    match Kept::start(canary, maps) {
+        Ok(kept) => Some((kept, options.sizes.canary_label())),
+        Err(error) => {
+            warnings
+                .push(format!("no canary can be kept, so nothing shows that the probes still fire: {error}"));
+            None
+        }
+    }
 }
 
 /// Reads the kernel's type information, keeps what is needed of it, and creates the maps.

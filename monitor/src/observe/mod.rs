@@ -1,7 +1,8 @@
-//! Looking at the agent itself: its log. It goes to standard error: standard output is for alerts alone.
+//! Looking at the agent itself: its metrics, and its log. That goes to standard error: standard output is for alerts alone.
 
 mod console;
 mod log;
+pub mod metrics;
 mod thread;
 
 pub use console::{complain, say};

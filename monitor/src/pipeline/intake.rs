@@ -133,6 +133,9 @@ impl Pipeline {
     }
 
     fn lifecycle(&mut self, event: Event) {
+        if self.is_canarys(&event) {
+            return;
+        }
         let label = event.subject.label;
         match &event.body {
             Body::Fork(fork) => {
@@ -206,6 +209,9 @@ impl Pipeline {
 
     fn judge_all(&mut self, ready: Vec<(Event, Release)>) {
         for (event, why) in ready {
+            if self.is_canarys(&event) {
+                continue;
+            }
             if why != Release::Known {
                 self.counts.unexplained += 1;
                 self.gaps.note(GapReport {

@@ -62,7 +62,13 @@ impl Pipeline {
         self.learn(event);
     }
 
-    fn judge(&mut self, event: &Event, at: ProcessRef, standing: Standing, executed: Option<&Executed>) {
+    pub(super) fn judge(
+        &mut self,
+        event: &Event,
+        at: ProcessRef,
+        standing: Standing,
+        executed: Option<&Executed>,
+    ) {
         let worker = self.workers.get(event.subject.label);
         let process = self.processes.get(at);
         let image =
@@ -114,6 +120,9 @@ impl Pipeline {
                 if finding.kind == FindingKind::Expectation && worker.is_some_and(|worker| worker.awaits_pod)
                 {
                     finding.certainty.lacks("pod");
+                }
+                if executed.is_some_and(|executed| executed.scanned) {
+                    finding.certainty.lacks("history");
                 }
                 if let Some(read) = finding.process_read {
                     let victims = Victims {

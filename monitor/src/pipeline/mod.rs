@@ -3,19 +3,22 @@
 //! [`Pipeline`] owns those rooms' state and needs no kernel: records, clock and /proc come in from outside, alerts and
 //! [`Effect`]s (what the kernel side has to be told) go out. A replayed recording walks the very same way. `intake` takes
 //! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
-//! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, `posture` looks at how workers are set up, and `reach` looks up what the process behind a new incident could read.
+//! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, `posture` looks at how workers are set up,
+//! `canary` knows the agent's own signs of life, and `reach` looks up what the process behind a new incident could read.
 
 mod attribute;
+mod canary;
 mod intake;
 mod judge;
 mod leak;
+mod missed;
 mod notice;
 mod posture;
 mod reach;
 mod tap;
 mod waiting;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use monitor_common::map::{ProcState, proc_flags};
@@ -65,6 +68,7 @@ pub struct Pipeline {
     postures: posture::Postures,
     reads: leak::Reads,
     waiting: waiting::Waiting,
+    canary: Option<canary::Canary>,
     counts: Counts,
     proc: Box<dyn ProcReader>,
     roots: Box<dyn RootFiles>,
@@ -96,6 +100,7 @@ impl Pipeline {
             postures: posture::Postures::default(),
             reads: leak::Reads::default(),
             waiting: waiting::Waiting::default(),
+            canary: None,
             counts: Counts::default(),
             proc,
             roots,
@@ -152,6 +157,11 @@ impl Pipeline {
             tap.gap(&gap);
         }
         self.gaps.note(gap);
+    }
+
+    /// How many gaps were noted, by reason.
+    pub fn gap_counts(&self) -> &BTreeMap<&'static str, u64> {
+        self.gaps.counts()
     }
 
     /// What the kernel side has to be told since the last call.
@@ -271,6 +281,11 @@ impl Pipeline {
         for label in labels {
             self.look_for_secrets(label);
         }
+    }
+
+    /// The configuration says something else of workers now: their profiles are chosen again.
+    pub fn reassigned(&mut self, now: BootNs) {
+        self.reload(Arc::clone(&self.rules), now);
     }
 
     /// Chooses a worker's profile. Its processes keep their roles: the caller places them again if there are any.

@@ -24,7 +24,7 @@ mod reach;
 mod restart;
 mod waiting;
 
-const RULES: &[(&str, &str)] = &[
+pub(super) const RULES: &[(&str, &str)] = &[
     (
         "profiles/toy.yaml",
         r#"
@@ -90,7 +90,7 @@ detections:
 
 /// What can be read of each process, and the variables of the engine.
 #[derive(Clone, Default)]
-struct FakeProc(BTreeMap<u32, Scanned>, Vec<&'static str>);
+pub(super) struct FakeProc(BTreeMap<u32, Scanned>, Vec<&'static str>);
 
 impl ProcReader for FakeProc {
     fn read(&self, pid: u32) -> Option<Scanned> {
@@ -144,7 +144,7 @@ fn pipeline_with(proc: impl ProcReader + 'static) -> Pipeline {
 }
 
 /// A pipeline with these rules, and no worker yet.
-fn pipeline_of(files: &[(&str, &str)], proc: impl ProcReader + 'static) -> Pipeline {
+pub(super) fn pipeline_of(files: &[(&str, &str)], proc: impl ProcReader + 'static) -> Pipeline {
     let envelope = Envelope {
         host: HostFacts { name: "node".into(), boot_id: "boot".into(), ..HostFacts::default() },
         cluster: None,

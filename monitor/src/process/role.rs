@@ -44,6 +44,8 @@ pub struct Executed {
     pub author_root: bool,
     /// It was not known before, and came from outside the worker.
     pub joined: bool,
+    /// Nobody saw the exec: it is what /proc shows.
+    pub scanned: bool,
 }
 
 /// A process that did something other than execute.
@@ -151,6 +153,7 @@ impl ProcessTable {
             loader_before,
             author_root: ran.author_root,
             joined,
+            scanned: false,
         }
     }
 

@@ -195,6 +195,11 @@ impl RuleSet {
         &self.inner.warnings
     }
 
+    /// Files that ask for a later version of the agent and were left out, each with why.
+    pub fn skipped(&self) -> &[String] {
+        &self.inner.skipped
+    }
+
     /// A profile by name.
     pub fn profile(&self, name: &str) -> Option<ProfileId> {
         (0..).zip(&self.inner.profiles).find(|(_, p)| &*p.name == name).map(|(id, _)| ProfileId(id))

@@ -58,6 +58,11 @@ impl<P: Probes> Agent<P> {
         if let Some((folder, error)) = failed {
             self.unwatched(&folder, &format!("new cgroups in it are found by the rescan only: {error}"));
         }
+        self.changed(changes, fresh);
+    }
+
+    fn changed(&mut self, changes: Vec<Change>, fresh: bool) {
+        let now = boot_now();
         for change in changes {
             match change {
                 Change::Found { label } => self.found(label, fresh),
@@ -70,6 +75,20 @@ impl<P: Probes> Agent<P> {
                 Change::Unwatched { path, reason } => self.unwatched(&path, &reason),
             }
         }
+    }
+
+    /// Watches by other patterns.
+    pub(super) fn watch_others(&mut self, patterns: CgroupPatterns) {
+        let now = boot_now();
+        let changes = self.discovery.set_patterns(
+            patterns,
+            &mut ProbeLabels(&mut self.probes),
+            &mut self.pipeline.workers,
+            now,
+        );
+        self.changed(changes, true);
+        self.pipeline.reassigned(now);
+        self.look("/", false);
     }
 
     fn found(&mut self, label: u32, fresh: bool) {

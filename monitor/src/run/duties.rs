@@ -21,6 +21,10 @@ pub(super) struct Duties {
     errors: HashMap<(u32, i32), u64>,
     missed: HashMap<u32, u64>,
     evicted: u64,
+    /// The newest counters of the probes.
+    pub(super) counters: Option<Counters>,
+    /// Checks of the law that failed.
+    pub(super) law_broken: u64,
     /// Events lost and throttled so far.
     pub(super) lost: u64,
     pub(super) throttled: u64,
@@ -60,6 +64,7 @@ impl<P: Probes> Agent<P> {
                 self.compare(&counters, now);
                 let total = counters.total();
                 (self.duties.lost, self.duties.throttled) = (counters.lost(), total.throttled);
+                self.duties.counters = Some(counters);
             }
             Err(error) => tracing::warn!(%error, "counters not read"),
         }
@@ -88,6 +93,9 @@ impl<P: Probes> Agent<P> {
         if self.duties.turns.is_multiple_of(LOOK_AT_LOG_EVERY) {
             self.settle_log();
         }
+        self.watched(false);
+        self.canary_second(now);
+        self.post();
     }
 
     fn check_law(&mut self, now: BootNs) {
@@ -98,6 +106,7 @@ impl<P: Probes> Agent<P> {
         if report.holds() {
             return;
         }
+        self.duties.law_broken += 1;
         let places: Vec<String> = report.breaches.iter().map(ToString::to_string).collect();
         tracing::error!(places = places.join("; "), "the probes' counters do not add up");
         self.pipeline.note_gap(GapReport {

@@ -2,13 +2,16 @@
 //!
 //! [`Agent`] holds them and does one [`Agent::turn`] at a time: rings first, then what else became readable, then the
 //! duties of the second (`duties`). `discover` follows the cgroup hierarchy, `reload` the rule files, `signals` what people send;
-//! `incidents` and `logbook` are what outlives it;
+//! `incidents` and `logbook` are what outlives it; `status` is what it tells of itself;
 //! [`run`] turns until a signal ends it and gives back a [`Summary`]. Nothing that happens while it runs ends the agent: what
 //! fails is said, and the rest goes on.
 
+mod canary;
 mod discover;
 mod duties;
 mod incidents;
+mod interval;
+mod last_good;
 mod logbook;
 mod manager;
 mod options;
@@ -16,6 +19,7 @@ mod pods;
 mod pulse;
 mod reload;
 mod signals;
+mod status;
 mod summary;
 
 use std::io;
@@ -28,15 +32,16 @@ use crate::config::Config;
 use crate::delivery::Engine;
 use crate::detect::{Envelope, HostFacts, WallClock, boot_now};
 use crate::event::BootNs;
-use crate::kernel::{KernelError, Probes};
+use crate::kernel::{KEPT_MARKER, KernelError, Probes};
 use crate::pipeline::{Effect, Pipeline};
 use crate::process::{ProcReader, SystemProc};
 use crate::profile::RuleSet;
 use crate::recording::Recorder;
 use crate::worker::{CgroupWatch, Discovery, MountedTree, PatternError, RootFiles, SystemRoots};
 
+pub use last_good::LastGood;
 pub use options::sensor_options;
-pub use reload::{Load, RuleFiles};
+pub use reload::{Load, Loaded, NewConfig, Refused, RuleFiles};
 pub use signals::{Signals, Wish};
 pub use summary::Summary;
 
@@ -91,7 +96,20 @@ pub struct Agent<P: Probes> {
     learning: Option<pods::Learning>,
     logbook: Option<logbook::Logbook>,
     pulse: Option<pulse::Pulse>,
+    reporter: Option<status::Reporter>,
+    canary: Option<canary::Watch>,
+    /// A canary was to be there.
+    wants_canary: bool,
     drain: Duration,
+    /// The configuration in force, if it may change while the agent runs.
+    config: Option<Config>,
+    config_digest: String,
+    /// Rule files that are left out, as it was said last.
+    skipped: Vec<String>,
+    kept: Option<last_good::Keep>,
+    interval: Option<interval::Interval>,
+    /// Since when everything that workers do is seen.
+    began: BootNs,
     last_record: BootNs,
 }
 
@@ -166,13 +184,23 @@ impl<P: Probes> Agent<P> {
             learning: None,
             logbook: None,
             pulse: None,
+            reporter: None,
+            canary: None,
+            wants_canary: false,
             drain: config.drain.0,
+            config: None,
+            config_digest: String::new(),
+            skipped: Vec::new(),
+            kept: None,
+            interval: None,
+            began: 0,
             last_record: 0,
         };
         agent.learn_pods(config)?;
         // The filter before the labels: the first open of a worker is already held against it.
         agent.set_filter()?;
         agent.look("/", false);
+        agent.began = boot_now();
         agent.apply_effects();
         // What there is to say already waits for the first turn: until then it is decided what is kept of it.
         Ok(agent)
@@ -202,6 +230,13 @@ impl<P: Probes> Agent<P> {
         self.epoll.add(signals.fd(), event).map_err(os("watch for signals"))?;
         self.signals = Some(signals);
         Ok(())
+    }
+
+    /// From now on a changed configuration is taken too; this one is in force.
+    pub fn follow_config(&mut self, config: Config, digest: String) {
+        self.config = Some(config);
+        self.config_digest = digest;
+        self.say_skipped();
     }
 
     /// The probes.
@@ -240,7 +275,7 @@ impl<P: Probes> Agent<P> {
         // Before anything else: an alert waits for no duty, no map and no file system.
         self.deliver();
         if is_ready(RULES) && self.rules.changed() {
-            self.reload("a rule file changed");
+            self.reload("a file changed");
         }
         let mut end = false;
         if is_ready(SIGNALS) {
@@ -259,6 +294,7 @@ impl<P: Probes> Agent<P> {
         self.apply_effects();
         self.deliver();
         self.pipeline.look_around(boot_now());
+        self.moved();
         Ok(end)
     }
 
@@ -267,6 +303,7 @@ impl<P: Probes> Agent<P> {
         // Whatever fails now, what is known is said and sent first.
         let read = self.read_rings();
         self.second_now();
+        self.watched(true);
         self.pipeline.finish(boot_now());
         // What a file says was sent has to be in the spool.
         if self.all_spooled() {
@@ -329,7 +366,11 @@ impl<P: Probes> Agent<P> {
     }
 
     fn set_filter(&mut self) -> Result<(), RunError> {
-        self.probes.set_filter(&self.pipeline.kernel_filter())?;
+        let mut filter = self.pipeline.kernel_filter();
+        if self.canary.is_some() {
+            filter.names.push((KEPT_MARKER.as_bytes().to_vec(), monitor_common::filter::access::READ));
+        }
+        self.probes.set_filter(&filter)?;
         let names: Vec<String> =
             self.pipeline.rules().env_names().iter().map(|name| name.to_string()).collect();
         self.probes.set_env_names(&names)?;

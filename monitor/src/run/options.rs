@@ -22,6 +22,7 @@ pub fn sensor_options(config: &Config, rules: &RuleSet) -> Result<SensorOptions,
             lifecycle: kernel.lifecycle_rate.into(),
             burst_seconds: kernel.burst.0.as_secs().max(1),
         },
+        canary: false,
         env_names: rules.env_names().iter().map(|name| name.to_string()).collect(),
     })
 }

@@ -29,6 +29,14 @@ impl<P: Probes> Agent<P> {
         self.pulse = Some(Pulse { every, coverage, started: now, due: now });
     }
 
+    /// From now on a heartbeat goes out about this often.
+    pub(super) fn beat_every(&mut self, every: Duration) {
+        if let Some(pulse) = self.pulse.as_mut().filter(|pulse| pulse.every != every) {
+            pulse.every = every;
+            pulse.due = boot_now();
+        }
+    }
+
     /// The duties of a second.
     pub(super) fn beat_if_due(&mut self, now: BootNs) {
         let Some(due) = self.pulse.as_ref().map(|pulse| pulse.due) else { return };

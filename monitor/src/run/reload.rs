@@ -1,35 +1,92 @@
-//! Rules are loaded again on SIGHUP and when a file changes: all or nothing.
+//! Rules and configuration are loaded again on SIGHUP and when a file changes: all or nothing.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
 use super::Agent;
 use crate::alert::{Severity, State};
+use crate::config::Config;
 use crate::detect::boot_now;
 use crate::kernel::Probes;
 use crate::ledger::What;
 use crate::profile::{RuleErrors, RuleSet};
 
-/// Loads the rules anew.
-pub type Load = Box<dyn Fn() -> Result<Arc<RuleSet>, RuleErrors>>;
+/// What was loaded.
+pub struct Loaded {
+    /// The rules.
+    pub rules: Arc<RuleSet>,
+    /// The configuration, if it is loaded again too.
+    pub config: Option<NewConfig>,
+}
 
-/// Where the rules come from, and a watch on it.
+/// A configuration that was loaded again.
+pub struct NewConfig {
+    /// It.
+    pub config: Config,
+    /// Its digest.
+    pub digest: String,
+    /// Where its rules are.
+    pub folders: Vec<PathBuf>,
+}
+
+/// Why nothing was loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The rules are bad.
+    #[error(transparent)]
+    Rules(#[from] RuleErrors),
+    /// The configuration is.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// Loads anew.
+pub type Load = Box<dyn Fn() -> Result<Loaded, Refused>>;
+
+/// What the kubelet exchanges when a ConfigMap changes.
+const DATA: &str = "..data";
+
+fn is_rule(event: &InotifyEvent) -> bool {
+    let is_yaml = |name: &Path| name.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+    event.mask.contains(AddWatchFlags::IN_ISDIR)
+        || event.name.as_deref().is_some_and(|name| name == DATA || is_yaml(Path::new(name)))
+}
+
+/// Where rules and configuration come from, and a watch on it.
 pub struct RuleFiles {
     load: Load,
     folders: Vec<PathBuf>,
+    /// The configuration file: its folder is watched.
+    config: Option<PathBuf>,
     inotify: Option<Inotify>,
+    config_watch: Option<WatchDescriptor>,
     refused: bool,
+    config_refused: bool,
 }
 
 impl RuleFiles {
     /// Rules that `load` reads from these folders (none: rules inside the program, never changing).
-    pub fn new(load: Load, folders: Vec<PathBuf>) -> Self {
-        let mut files = Self { load, folders, inotify: None, refused: false };
-        if !files.folders.is_empty() {
+    pub fn new(load: Box<dyn Fn() -> Result<Arc<RuleSet>, RuleErrors>>, folders: Vec<PathBuf>) -> Self {
+        Self::whole(Box::new(move || Ok(Loaded { rules: load()?, config: None })), folders, None)
+    }
+
+    /// The same with the configuration, whose file is this one.
+    pub fn whole(load: Load, folders: Vec<PathBuf>, config: Option<PathBuf>) -> Self {
+        let mut files = Self {
+            load,
+            folders,
+            config,
+            inotify: None,
+            config_watch: None,
+            refused: false,
+            config_refused: false,
+        };
+        if !files.folders.is_empty() || files.config.is_some() {
             match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
                 Ok(inotify) => files.inotify = Some(inotify),
                 Err(error) => {
@@ -45,17 +102,32 @@ impl RuleFiles {
         self.inotify.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether a rule file changed since the last call; also watches folders that are new.
+    pub(super) fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// Whether a changed set was refused, and the one in force is older than the files.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// Whether a changed configuration was.
+    pub(super) fn is_config_refused(&self) -> bool {
+        self.config_refused
+    }
+
+    /// Whether a file changed since the last call; also watches folders that are new.
     pub(super) fn changed(&mut self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let mut changed = false;
         while let Ok(events) = inotify.read_events() {
             changed |= events.iter().any(|event| {
-                event.mask.intersects(AddWatchFlags::IN_ISDIR | AddWatchFlags::IN_Q_OVERFLOW)
-                    || event
-                        .name
-                        .as_ref()
-                        .is_some_and(|name| Path::new(name).extension().is_some_and(|e| e == "yaml"))
+                event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW)
+                    || if Some(event.wd) == self.config_watch {
+                        self.is_config(event)
+                    } else {
+                        is_rule(event)
+                    }
             });
         }
         if changed {
@@ -64,7 +136,32 @@ impl RuleFiles {
         changed
     }
 
-    fn watch_folders(&self) {
+    /// Whether this is about the configuration file: its folder may have other files, and come and go as they like.
+    fn is_config(&self, event: &InotifyEvent) -> bool {
+        let Some(name) = event.name.as_deref() else { return false };
+        let Some(config) = self.config.as_deref() else { return false };
+        // A file that was just made is empty, and said again when it is written. A link is whole.
+        let is_made = event.mask.contains(AddWatchFlags::IN_CREATE) && !config.is_symlink();
+        name == DATA || (Some(name) == config.file_name() && !is_made)
+    }
+
+    fn watch_folders(&mut self) {
+        let mut watch = None;
+        if let Some(folder) = self.config.as_deref().and_then(Path::parent) {
+            let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            match self.watch_one(folder) {
+                Ok(descriptor) => watch = descriptor,
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "the configuration is not watched; send SIGHUP after a change");
+                }
+            }
+        }
+        let holds_rules = self
+            .config
+            .as_deref()
+            .and_then(Path::parent)
+            .is_some_and(|folder| self.folders.iter().any(|rules| folder.starts_with(rules)));
+        self.config_watch = watch.filter(|_| !holds_rules);
         for folder in &self.folders {
             if let Err(error) = self.watch(folder) {
                 tracing::warn!(folder = %folder.display(), %error, "rule folder is not watched; send SIGHUP after a change");
@@ -73,15 +170,7 @@ impl RuleFiles {
     }
 
     fn watch(&self, folder: &Path) -> io::Result<()> {
-        let Some(inotify) = &self.inotify else { return Ok(()) };
-        // Written files, not those being written; moves are how editors and kubelet replace files.
-        let flags = AddWatchFlags::IN_CLOSE_WRITE
-            | AddWatchFlags::IN_MOVED_TO
-            | AddWatchFlags::IN_MOVED_FROM
-            | AddWatchFlags::IN_DELETE
-            | AddWatchFlags::IN_CREATE
-            | AddWatchFlags::IN_ONLYDIR;
-        inotify.add_watch(folder, flags)?;
+        self.watch_one(folder)?;
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             if entry.file_type()?.is_dir() {
@@ -90,42 +179,194 @@ impl RuleFiles {
         }
         Ok(())
     }
+
+    fn watch_one(&self, folder: &Path) -> io::Result<Option<WatchDescriptor>> {
+        let Some(inotify) = &self.inotify else { return Ok(None) };
+        // Written files, not those being written; moves are how editors and kubelet replace files.
+        let flags = AddWatchFlags::IN_CLOSE_WRITE
+            | AddWatchFlags::IN_MOVED_TO
+            | AddWatchFlags::IN_MOVED_FROM
+            | AddWatchFlags::IN_DELETE
+            | AddWatchFlags::IN_CREATE
+            | AddWatchFlags::IN_ONLYDIR;
+        Ok(Some(inotify.add_watch(folder, flags)?))
+    }
 }
 
 impl<P: Probes> Agent<P> {
-    /// Loads the rules again. The old set stays in force if the new one is bad, and people are told.
+    /// Loads rules and configuration again. The old ones stay in force, both, if one of the new is bad, and people are told.
     pub(super) fn reload(&mut self, why: &str) {
-        let now = boot_now();
-        match (self.rules.load)() {
-            Ok(rules) if rules.digest() == self.pipeline.rules().digest() && !self.rules.refused => {
-                tracing::info!(why, digest = rules.digest(), "rules unchanged");
+        let loaded = (self.rules.load)().and_then(|loaded| {
+            match loaded.config.as_ref().map(|new| self.needs_restart(&new.config)) {
+                Some(keys) if !keys.is_empty() => Err(Refused::Config(format!(
+                    "{} changed, which needs a restart of the agent; nothing of the new configuration is in force until then",
+                    keys.join(", ")
+                ))),
+                _ => Ok(loaded),
             }
-            Ok(rules) => {
-                tracing::info!(why, digest = rules.digest(), "rules loaded");
-                let digest = rules.digest().to_owned();
-                self.pipeline.reload(rules, now);
-                self.log(What::Rules { rules: digest.clone(), why: why.to_owned() });
-                if std::mem::take(&mut self.rules.refused) {
-                    self.say_rules(
-                        State::Closed,
-                        Severity::Info,
-                        "Rule files are good again".to_owned(),
-                        format!("{digest} is in force"),
-                    );
+        });
+        match loaded {
+            Ok(loaded) => {
+                if let Some(new) = loaded.config {
+                    self.take_config(new, why);
                 }
+                self.take_rules(loaded.rules, why);
+                self.keep_good();
             }
-            Err(errors) => {
-                tracing::error!(why, "rules refused, the old set stays in force:\n{errors}");
-                self.rules.refused = true;
-                self.log(What::refused(why, &errors.to_string()));
-                self.say_rules(
-                    State::Open,
-                    Severity::Medium,
-                    "Changed rule files were refused; the old rules stay in force".to_owned(),
-                    errors.to_string(),
-                );
+            Err(Refused::Rules(errors)) => self.refuse_rules(why, &errors),
+            Err(Refused::Config(error)) => self.refuse_config(why, error),
+        }
+    }
+
+    fn take_rules(&mut self, rules: Arc<RuleSet>, why: &str) {
+        let digest = rules.digest().to_owned();
+        if digest == self.pipeline.rules().digest() && !self.rules.refused {
+            tracing::info!(why, digest, "rules unchanged");
+            return;
+        }
+        tracing::info!(why, digest, "rules loaded");
+        self.pipeline.reload(rules, boot_now());
+        self.say_skipped();
+        self.post_rules();
+        self.log(What::Rules { rules: digest.clone(), why: why.to_owned() });
+        if std::mem::take(&mut self.rules.refused) {
+            self.say_rules(
+                State::Closed,
+                Severity::Info,
+                "Rule files are good again".to_owned(),
+                format!("{digest} is in force"),
+            );
+        }
+    }
+
+    fn refuse_rules(&mut self, why: &str, errors: &RuleErrors) {
+        tracing::error!(why, "rules refused, the old set stays in force:\n{errors}");
+        self.rules.refused = true;
+        self.log(What::refused(why, &errors.to_string()));
+        self.say_rules(
+            State::Open,
+            Severity::Medium,
+            "Changed rule files were refused; the old rules stay in force".to_owned(),
+            errors.to_string(),
+        );
+    }
+
+    fn refuse_config(&mut self, why: &str, error: String) {
+        tracing::error!(why, error, "configuration refused, the old one stays in force");
+        self.rules.config_refused = true;
+        let title = "The changed configuration was refused; the old one stays in force";
+        self.say_health(State::Open, Severity::Medium, "config-refused", title, error);
+    }
+
+    /// The keys whose change cannot be taken while the agent runs.
+    fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
+        let Some(old) = &self.config else { return Vec::new() };
+        let changed = [
+            ("state_dir", old.state_dir != new.state_dir),
+            ("control", old.control != new.control),
+            ("listen", old.listen != new.listen),
+            ("pods", old.pods != new.pods),
+            ("hooks", old.hooks != new.hooks),
+            ("kernel", old.kernel != new.kernel),
+            ("spool", old.spool != new.spool),
+            ("sinks", old.sinks != new.sinks),
+        ];
+        let named: Vec<&'static str> =
+            changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect();
+        // A key that this list does not know yet.
+        let live = Config {
+            cluster: old.cluster.clone(),
+            environment: old.environment.clone(),
+            labels: old.labels.clone(),
+            workers: old.workers.clone(),
+            rules: old.rules.clone(),
+            heartbeat: old.heartbeat,
+            drain: old.drain,
+            ..new.clone()
+        };
+        if named.is_empty() && live != *old { vec!["something"] } else { named }
+    }
+
+    fn take_config(&mut self, new: NewConfig, why: &str) {
+        let NewConfig { config, digest, folders } = new;
+        let was_refused = std::mem::take(&mut self.rules.config_refused);
+        let was_last_good = self.reporter.as_mut().is_some_and(|reporter| {
+            let was = std::mem::take(&mut reporter.config.last_good);
+            reporter.config.digest.clone_from(&digest);
+            was
+        });
+        let changed = self.config.as_ref().is_some_and(|old| *old != config);
+        if changed {
+            self.apply_config(&config);
+            tracing::info!(why, digest, "configuration loaded");
+            let from = std::mem::replace(&mut self.config_digest, digest.clone());
+            self.log(What::ConfigChanged { from, to: digest });
+        }
+        let new_folders: BTreeSet<&PathBuf> = folders.iter().collect();
+        if new_folders != self.rules.folders.iter().collect() {
+            self.rules.folders = folders;
+            self.rules.watch_folders();
+        }
+        self.config = Some(config);
+        if was_refused {
+            let title = "The configuration is good again";
+            self.say_health(State::Closed, Severity::Info, "config-refused", title, String::new());
+        }
+        if was_last_good {
+            self.say_last_good(None);
+        }
+    }
+
+    fn apply_config(&mut self, config: &Config) {
+        let envelope = &mut self.pipeline.detector.envelope;
+        envelope.cluster.clone_from(&config.cluster);
+        envelope.environment.clone_from(&config.environment);
+        envelope.labels.clone_from(&config.labels);
+        self.drain = config.drain.0;
+        self.beat_every(config.heartbeat.every.0);
+        if self.config.as_ref().is_some_and(|old| old.workers != config.workers) {
+            match super::discover::patterns(config) {
+                Ok(patterns) => self.watch_others(patterns),
+                // It was checked when it was read.
+                Err(error) => tracing::error!(%error, "workers of the new configuration"),
             }
         }
+    }
+
+    /// Says that the last good configuration is in use, and why; or that it is not any more.
+    pub(super) fn say_last_good(&mut self, why: Option<&str>) {
+        match why {
+            Some(why) => {
+                let title = "The configuration or the rules are bad: the agent runs on the last good ones";
+                self.say_health(State::Open, Severity::High, "last-good", title, why.to_owned());
+            }
+            None => {
+                let title = "Configuration and rules are good again and in force";
+                self.say_health(State::Closed, Severity::Info, "last-good", title, String::new());
+            }
+        }
+    }
+
+    /// Says which rule files are left out because they ask for a later version.
+    pub(super) fn say_skipped(&mut self) {
+        let skipped = self.pipeline.rules().skipped().to_vec();
+        if skipped == self.skipped {
+            return;
+        }
+        let (state, severity, title) = if skipped.is_empty() {
+            (State::Closed, Severity::Info, "No rule file is left out any more")
+        } else {
+            (
+                State::Open,
+                Severity::Medium,
+                "Rule files ask for a later version of the agent and are left out: update it",
+            )
+        };
+        for file in &skipped {
+            tracing::error!(file, "rule file left out");
+        }
+        self.say_health(state, severity, "rules-skipped", title, skipped.join("\n"));
+        self.skipped = skipped;
     }
 
     fn say_rules(&mut self, state: State, severity: Severity, title: String, detail: String) {

@@ -1,7 +1,10 @@
 //! The agent on probes that are not there: a folder plays the cgroup hierarchy, records come from a list.
 
+mod interval;
 mod logbook;
 mod pulse;
+mod reload;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;

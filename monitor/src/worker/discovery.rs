@@ -97,6 +97,48 @@ impl Discovery {
         scan.changes
     }
 
+    /// Takes other patterns: workers that no pattern names any more are let go, the assignments of the others are those of the new
+    /// ones. A scan finds what is new.
+    pub fn set_patterns(
+        &mut self,
+        patterns: CgroupPatterns,
+        map: &mut dyn LabelMap,
+        workers: &mut Workers,
+        now: BootNs,
+    ) -> Vec<Change> {
+        self.patterns = patterns;
+        let mut changes = Vec::new();
+        for worker in workers.iter_mut().filter(|worker| worker.gone.is_none()) {
+            match self.patterns.assignment(&worker.path) {
+                Some(assignment) if *assignment == worker.assignment => {}
+                Some(assignment) => worker.reassign(assignment.clone()),
+                None => changes.push(Change::Gone { label: worker.label }),
+            }
+        }
+        let labels: Vec<u32> = changes
+            .iter()
+            .map(|change| if let Change::Gone { label } = change { *label } else { 0 })
+            .collect();
+        let left: Vec<(String, u64, u32)> = self
+            .known
+            .iter()
+            .filter(|(_, known)| labels.contains(&known.label))
+            .map(|(path, known)| (path.clone(), known.cgroup, known.label))
+            .collect();
+        for (path, cgroup, label) in left {
+            self.known.remove(&path);
+            self.by_id.remove(&cgroup);
+            if let Err(reason) = map.unlabel(cgroup) {
+                changes.push(Change::Unwatched {
+                    path,
+                    reason: format!("its label cannot be removed: {reason}"),
+                });
+            }
+            workers.gone(label, cgroup, now);
+        }
+        changes
+    }
+
     /// Gives a label id back once nothing speaks of its worker any more.
     pub fn release(&mut self, label: u32, now: BootNs) {
         self.pool.give_back(label, now);

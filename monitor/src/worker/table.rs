@@ -68,14 +68,8 @@ impl Worker {
         assignment: Assignment,
         found: BootNs,
     ) -> Self {
-        let last = path.rsplit('/').next().unwrap_or(path);
         let place = place_of(path);
-        let name = match (&assignment.name, &unit, &place.container) {
-            (Some(name), ..) => name.as_str().into(),
-            (None, _, Some(container)) => container.short_name().into(),
-            (None, Some(unit), None) if unit.ends_with(".service") => unit.clone(),
-            _ => last.into(),
-        };
+        let name = name_of(path, &assignment, unit.as_ref(), &place);
         Self {
             label,
             cgroup,
@@ -102,7 +96,26 @@ impl Worker {
     }
 }
 
+fn name_of(path: &str, assignment: &Assignment, unit: Option<&Arc<str>>, place: &Place) -> Arc<str> {
+    let last = path.rsplit('/').next().unwrap_or(path);
+    match (&assignment.name, unit, &place.container) {
+        (Some(name), ..) => name.as_str().into(),
+        (None, _, Some(container)) => container.short_name().into(),
+        (None, Some(unit), None) if unit.ends_with(".service") => unit.clone(),
+        _ => last.into(),
+    }
+}
+
 impl Worker {
+    /// The configuration says something else of it now. Its profile is chosen again by the caller.
+    pub fn reassign(&mut self, assignment: Assignment) {
+        self.name = match &self.pod {
+            Some(pod) if assignment.name.is_none() => pod.long_name().into(),
+            _ => name_of(&self.path, &assignment, self.unit.as_ref(), &self.place),
+        };
+        self.assignment = assignment;
+    }
+
     /// Takes what Kubernetes says of it; whether that is anything new.
     pub fn learn(&mut self, pod: WorkerPod) -> bool {
         if self.pod.as_ref() == Some(&pod) {

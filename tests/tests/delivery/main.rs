@@ -6,6 +6,7 @@
 
 mod answers;
 mod cef;
+mod dashboard;
 mod deliver;
 mod faults;
 mod mute_node;

@@ -1,6 +1,7 @@
 //! `sandwatch doctor`: what this host lets the agent see.
 //!
-//! The answer is not read off a list: the probes are loaded, attached and shown a canary, and taken down again.
+//! The answer is not read off a list: it is what the running agent found at its start. Without one, the probes are loaded,
+//! attached and shown a canary, and taken down again.
 
 mod text;
 
@@ -10,6 +11,8 @@ use super::args::DoctorArgs;
 use super::run::configuration;
 use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::alert::human::Style;
+use crate::config::Config;
+use crate::control::{self, Ask, DoctorAnswer};
 use crate::event::Signal;
 use crate::kernel::{Coverage, GapWeight, KernelError, Level, Sensor};
 use crate::observe::{LogFormat, start_log};
@@ -100,19 +103,20 @@ struct Nothing<'a> {
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "warn");
     let config = configuration(&args.files, &args.hooks)?;
+    if !args.fresh
+        && args.hooks.hooks.is_none()
+        && let Some(exit) = of_agent(&config, args)?
+    {
+        return Ok(exit);
+    }
     let rules = load_rules(&RulesFrom::choose(&args.files.rules, &config.rules))?;
     let options = sensor_options(&config, &rules)?;
     match Sensor::start(&options) {
         Ok(sensor) => {
             let coverage = sensor.coverage();
-            let weakened = weakened(coverage, &rules);
-            let privileges = Privileges::of(coverage);
-            let shown = if args.json {
-                json(&Answer { coverage, privileges, weakened: &weakened })?
-            } else {
-                text::page(coverage, &privileges, &weakened, args.programs, &style())
-            };
-            crate::observe::say(&shown);
+            let (page, answer) = answer(coverage, &rules, args.programs, &style())
+                .map_err(|error| CliError::new(Exit::No, error))?;
+            crate::observe::say(&if args.json { json(&answer)? } else { page });
             Ok(exit(coverage.level))
         }
         Err(error @ KernelError::Hooks(_)) => Err(error.into()),
@@ -128,6 +132,42 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit, CliError> {
             Ok(exit(Level::None))
         }
     }
+}
+
+/// What a running agent says; `None`: there is none.
+fn of_agent(config: &Config, args: &DoctorArgs) -> Result<Option<Exit>, CliError> {
+    let style = style();
+    let question = Ask::Doctor { programs: args.programs, width: Some(style.width), color: style.color };
+    let answer: DoctorAnswer = match control::ask(&control::socket_path(config), &question) {
+        Ok(answer) => answer,
+        Err(error) if error.is_nobody() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if args.json {
+        crate::observe::say(&json(&answer.json)?);
+    } else {
+        crate::observe::say(&answer.page);
+        crate::observe::say("\nAs the running agent found it at its start; `--fresh` tries the hooks anew.");
+    }
+    Ok(Some(match answer.level.as_str() {
+        "full" => Exit::Ok,
+        "partial" => Exit::No,
+        _ => Exit::Usage,
+    }))
+}
+
+/// The answer as people read it and as `--json` prints it.
+pub(crate) fn answer(
+    coverage: &Coverage,
+    rules: &RuleSet,
+    programs: bool,
+    style: &Style,
+) -> Result<(String, serde_json::Value), serde_json::Error> {
+    let weakened = weakened(coverage, rules);
+    let privileges = Privileges::of(coverage);
+    let page = text::page(coverage, &privileges, &weakened, programs, style);
+    let answer = serde_json::to_value(Answer { coverage, privileges, weakened: &weakened })?;
+    Ok((page, answer))
 }
 
 /// 0 full, 1 partial, 2 none.

@@ -1,8 +1,8 @@
 //! The workers as people read them.
 
-use super::Listed;
 use crate::alert::escape;
 use crate::alert::human::Style;
+use crate::control::Listed;
 
 /// Processes shown of each worker; a CI job may have thousands.
 const SHOWN: usize = 60;
@@ -55,7 +55,7 @@ fn cut(line: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::workers::{ListedPosture, ListedProcess};
+    use crate::control::{ListedPosture, ListedProcess};
 
     #[test]
     fn a_worker_with_its_role_tree() {

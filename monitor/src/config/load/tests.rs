@@ -180,6 +180,20 @@ fn the_owner_must_be_root_or_oneself() {
     assert!(message.contains("owned by uid 4294967288") && message.contains("chown root"), "{message}");
 }
 
+#[test]
+fn state_directory_is_found_in_a_file_that_is_bad_in_every_other_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.yaml");
+    let of = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        state_dir_of(Some(&path))
+    };
+    assert_eq!(of("schema: x\nwrong: 1\nstate_dir: /var/lib/other\n"), Path::new("/var/lib/other"));
+    assert_eq!(of("state_dir: \"/var/lib/other\" # here\n[what: is this"), Path::new("/var/lib/other"));
+    assert_eq!(of("state_dir: relative\n]"), Path::new("/var/lib/sandwatch"));
+    assert_eq!(state_dir_of(None), Path::new("/var/lib/sandwatch"));
+}
+
 proptest! {
     #[test]
     fn any_text_is_parsed_or_refused(text in "\\PC{0,400}") {

@@ -4,10 +4,13 @@
 //! 5.10 and 6.12). The canary runs in a cgroup of its own below the cgroup2 root, which carries a label; where no cgroup can be
 //! made (read-only mount), its process is labelled instead. Everything it connects to is a listener of the agent on loopback.
 //!
-//! `child` is what the process does between fork and exec, `image` what it executes, `seen` what came back.
+//! `child` is what the process does between fork and exec, `image` what it executes, `seen` what came back. `kept` is the canary of
+//! a running agent, `helper` its process.
 
 mod child;
+pub(crate) mod helper;
 mod image;
+mod kept;
 mod seen;
 
 use std::fs::{self, File, OpenOptions};
@@ -24,10 +27,15 @@ use monitor_common::map::{Label, ProcState, label_state, proc_flags};
 use super::error::KernelError;
 use super::filter::KernelFilter;
 use super::maps::Maps;
+pub(crate) use kept::Kept;
+pub use kept::{Act, MARKER as KEPT_MARKER};
 pub(crate) use seen::{Facts, Seen};
 
 /// File that the canary opens: always there, and read back for the self-check.
 const MARKER: &str = "stat";
+
+/// Name of the canary's cgroup, before the process id of its agent.
+const PREFIX: &str = "sandwatch-canary-";
 
 /// Everything the canary needs, made once; dropping it removes the cgroup.
 pub(crate) struct Canary {
@@ -41,6 +49,7 @@ pub(crate) struct Canary {
 }
 
 /// Where the canary lives.
+#[derive(Debug)]
 enum Home {
     /// A cgroup of its own.
     Own { path: PathBuf, procs: File, id: u64 },
@@ -118,7 +127,7 @@ impl Canary {
             child::spawn(&plan).map_err(|source| KernelError::Os { action: "start the canary", source })?;
         drop((go_out, facts_in));
         if matches!(self.home, Home::Shared { .. }) {
-            self.label_process(maps, pid)?;
+            label_process(maps, self.label, pid)?;
         }
         // Dropping the pipe's end would do, but a byte says that the label is there.
         write_byte(go_in.as_raw_fd());
@@ -132,23 +141,18 @@ impl Canary {
         let ipv6 = self.tcp.iter().filter_map(|at| at.local_addr().ok()).any(|at| at.is_ipv6());
         Ok(Facts::parse(&text, ipv6, image))
     }
+}
 
-    fn label_process(&self, maps: &mut Maps, pid: u32) -> Result<(), KernelError> {
-        let start = start_of(pid).unwrap_or(0);
-        let state = ProcState {
-            start,
-            exec_id: start,
-            label: self.label,
-            flags: proc_flags::SCANNED,
-            ..ProcState::ZERO
-        };
-        maps.put_process(pid, &state).map(drop)
-    }
+fn label_process(maps: &mut Maps, label: u32, pid: u32) -> Result<(), KernelError> {
+    let start = start_of(pid).unwrap_or(0);
+    let state = ProcState { start, exec_id: start, label, flags: proc_flags::SCANNED, ..ProcState::ZERO };
+    maps.put_process(pid, &state).map(drop)
 }
 
 impl Home {
     fn find(root: &Path) -> Result<Self, KernelError> {
-        let path = root.join(format!("sandwatch-canary-{}", std::process::id()));
+        remove_leftovers(root);
+        let path = root.join(format!("{PREFIX}{}", std::process::id()));
         let made = fs::create_dir(&path).or_else(|error| match error.kind() {
             // Left by an agent that was killed and had our process id.
             io::ErrorKind::AlreadyExists => Ok(()),
@@ -158,6 +162,18 @@ impl Home {
         match made.and_then(|()| Ok((open()?, fs::metadata(&path)?.ino()))) {
             Ok((procs, id)) => Ok(Self::Own { path, procs, id }),
             Err(error) => Ok(Self::Shared { id: own_cgroup(root)?, why: error.to_string() }),
+        }
+    }
+}
+
+/// Cgroups of agents that were killed: nobody is in them, and their process is no more.
+fn remove_leftovers(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            // One that is not empty is somebody's after all.
+            let _ = fs::remove_dir(entry.path());
         }
     }
 }

@@ -175,3 +175,44 @@ fn what_is_kept_holds_no_secret_of_an_argument() {
         assert!(text.contains("/usr/bin/curl"));
     }
 }
+
+/// An engine that started before, and a shell below it that began while nobody watched.
+fn with_a_shell_from_in_between() -> Pipeline {
+    let proc = FakeProc(
+        BTreeMap::from([
+            scanned(100, 10_000_000, 1, "/opt/toy-engine"),
+            scanned(101, 20_000_000, 100, "/opt/toy-runner"),
+            scanned(102, 50_000_000, 100, "/bin/dash"),
+        ]),
+        Vec::new(),
+    );
+    let mut pipeline = pipeline_with(proc);
+    pipeline.worker_found(LABEL, &[100, 101, 102], false, 90_000_000);
+    pipeline
+}
+
+#[test]
+fn process_that_began_while_nobody_watched_is_judged_by_what_it_is_now_and_says_so() {
+    let mut pipeline = with_a_shell_from_in_between();
+    assert_eq!(alerts(&mut pipeline), [], "a scan alone judges nothing");
+    assert_eq!(pipeline.judge_missed(40_000_000, 90_000_000), 1);
+    let alert = alerts(&mut pipeline).remove(0);
+    let finding = alert.finding.unwrap();
+    assert_eq!(finding.id, "shell-from-engine");
+    assert!(finding.certainty.contains("history"), "{}", finding.certainty);
+}
+
+#[test]
+fn process_that_was_watched_before_is_not_judged_again() {
+    let mut pipeline = with_a_shell_from_in_between();
+    assert_eq!(pipeline.judge_missed(60_000_000, 90_000_000), 0);
+    assert_eq!(alerts(&mut pipeline), []);
+}
+
+#[test]
+fn normal_process_that_began_while_nobody_watched_is_no_finding() {
+    let mut pipeline = with_a_shell_from_in_between();
+    assert_eq!(pipeline.judge_missed(0, 40_000_000), 2);
+    let said = alerts(&mut pipeline);
+    assert_eq!(said, [], "the engine and its runner are as the profile says");
+}

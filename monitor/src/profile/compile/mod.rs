@@ -13,6 +13,7 @@ mod item;
 mod lint;
 mod posture;
 mod profile;
+mod requires;
 mod role;
 mod section;
 mod source;
@@ -76,6 +77,8 @@ pub(super) struct Compiled {
     /// Identities that some role's memory holds.
     pub(super) held: BTreeSet<IdentityIdx>,
     pub(super) warnings: Vec<String>,
+    /// Files that ask for a later version.
+    pub(super) skipped: Vec<String>,
 }
 
 /// A document's part with its place and folder number.
@@ -159,7 +162,19 @@ pub(super) fn sources(sources: &[Source]) -> Result<Compiled, RuleErrors> {
     let mut endpoints: Named<EndpointDoc> = Named::new("endpoint");
     let mut exceptions: Named<ExceptionDoc> = Named::new("exception");
     let mut postures: Named<PostureDoc> = Named::new("posture");
+    let mut skipped = Vec::new();
     for from in sources {
+        match requires::check(from) {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                skipped.push(why);
+                continue;
+            }
+            Err(e) => {
+                errors.push(e);
+                continue;
+            }
+        }
         let document = match source::parse(from) {
             Ok(document) => document,
             Err(e) => {
@@ -207,6 +222,7 @@ pub(super) fn sources(sources: &[Source]) -> Result<Compiled, RuleErrors> {
         }
     }
     let mut compiler = Compiler::new(errors);
+    compiler.skipped = skipped;
     compiler.facts = profiles.all.iter().flat_map(|p| p.doc.facts.keys().cloned()).collect();
     compiler.compile_identities(&identities.all);
     compiler.compile_endpoints(&endpoints.all);
@@ -234,6 +250,7 @@ fn digest(sources: &[Source]) -> String {
 struct Compiler {
     errors: Vec<RuleError>,
     warnings: Vec<String>,
+    skipped: Vec<String>,
     identities: IdentityTable,
     endpoints: EndpointTable,
     detections: Vec<Detection>,
@@ -258,6 +275,7 @@ impl Compiler {
         Self {
             errors,
             warnings: Vec::new(),
+            skipped: Vec::new(),
             identities: IdentityTable::default(),
             endpoints: EndpointTable::default(),
             detections: Vec::new(),
@@ -332,6 +350,7 @@ impl Compiler {
             env_names: self.env_names.into_iter().collect(),
             held: self.held,
             warnings: self.warnings,
+            skipped: self.skipped,
         })
     }
 

@@ -13,6 +13,9 @@ use crate::profile::finding::{Refs, Respond, Tier};
 pub struct Detections {
     /// `sandwatch/detections/v1`.
     pub schema: String,
+    /// The version of the agent that the file is written for (`>=0.3`): an earlier one leaves the file out, and says so.
+    #[serde(default)]
+    pub requires: Option<String>,
     /// The detections.
     pub detections: Vec<At<DetectionDoc>>,
 }

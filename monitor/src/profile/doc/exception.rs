@@ -12,6 +12,9 @@ use super::value::At;
 pub struct Exceptions {
     /// `sandwatch/exceptions/v1`.
     pub schema: String,
+    /// The version of the agent that the file is written for (`>=0.3`): an earlier one leaves the file out, and says so.
+    #[serde(default)]
+    pub requires: Option<String>,
     /// The exceptions.
     pub exceptions: Vec<At<ExceptionDoc>>,
 }

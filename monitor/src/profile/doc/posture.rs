@@ -15,6 +15,9 @@ use crate::profile::finding::{Refs, Respond};
 pub struct Postures {
     /// `sandwatch/posture/v1`.
     pub schema: String,
+    /// The version of the agent that the file is written for (`>=0.3`): an earlier one leaves the file out, and says so.
+    #[serde(default)]
+    pub requires: Option<String>,
     /// The postures.
     pub postures: Vec<At<PostureDoc>>,
 }

@@ -15,6 +15,9 @@ use super::value::{At, TrustName};
 pub struct ProfileDoc {
     /// `sandwatch/profile/v1`.
     pub schema: String,
+    /// The version of the agent that the file is written for (`>=0.3`): an earlier one leaves the file out, and says so.
+    #[serde(default)]
+    pub requires: Option<String>,
     /// Its name; `generic` is the profile of unknown workers.
     pub name: At<String>,
     /// One line for people.

@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
+use crate::worker::Assignment;
 
 /// A hierarchy in memory: path → (id, processes).
 #[derive(Default)]
@@ -201,4 +202,21 @@ fn more_workers_than_labels_are_said() {
     let changes = rig.scan("/");
     assert_eq!(changes.iter().filter(|change| matches!(change, Change::Found { .. })).count(), 8);
     assert!(matches!(changes.last(), Some(Change::Unwatched { path, .. }) if path == "/lab/w8"));
+}
+
+#[test]
+fn other_patterns_let_go_of_what_they_do_not_name_and_keep_the_labels_of_the_rest() {
+    let paths: &[(&str, &[u32])] =
+        &[("/lab", &[]), ("/lab/a", &[1]), ("/lab/a/below", &[2]), ("/lab/b", &[3])];
+    let mut rig = Rig::new(&["/lab/*"], paths);
+    rig.scan("/");
+    let (a, b) = (rig.label("/lab/a").unwrap(), rig.label("/lab/b").unwrap());
+    let renamed = Assignment { name: Some("renamed".into()), ..Assignment::default() };
+    let patterns = CgroupPatterns::new(["/other"], [("/lab/b", renamed)]).unwrap();
+    let changes = rig.discovery.set_patterns(patterns, &mut rig.map, &mut rig.workers, 2);
+    assert_eq!(changes, [Change::Gone { label: a }]);
+    assert_eq!((rig.label("/lab/a"), rig.label("/lab/a/below"), rig.label("/lab/b")), (None, None, Some(b)));
+    assert_eq!(&*rig.workers.get(b).unwrap().name, "renamed");
+    assert!(rig.workers.get(a).unwrap().gone.is_some());
+    assert_eq!(rig.scan("/"), [], "what is left is known already");
 }

@@ -1,0 +1,132 @@
+//! Until when the agent watched: what lies between that and its next start was seen by nobody, and is said.
+//!
+//! Written each second, and exactly at the end: a small file that is not synced, as what a power cut takes is the boot it is about.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::Agent;
+use crate::alert::{Severity, State};
+use crate::detect::{GapReport, boot_now};
+use crate::event::BootNs;
+use crate::kernel::Probes;
+use crate::state_dir;
+
+const FILE: &str = "watched-until";
+/// Room of the record: it is overwritten in place.
+const LENGTH: usize = 160;
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Until {
+    boot: String,
+    /// Boot-time ns.
+    time: BootNs,
+    /// The agent ended in order.
+    stopped: bool,
+}
+
+/// The file.
+pub(super) struct Interval {
+    file: File,
+    boot: String,
+    failing: bool,
+}
+
+impl Interval {
+    fn write(&self, time: BootNs, stopped: bool) -> std::io::Result<()> {
+        let until = Until { boot: self.boot.clone(), time, stopped };
+        let mut line = serde_json::to_vec(&until).unwrap_or_default();
+        // One write of always the same length: no reader meets half of one.
+        line.resize(LENGTH - 1, b' ');
+        line.push(b'\n');
+        self.file.write_all_at(&line, 0)
+    }
+}
+
+fn read(path: &Path) -> Option<Until> {
+    serde_json::from_str(std::fs::read_to_string(path).ok()?.trim()).ok()
+}
+
+impl<P: Probes> Agent<P> {
+    /// From now on it is kept until when the agent watched. What lies between an earlier agent's end and this one's start is said
+    /// as a gap, and the processes of workers that began meanwhile are judged by what they are now.
+    pub fn keep_interval(&mut self, state_dir: &Path) {
+        let path = state_dir.join(FILE);
+        let boot = self.pipeline.detector.envelope.host.boot_id.clone();
+        if let Some(before) = read(&path) {
+            self.say_interval(&before, &boot);
+        }
+        let file = state_dir::make(state_dir).map_err(|error| error.to_string()).and_then(|()| {
+            OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .custom_flags(libc::O_NOFOLLOW)
+                .open(&path)
+                .map_err(|error| error.to_string())
+        });
+        match file {
+            Ok(file) => {
+                self.interval = Some(Interval { file, boot, failing: false });
+                self.watched(false);
+            }
+            Err(error) => self.say_not_written(error),
+        }
+    }
+
+    fn say_interval(&mut self, before: &Until, boot: &str) {
+        let same_boot = before.boot == *boot;
+        // Of an earlier boot nothing runs any more: what began since the host is up was not seen.
+        let from = if same_boot { before.time } else { 1 };
+        let to = self.began;
+        if from >= to {
+            return;
+        }
+        let missed = self.pipeline.judge_missed(from, to);
+        if !same_boot && missed == 0 {
+            return;
+        }
+        let how = match (same_boot, before.stopped) {
+            (false, _) => "the host was started again, and the agent later than processes of workers",
+            (true, true) => "the agent was stopped and started again",
+            (true, false) => {
+                "the agent ended without a word (killed, or out of memory) and was started again"
+            }
+        };
+        tracing::warn!(seconds = (to - from) / super::SECOND, missed, "{how}");
+        self.pipeline.note_gap(GapReport {
+            reason: "restart",
+            from,
+            to,
+            lost: None,
+            detail: format!(
+                "{how}. What workers did in between was not seen; {missed} of their processes began then, still run, and were judged by \
+                 what they are now"
+            ),
+            ..GapReport::default()
+        });
+    }
+
+    /// Everything until now was seen.
+    pub(super) fn watched(&mut self, stopped: bool) {
+        let Some(interval) = &mut self.interval else { return };
+        let result = interval.write(boot_now(), stopped);
+        let was_failing = std::mem::replace(&mut interval.failing, result.is_err());
+        if let Err(error) = result
+            && !was_failing
+        {
+            self.say_not_written(error.to_string());
+        }
+    }
+
+    fn say_not_written(&mut self, error: String) {
+        let title = "The next start of the agent cannot say what it did not see: the time is not kept";
+        tracing::warn!(error, "{title}");
+        self.say_health(State::Open, Severity::Low, "watched-until", title, error);
+    }
+}

@@ -1,0 +1,315 @@
+//! What the agent tells of itself: a snapshot each second, and answers to what only its own thread knows.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use monitor_common::hook::{Lane, Signal};
+use monitor_common::map::Tally;
+
+use super::Agent;
+use crate::alert::{ClosedBy, Severity, State};
+use crate::control::{
+    Board, ConfigState, LaneCount, Question, RulesState, Server, SignalCount, SignalHook, SinkState,
+    Snapshot, WorkerCount, list,
+};
+use crate::delivery::SinkStats;
+use crate::detect::boot_now;
+use crate::event::BootNs;
+use crate::kernel::{Counters, Coverage, Probes};
+use crate::observe::metrics::Listener;
+
+/// Where others look, and what does not change while the agent runs.
+pub(super) struct Reporter {
+    board: Arc<Board>,
+    _server: Option<Server>,
+    metrics: Option<Listener>,
+    started: BootNs,
+    coverage: String,
+    hooks: Vec<SignalHook>,
+    pub(super) config: ConfigState,
+}
+
+impl<P: Probes> Agent<P> {
+    /// From now on the agent tells how it is on a board, and answers on a socket at this path. That it cannot is said, and ends
+    /// nothing.
+    pub fn report(
+        &mut self,
+        socket: Option<&Path>,
+        coverage: Option<Coverage>,
+        config: ConfigState,
+    ) -> Arc<Board> {
+        let hooks = coverage.iter().flat_map(|coverage| &coverage.signals).map(|entry| SignalHook {
+            signal: entry.signal.name().to_owned(),
+            rung: entry.rung.map(|rung| rung.name().to_owned()),
+        });
+        let (hooks, mark) = (hooks.collect(), coverage.as_ref().map(Coverage::mark).unwrap_or_default());
+        let board = Arc::new(Board::new(coverage, Arc::clone(self.pipeline.rules())));
+        let server = socket.map(|path| Server::start(path, Arc::clone(&board)));
+        let (server, problem) = match server {
+            Some(Ok(server)) => (Some(server), None),
+            Some(Err(error)) => (None, Some(error)),
+            None => (None, None),
+        };
+        self.reporter = Some(Reporter {
+            board: Arc::clone(&board),
+            _server: server,
+            metrics: None,
+            started: boot_now(),
+            coverage: mark,
+            hooks,
+            config,
+        });
+        if let Some(error) = problem {
+            let title = "The agent cannot be asked how it is: its control socket is not open";
+            tracing::error!(%error, "{title}");
+            self.say_health(State::Open, Severity::Medium, "control-socket", title, error.to_string());
+        }
+        self.post();
+        board
+    }
+
+    /// From now on the board is shown as metrics on this address; on the usual one if the configuration names none, and that may be
+    /// somebody else's.
+    pub fn serve_metrics(&mut self, listen: Option<&str>) {
+        let Some(reporter) = &mut self.reporter else { return };
+        let address = match crate::config::listen_address(listen.unwrap_or(crate::config::DEFAULT_LISTEN)) {
+            Ok(Some(address)) => address,
+            Ok(None) => return,
+            Err(error) => return self.say_no_metrics(&error),
+        };
+        match Listener::start(&address, Arc::clone(&reporter.board)) {
+            Ok(listener) => {
+                tracing::info!(address = %listener.address(), "metrics");
+                reporter.metrics = Some(listener);
+            }
+            Err(error) if listen.is_none() => tracing::warn!(%error, "no metrics"),
+            Err(error) => self.say_no_metrics(&error.to_string()),
+        }
+    }
+
+    fn say_no_metrics(&mut self, error: &str) {
+        let title = "Nobody can scrape the agent's metrics";
+        tracing::error!(error, "{title}");
+        self.say_health(State::Open, Severity::Medium, "metrics", title, error.to_owned());
+    }
+
+    /// A turn is done: says that the agent moves, and answers who asks.
+    pub(super) fn moved(&mut self) {
+        let Some(reporter) = &self.reporter else { return };
+        reporter.board.moved(boot_now());
+        let Some(question) = reporter.board.desk.question() else { return };
+        let answer = match question {
+            Question::Workers => serde_json::to_string(&list(&self.pipeline)),
+            Question::Incidents => serde_json::to_string(&self.pipeline.detector.last_saved()),
+        };
+        let answer = answer.unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"));
+        reporter.board.desk.answer(answer);
+    }
+
+    /// Puts up how the agent is now.
+    pub(super) fn post(&mut self) {
+        if self.reporter.is_none() {
+            return;
+        }
+        let snapshot = self.snapshot(boot_now());
+        if let Some(reporter) = &self.reporter {
+            reporter.board.put(snapshot);
+        }
+    }
+
+    /// Other rules are in force.
+    pub(super) fn post_rules(&self) {
+        if let Some(reporter) = &self.reporter {
+            reporter.board.put_rules(Arc::clone(self.pipeline.rules()));
+        }
+    }
+
+    fn snapshot(&self, now: BootNs) -> Snapshot {
+        let (pipeline, counts) = (&self.pipeline, self.pipeline.counts());
+        let none = Counters::default();
+        let counters = self.duties.counters.as_ref().unwrap_or(&none);
+        let envelope = &pipeline.detector.envelope;
+        let rules = RulesState {
+            digest: envelope.rules.clone(),
+            refused: self.rules.is_refused(),
+            skipped: self.skipped.clone(),
+        };
+        let reporter = self.reporter.as_ref();
+        let hooks = reporter.map(|reporter| reporter.hooks.clone()).unwrap_or_default();
+        let mut config = reporter.map(|reporter| reporter.config.clone()).unwrap_or_default();
+        config.refused = self.rules.is_config_refused();
+        let sinks: Vec<SinkState> =
+            self.sinks.stats().into_iter().map(|(name, stats)| sink(name, &stats)).collect();
+        let mut snapshot = Snapshot {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            node: envelope.host.name.clone(),
+            started: reporter.map_or(now, |reporter| reporter.started),
+            taken: now,
+            coverage: reporter.map(|reporter| reporter.coverage.clone()).unwrap_or_default(),
+            hooks,
+            rules,
+            config,
+            canary: self.canary.as_ref().map(|watch| watch.ages(now)).unwrap_or_default(),
+            not_ready: Vec::new(),
+            wrong: Vec::new(),
+            signals: signals(counters),
+            lanes: lanes(counters),
+            workers: self.worker_counts(counters),
+            received: counts.records,
+            undecodable: counts.undecodable.values().sum(),
+            unexplained: counts.unexplained,
+            findings: counts.findings,
+            alerts: counts.alerts,
+            incidents: pipeline.detector.open() as u64,
+            processes: pipeline.processes().len() as u64,
+            processes_evicted: pipeline.processes().counts().evicted,
+            law_broken: self.duties.law_broken,
+            helper_errors: counters.errors.iter().map(|error| error.count).sum(),
+            gaps: pipeline.gap_counts().iter().map(|(why, count)| ((*why).to_owned(), *count)).collect(),
+            programs: programs(counters),
+            clock_synced: envelope.host.clock_synced,
+            sinks,
+        };
+        self.say_not_ready(&mut snapshot);
+        say_wrong(&mut snapshot);
+        snapshot
+    }
+
+    fn say_not_ready(&self, snapshot: &mut Snapshot) {
+        if snapshot.config.last_good {
+            snapshot.not_ready.push(
+                "the configuration or the rules are bad, and the last good ones are in use; the log and the alert `last-good` \
+                 say what is wrong"
+                    .to_owned(),
+            );
+        }
+        if self.canary.is_none() && self.wants_canary {
+            snapshot
+                .not_ready
+                .push("there is no canary: nothing shows that the probes still fire".to_owned());
+        }
+        snapshot.not_ready.extend(self.canary_reasons(snapshot.taken));
+    }
+
+    fn worker_counts(&self, counters: &Counters) -> Vec<WorkerCount> {
+        let mut sums: BTreeMap<u32, Tally> = BTreeMap::new();
+        for entry in &counters.workers {
+            let sum = sums.entry(entry.label).or_insert(Tally::ZERO);
+            *sum = crate::kernel::add(*sum, &entry.tally);
+        }
+        let present = self.pipeline.workers.iter().filter(|worker| worker.gone.is_none());
+        present
+            .map(|worker| {
+                let tally = sums.get(&worker.label).copied().unwrap_or(Tally::ZERO);
+                WorkerCount {
+                    name: worker.name.clone(),
+                    cgroup: worker.path.clone(),
+                    seen: tally.hits,
+                    sent: tally.sent,
+                    lost: tally.lost,
+                    throttled: tally.throttled,
+                }
+            })
+            .collect()
+    }
+
+    /// Says something of the agent's own condition.
+    pub(super) fn say_health(
+        &mut self,
+        state: State,
+        severity: Severity,
+        condition: &str,
+        title: &str,
+        detail: String,
+    ) {
+        let envelope = &self.pipeline.detector.envelope;
+        let mut alert = envelope.health(severity, state, boot_now(), condition, title.to_owned(), detail);
+        if state == State::Closed {
+            alert.closed_by = Some(ClosedBy::Recovered);
+        }
+        self.pipeline.say(alert);
+    }
+}
+
+/// What is wrong and does not make the agent unready, in words.
+fn say_wrong(snapshot: &mut Snapshot) {
+    let wrong = &mut snapshot.wrong;
+    for hook in snapshot.hooks.iter().filter(|hook| hook.rung.is_none()) {
+        wrong
+            .push(format!("signal {} is not watched on this host; `sandwatch doctor` says why", hook.signal));
+    }
+    if snapshot.rules.refused {
+        wrong.push("changed rule files were refused, the old rules stay in force".to_owned());
+    }
+    if snapshot.config.refused {
+        wrong.push("the changed configuration was refused, the old one stays in force".to_owned());
+    }
+    for file in &snapshot.rules.skipped {
+        wrong.push(format!("a rule file is left out: {file}"));
+    }
+    if snapshot.law_broken > 0 {
+        wrong.push(format!("the probes' counters did not add up {} times", snapshot.law_broken));
+    }
+    for lane in snapshot.lanes.iter().filter(|lane| lane.lost > 0) {
+        wrong.push(format!("{} records were lost in the {} lane since the start", lane.lost, lane.lane));
+    }
+    for sink in snapshot.sinks.iter().filter(|sink| sink.failing) {
+        wrong.push(format!("sink {} fails at the moment, {} alerts wait", sink.name, sink.waiting));
+    }
+}
+
+fn signals(counters: &Counters) -> Vec<SignalCount> {
+    let of = |signal: &Signal| {
+        let entries = counters.workers.iter().filter(|entry| entry.signal == *signal);
+        let tally = entries.fold(Tally::ZERO, |sum, entry| crate::kernel::add(sum, &entry.tally));
+        SignalCount {
+            signal: signal.name().to_owned(),
+            seen: tally.hits,
+            sent: tally.sent,
+            filtered: tally.filtered + tally.folded,
+            lost: tally.lost,
+            throttled: tally.throttled,
+            errors: tally.error,
+        }
+    };
+    Signal::ALL.iter().map(of).collect()
+}
+
+fn programs(counters: &Counters) -> Vec<(String, u64, u64)> {
+    let runs = |entry: &crate::kernel::ProgramCounters| {
+        entry.runs.map(|(runs, ns)| (entry.name.to_owned(), ns, runs))
+    };
+    counters.programs.iter().filter_map(runs).collect()
+}
+
+fn lanes(counters: &Counters) -> Vec<LaneCount> {
+    let of = |lane: &Lane| {
+        let entries = || counters.lanes.iter().filter(|entry| entry.lane == *lane);
+        LaneCount {
+            lane: lane.name().to_owned(),
+            sent: entries().map(|entry| entry.tally.sent).sum(),
+            lost: entries().map(|entry| entry.tally.lost).sum(),
+        }
+    };
+    Lane::ALL.iter().map(of).collect()
+}
+
+fn sink(name: String, stats: &SinkStats) -> SinkState {
+    let dropped = [("evicted", stats.evicted), ("unreadable", stats.unreadable), ("refused", stats.refused)];
+    SinkState {
+        name,
+        queued: stats.queued,
+        sent: stats.sent,
+        acknowledged: stats.acknowledged,
+        rejected: stats.rejected,
+        retried: stats.retried,
+        dropped: dropped.into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
+        bytes: stats.bytes,
+        waiting: stats.waiting,
+        oldest_unsent: stats.oldest_unsent,
+        last_success: stats.last_success,
+        failing: stats.failing,
+    }
+}

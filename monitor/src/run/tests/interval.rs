@@ -1,0 +1,73 @@
+//! What lies between two runs of the agent.
+
+use super::*;
+
+fn until(rig: &Rig) -> serde_json::Value {
+    let text = fs::read_to_string(rig.path("state/watched-until")).unwrap();
+    serde_json::from_str(text.trim()).unwrap()
+}
+
+/// A second agent on the first one's state.
+fn next(first: Rig) -> (Rig, tempfile::TempDir) {
+    let mut second = Rig::new();
+    fs::create_dir(second.path("state")).unwrap();
+    fs::copy(first.path("state/watched-until"), second.path("state/watched-until")).unwrap();
+    let Rig { dir, agent } = first;
+    drop(agent);
+    let state = second.path("state");
+    second.agent.keep_interval(&state);
+    second.agent.second_now();
+    second.turn();
+    (second, dir)
+}
+
+#[test]
+fn time_until_which_was_watched_is_kept_each_second_and_exactly_at_the_end() {
+    let mut rig = Rig::new();
+    rig.agent.keep_interval(&rig.path("state"));
+    let first = until(&rig)["time"].as_u64().unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    rig.agent.second_now();
+    let second = until(&rig);
+    assert!(second["time"].as_u64().unwrap() > first);
+    assert_eq!(second["stopped"], false);
+    assert_eq!(rig.alerts(), [], "a first start misses nothing");
+    let Rig { dir, agent } = rig;
+    agent.finish().unwrap();
+    let text = fs::read_to_string(dir.path().join("state/watched-until")).unwrap();
+    assert!(text.contains("\"stopped\":true"), "{text}");
+}
+
+#[test]
+fn next_start_says_one_gap_with_the_interval() {
+    let mut first = Rig::new();
+    first.agent.keep_interval(&first.path("state"));
+    let (second, _dir) = next(first);
+    let gaps: Vec<Alert> = second.alerts().into_iter().filter(|alert| alert.gap.is_some()).collect();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    let gap = gaps[0].gap.as_ref().unwrap();
+    assert_eq!(gap.reason, "restart");
+    assert!(Some(&gap.from) < gap.to.as_ref(), "{gap:?}");
+    assert!(gap.detail.as_deref().unwrap_or_default().contains("killed"), "{gap:?}");
+}
+
+#[test]
+fn time_of_an_earlier_boot_is_no_gap_if_nothing_ran_before_the_agent() {
+    let mut first = Rig::new();
+    first.agent.keep_interval(&first.path("state"));
+    let text = fs::read_to_string(first.path("state/watched-until")).unwrap();
+    let boot = until(&first)["boot"].as_str().unwrap().to_owned();
+    fs::write(first.path("state/watched-until"), text.replace(&boot, "another-boot")).unwrap();
+    let (second, _dir) = next(first);
+    assert_eq!(second.alerts(), []);
+}
+
+#[test]
+fn file_that_cannot_be_written_is_said_and_the_agent_goes_on() {
+    let mut rig = Rig::new();
+    fs::write(rig.path("state"), "a file").unwrap();
+    rig.agent.keep_interval(&rig.path("state"));
+    rig.agent.second_now();
+    rig.turn();
+    assert_eq!(rig.alerts()[0].health.as_ref().unwrap().condition, "watched-until");
+}
