@@ -179,9 +179,10 @@ fn bad_configuration_at_start_runs_the_last_good_one_unready_until_it_is_good_ag
     });
     fs::write(lab.folder.path().join("sandwatch.yaml"), good).unwrap();
     eventually("the repaired one is taken", || lab.is_ready());
-    let told: Vec<_> =
-        lab.conditions().into_iter().filter(|(condition, _)| condition == "last-good").collect();
-    assert_eq!(told.iter().map(|(_, state)| state.as_str()).collect::<Vec<_>>(), ["open", "closed"]);
+    eventually("both are told", || {
+        let told = lab.conditions().into_iter().filter(|(condition, _)| condition == "last-good");
+        told.map(|(_, state)| state).eq(["open", "closed"])
+    });
     assert_eq!(lab.stop().0.code(), Some(0));
 }
 

@@ -12,7 +12,7 @@ const PROMETHEUS: &str = "/usr/bin/prometheus";
 const PROMTOOL: &str = "/usr/bin/promtool";
 
 /// Expressions that give nothing while all is well.
-const EMPTY: [&str; 1] = ["sandwatch_sink_oldest_unsent_timestamp_seconds"];
+const EMPTY: [&str; 2] = ["sandwatch_sink_oldest_unsent_timestamp_seconds", "sandwatch_gaps_total"];
 
 fn deploy(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)
