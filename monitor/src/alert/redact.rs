@@ -298,23 +298,40 @@ fn token(word: &str) -> Cow<'_, str> {
     out.finish()
 }
 
-/// Where what gives a token away ends, and where the token ends.
+/// Where what gives a token away ends, and where the token ends. Looks only where a token can begin: this is asked for every
+/// word of every alert.
 fn first_token(word: &str) -> Option<(usize, usize)> {
-    for (start, least) in TOKEN_STARTS {
-        let mut from = 0;
-        while let Some(found) = word[from..].find(start).map(|at| at + from) {
-            let boundary = word[..found].chars().next_back().is_none_or(|c| !c.is_ascii_alphanumeric());
-            let body = &word[found + start.len()..];
-            let end = body
-                .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.=+/~".contains(c)))
-                .unwrap_or(body.len());
-            if boundary && end >= *least && looks_random(&body[..end]) {
-                return Some((found + start.len(), found + start.len() + end));
+    let bytes = word.as_bytes();
+    let mut boundary = true;
+    for (at, byte) in bytes.iter().enumerate() {
+        if std::mem::replace(&mut boundary, !byte.is_ascii_alphanumeric()) && begins_token(*byte) {
+            let rest = &word[at..];
+            for (start, least) in TOKEN_STARTS {
+                let Some(body) = rest.strip_prefix(start) else { continue };
+                let end = body
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.=+/~".contains(c)))
+                    .unwrap_or(body.len());
+                if end >= *least && looks_random(&body[..end]) {
+                    return Some((at + start.len(), at + start.len() + end));
+                }
             }
-            from = found + start.len();
         }
     }
     None
+}
+
+/// Whether one of the starts of tokens begins with this byte, which is a character of its own.
+const fn begins_token(byte: u8) -> bool {
+    const FIRST: [bool; 128] = {
+        let mut first = [false; 128];
+        let mut at = 0;
+        while at < TOKEN_STARTS.len() {
+            first[TOKEN_STARTS[at].0.as_bytes()[0] as usize] = true;
+            at += 1;
+        }
+        first
+    };
+    byte.is_ascii() && FIRST[byte as usize]
 }
 
 /// Letters and digits mixed: `sk-learn-contrib-examples` is a name, a token is not.

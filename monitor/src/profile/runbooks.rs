@@ -30,6 +30,8 @@ const CONDITIONS: [(&str, &[&str]); 2] = [
             "unexplained",
             "evicted",
             "unreadable",
+            "unclean-end",
+            "new-stream",
             "not-spooled",
             "dead-letters",
             "restart",

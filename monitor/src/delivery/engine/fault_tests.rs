@@ -478,3 +478,45 @@ fn disk_that_is_mended_has_everything_and_what_names_evictions_before_it_is_said
     let last = far.got.iter().map(|got| got.seq).max().unwrap();
     assert_eq!(far.accounted(), (1..=last).collect());
 }
+
+#[test]
+fn what_piled_up_and_is_sent_slowly_has_its_oldest_from_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let rig = |clock| {
+        Rig::with(Some(dir.path()), &["a"], Promise::Acknowledged, true, clock, &SpoolConfig::default())
+    };
+    let mut before = rig(std::sync::Arc::clone(&clock));
+    before.far(0).fail("down");
+    let oldest = crate::delivery::spool::nanoseconds(&*clock);
+    before.accept(Class::Low, [1]);
+    before.pass(SECOND);
+    before.accept(Class::High, 2..=300);
+    before.pass(SECOND);
+    drop(before);
+    let mut rig = rig(clock);
+    rig.settle(0);
+    assert_eq!(rig.stats(0).oldest_unsent, Some(oldest), "before anything was sent");
+    while rig.far(0).got.is_empty() {
+        rig.pass(SECOND);
+    }
+    assert_eq!(rig.stats(0).oldest_unsent, Some(oldest), "the oldest is of the lowest class");
+    rig.pass(60 * SECOND);
+    let stats = rig.stats(0);
+    assert_eq!((stats.waiting, stats.oldest_unsent), (0, None));
+}
+
+#[test]
+fn what_is_at_hand_is_bounded_by_bytes() {
+    let mut rig = Rig::new(None, &["a"]);
+    rig.far(0).fail("down");
+    for number in 1..=100 {
+        let mut alert = small_alert(Class::Normal, number);
+        alert.respond = vec!["look ".repeat(10_000)];
+        rig.engine.accept(alert);
+        rig.spool();
+    }
+    rig.settle(0);
+    let at_hand = rig.workers[0].bytes_at_hand();
+    assert!((1 << 20..(1 << 20) + (64 << 10)).contains(&at_hand), "{at_hand}");
+}

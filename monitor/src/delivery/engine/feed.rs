@@ -66,6 +66,11 @@ impl Feed {
                     self.notes.unreadable(self.sink, seq);
                     self.done.push(Done { class, number, seq });
                 }
+                Taken::Lost(class, lost) => {
+                    self.meter.dropped(Dropped::Unreadable, lost.records);
+                    self.notes.lost(self.sink, &lost);
+                    self.shared.lost(self.sink, class, lost.records);
+                }
             }
         }
     }

@@ -155,13 +155,36 @@ impl Intake {
     }
 }
 
-/// About how many bytes of memory an alert takes. Counting them would cost the agent more than it is worth.
+/// About how many bytes of memory an alert takes: its parts, and the texts that a worker can make long.
 fn weight(alert: &Alert) -> usize {
-    let evidence = alert.evidence.as_ref().map_or(0, |e| e.events.len() + e.tree.len());
-    let chain = alert.incident.as_ref().map_or(0, |incident| incident.chain.len());
-    let radius =
-        alert.blast_radius.as_ref().map_or(0, |r| r.reachable.len() + r.rotation.len() + r.taken.len());
-    size_of::<Alert>() + 2048 + 256 * (evidence + chain) + 128 * radius
+    let long = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let list = |texts: &[String]| texts.iter().map(|text| text.len() + size_of::<String>()).sum::<usize>();
+    let argv = |argv: &Option<Vec<String>>| argv.as_deref().map_or(0, list);
+    let mut weight =
+        size_of::<Alert>() + 2048 + alert.title.len() + list(&alert.respond) + long(&alert.allow_with);
+    if let Some(evidence) = &alert.evidence {
+        weight += evidence.events.iter().map(|e| 256 + e.object.len() + argv(&e.argv)).sum::<usize>();
+        weight += evidence.tree.iter().map(|p| 256 + long(&p.exe) + argv(&p.argv)).sum::<usize>();
+    }
+    if let Some(incident) = &alert.incident {
+        weight +=
+            incident.chain.iter().map(|link| 256 + long(&link.title) + long(&link.object)).sum::<usize>();
+    }
+    if let Some(radius) = &alert.blast_radius {
+        weight += 256 * (radius.taken.len() + radius.rotation.len());
+        weight += [&radius.used, &radius.reachable, &radius.environment, &radius.contacted]
+            .map(|all| list(all))
+            .iter()
+            .sum::<usize>();
+    }
+    if let Some(process) = &alert.process {
+        weight += long(&process.exe) + long(&process.cwd) + argv(&process.argv);
+        weight += process.ancestors.iter().map(|ancestor| 128 + long(&ancestor.exe)).sum::<usize>();
+    }
+    if let Some(file) = &alert.file {
+        weight += long(&file.path) + long(&file.host_path);
+    }
+    weight
 }
 
 #[cfg(test)]
@@ -189,6 +212,15 @@ mod tests {
         assert!(!intake.wait_empty(Duration::ZERO), "they are being appended");
         assert!(intake.take(Duration::ZERO).unwrap().is_empty());
         assert!(intake.wait_empty(Duration::ZERO));
+    }
+
+    #[test]
+    fn long_texts_weigh_what_they_are() {
+        let mut alert = alert(Class::Low, 1);
+        let before = weight(&alert);
+        alert.evidence.as_mut().unwrap().events[0].argv = Some(vec!["x".repeat(100_000)]);
+        alert.title = "y".repeat(1000);
+        assert!((100_500..102_000).contains(&(weight(&alert) - before)));
     }
 
     #[test]

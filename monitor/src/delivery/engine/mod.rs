@@ -121,7 +121,7 @@ impl Engine {
             Box::new(move |eviction| {
                 if let Some(meter) = meters.get(eviction.sink) {
                     let why = match eviction.why {
-                        super::spool::Why::Unreadable => Dropped::Unreadable,
+                        super::spool::Why::Unreadable | super::spool::Why::Unclean => Dropped::Unreadable,
                         _ => Dropped::Evicted,
                     };
                     meter.dropped(why, eviction.count.unwrap_or(0));

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::dead::{DEAD_LETTERS, Lost};
+use super::dead::{self, DEAD_LETTERS};
 use super::intake::Intake;
 use crate::alert::{Alert, AlertKind, ClosedBy, GapInfo, Severity, State};
 use crate::delivery::Clock;
-use crate::delivery::spool::{Event, Eviction, Why, nanoseconds};
+use crate::delivery::spool::{Event, Eviction, Lost, Why, nanoseconds};
 use crate::detect::{Envelope, WallClock, boot_now};
 
 /// What an engine needs to speak.
@@ -70,7 +70,7 @@ impl Notes {
     }
 
     /// Dead letters of a sink are gone: there was no room for them.
-    pub(crate) fn letters_lost(&self, sink: usize, name: &str, lost: &Lost) {
+    pub(crate) fn letters_lost(&self, sink: usize, name: &str, lost: &dead::Lost) {
         tracing::error!(sink = name, count = lost.count, "dead letters are lost");
         let mut info = self.gap(DEAD_LETTERS, Some(lost.count));
         info.sequences = lost.seqs.runs().to_vec();
@@ -80,6 +80,15 @@ impl Notes {
             Some(format!("refused by sink {name}{numbers}; their file was full, or its disk took nothing"));
         let title = format!("{} dead letter(s) of sink {name} are lost", lost.count);
         self.put(self.gap_alert(Severity::Medium, title, info), Some(sink));
+    }
+
+    /// Records of a sink, in a segment that cannot be read whole.
+    pub(crate) fn lost(&self, sink: usize, lost: &Lost) {
+        let mut eviction = Eviction::none(sink, Why::Unreadable);
+        eviction.count = Some(lost.records);
+        eviction.seqs = lost.seqs.clone();
+        eviction.detail.clone_from(&lost.why);
+        self.put(self.eviction(&eviction), Some(sink));
     }
 
     /// Alerts that a sink does not get.
@@ -93,6 +102,15 @@ impl Notes {
                 format!("{many} alert(s) were evicted: the disk took nothing and the memory was full"),
             ),
             Why::Unreadable => ("unreadable", format!("{many} alert(s) in the spool could not be read")),
+            Why::Unclean => (
+                "unclean-end",
+                "Alerts may be lost: host or disk failed before all of them were on disk".to_owned(),
+            ),
+            Why::Away => (
+                "evicted",
+                "Alerts may be missing: this sink was not in the configuration for a while".to_owned(),
+            ),
+            Why::Anew => ("new-stream", "This sink's stream of alerts begins anew".to_owned()),
         };
         let mut info = self.gap(reason, eviction.count);
         let numbers = eviction.seqs.text();
@@ -106,7 +124,12 @@ impl Notes {
         if let Some((from, to)) = eviction.span {
             (info.from, info.to) = (time(from), Some(time(to)));
         }
-        self.gap_alert(Severity::High, title, info)
+        let severity = match eviction.why {
+            Why::Anew => Severity::Info,
+            Why::Unclean | Why::Away => Severity::Medium,
+            Why::Full | Why::Old | Why::Memory | Why::Unreadable => Severity::High,
+        };
+        self.gap_alert(severity, title, info)
     }
 
     fn gap(&self, reason: &str, lost: Option<u64>) -> GapInfo {

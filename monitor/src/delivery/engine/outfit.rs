@@ -39,15 +39,12 @@ impl Outfit {
 
     /// Who drives a log.
     pub(crate) fn worker(&self, transport: Box<dyn Transport>, dice: Dice) -> Worker {
-        let stream = {
-            let index = self.shared.lock();
-            index.sinks.get(self.sink).map(|state| state.cursor.stream.clone()).unwrap_or_default()
-        };
+        let streams = self.shared.streams(self.sink, 0).unwrap_or_default();
         Worker::new(Parts {
             name: self.config.name.clone(),
             sink: self.sink,
             shared: Arc::clone(&self.shared),
-            form: Form::new(&self.config, stream, sink::terminal_width(&self.config)),
+            form: Form::new(&self.config, streams, sink::terminal_width(&self.config)),
             transport,
             pace: Pace::new(self.config.retry.0, dice),
             meter: Arc::clone(&self.meter),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use crate::delivery::Class;
-use crate::delivery::spool::{At, Entry, Pull, Pulled, Shared};
+use crate::delivery::spool::{At, Entry, Lost, Pull, Pulled, Shared};
 
 /// A sink's places.
 pub(crate) struct Source {
@@ -25,6 +25,8 @@ pub(crate) enum Taken {
     Entry(Arc<Entry>, u64),
     /// One that cannot be read: its class, its number and that in the stream.
     Unreadable(Class, u64, u64),
+    /// Some of a class that cannot be read.
+    Lost(Class, Lost),
 }
 
 impl Source {
@@ -47,6 +49,16 @@ impl Source {
         if let Some((ends, live)) = &mut self.backlog {
             *live = At::new(ends[0]);
         }
+    }
+
+    /// When the oldest of what was not taken was accepted.
+    pub(crate) fn oldest(&mut self) -> Option<i64> {
+        let mut oldest = None;
+        for class in Class::ALL {
+            let accepted = self.pull.accepted(class, &mut self.at[class.order()], u64::MAX);
+            oldest = oldest.into_iter().chain(accepted).min();
+        }
+        oldest
     }
 
     pub(crate) fn catching_up(&self) -> bool {
@@ -110,5 +122,6 @@ fn taken(class: Class, pulled: Pulled) -> Taken {
     match pulled {
         Pulled::Entry(entry, seq) => Taken::Entry(entry, seq),
         Pulled::Unreadable(number, seq) => Taken::Unreadable(class, number, seq),
+        Pulled::Lost(lost) => Taken::Lost(class, lost),
     }
 }

@@ -150,7 +150,10 @@ impl Worker {
         let limits = self.parts.transport.limits();
         let most = self.parts.pace.batch(limits.items);
         // While only one at a time is tried, there are others to try in its place.
-        let held = self.fill(most.max(TRIED_IN_TURN), now);
+        let held = self.fill(most.max(TRIED_IN_TURN), limits.bytes, now);
+        if let Some(streams) = self.parts.shared.streams(self.parts.sink, self.parts.form.since()) {
+            self.parts.form.set_streams(streams);
+        }
         let Some(batch) = self.batch(most, limits.bytes, limits.max_bytes, now) else { return Next::Now };
         if batch.is_empty() {
             if std::mem::take(&mut self.unready) {
@@ -269,17 +272,17 @@ impl Worker {
     }
 
     /// Takes records from the spool, the highest class first. When there will be more, if that is known.
-    fn fill(&mut self, most: usize, now: Duration) -> Option<Duration> {
+    fn fill(&mut self, most: usize, bytes: usize, now: Duration) -> Option<Duration> {
         // Retried ones may fill a batch; the highest class still goes ahead of them.
         let mut high = self.flight.iter().filter(|f| f.entry.record.class == Class::High).count();
-        while high < most {
+        while high < most && self.has_room(bytes) {
             let Some(next) = self.source.next_live_high() else { break };
             if let Some(flight) = self.readable(next) {
                 self.flight.insert(high.min(self.flight.len()), flight);
                 high += 1;
             }
         }
-        while self.flight.len() < most {
+        while self.flight.len() < most && self.has_room(bytes) {
             match self.source.next(&mut self.parts.pace, now) {
                 Ok(Some(next)) => {
                     if let Some(flight) = self.readable(next) {
@@ -295,6 +298,17 @@ impl Worker {
         None
     }
 
+    #[cfg(test)]
+    pub(crate) fn bytes_at_hand(&self) -> usize {
+        self.flight.iter().map(|flight| flight.entry.size).sum()
+    }
+
+    /// Whether more may be at hand than there is: about as many bytes as go into a batch, and always some to be tried in turn.
+    fn has_room(&self, bytes: usize) -> bool {
+        self.flight.len() < TRIED_IN_TURN
+            || self.flight.iter().map(|flight| flight.entry.size).sum::<usize>() < bytes
+    }
+
     fn readable(&mut self, pulled: super::source::Taken) -> Option<Flight> {
         use super::source::Taken;
         match pulled {
@@ -303,6 +317,12 @@ impl Worker {
                 self.parts.meter.dropped(Dropped::Unreadable, 1);
                 self.parts.notes.unreadable(self.parts.sink, seq);
                 self.done.push(Done { class, number, seq });
+                None
+            }
+            Taken::Lost(class, lost) => {
+                self.parts.meter.dropped(Dropped::Unreadable, lost.records);
+                self.parts.notes.lost(self.parts.sink, &lost);
+                self.parts.shared.lost(self.parts.sink, class, lost.records);
                 None
             }
         }
@@ -565,12 +585,9 @@ impl Worker {
         }
     }
 
-    fn note_oldest(&self) {
-        let oldest = self.flight.iter().map(|flight| flight.entry.record.accepted).min();
-        // With nothing at hand, what waits (if something does) is not older than what was last seen to be.
-        if oldest.is_some() {
-            self.parts.meter.oldest(oldest);
-        }
+    fn note_oldest(&mut self) {
+        let at_hand = self.flight.iter().map(|flight| flight.entry.record.accepted).min();
+        self.parts.meter.oldest(at_hand.into_iter().chain(self.source.oldest()).min());
     }
 
     fn now_ns(&self) -> i64 {

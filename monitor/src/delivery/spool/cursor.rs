@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 const SCHEMA: &str = "sandwatch/cursor/v1";
 /// Larger files are none.
 const MOST: u64 = 64 << 10;
+/// Of how many earlier streams the names are kept, while records with their numbers wait.
+const STREAMS: usize = 8;
 
 /// How far a sink is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,12 +22,40 @@ pub(crate) struct Cursor {
     pub(crate) sink: String,
     /// Id of its stream of sequence numbers.
     pub(crate) stream: String,
+    /// The first number of that stream.
+    #[serde(default)]
+    pub(crate) since: u64,
+    /// Streams before it, with their first numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) before: Vec<(u64, String)>,
     /// The number that its next record gets.
     pub(crate) next: u64,
+    /// Numbers below this one may have been given, whatever else is in a file: it is written before they are.
+    #[serde(default)]
+    pub(crate) reserved: u64,
+    /// Records with numbers below this one were on disk for good.
+    #[serde(default)]
+    pub(crate) kept: u64,
+    /// Records with numbers below this one are dealt with, or named as gone.
+    #[serde(default)]
+    pub(crate) dealt: u64,
     /// By class, from the one sent first: every record below this number is dealt with.
     pub(crate) at: [u64; 3],
-    /// By class: the highest sequence number that is dealt with.
+    /// By class: the highest sequence number of those.
     pub(crate) seq: [u64; 3],
+}
+
+/// What there is of a sink's cursor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// A cursor.
+    Here(Cursor),
+    /// One of a time before the sink was left out of the configuration.
+    Away(Cursor),
+    /// None.
+    Nothing,
+    /// One that cannot be read; why, in words.
+    Broken(String),
 }
 
 impl Cursor {
@@ -35,20 +65,38 @@ impl Cursor {
             schema: SCHEMA.to_owned(),
             sink: sink.to_owned(),
             stream: uuid::Uuid::new_v4().to_string(),
+            since: 1,
+            before: Vec::new(),
             next: 1,
+            reserved: 1,
+            kept: 1,
+            dealt: 1,
             at: [0; 3],
             seq: [0; 3],
         }
     }
 
-    /// The cursor of a sink, if it has one that can be read. What is wrong with it is said in words.
-    pub(crate) fn load(folder: &Path, sink: &str) -> Result<Option<Self>, String> {
-        let path = path(folder, sink);
+    /// The cursor of a sink.
+    pub(crate) fn find(folder: &Path, sink: &str) -> Known {
+        let here = Self::load(&path(folder, sink), sink);
+        match (here, Self::load(&away(folder, sink), sink)) {
+            // An agent that was to say so was killed before it had.
+            (Ok(Some(here)), Ok(Some(mut away))) => {
+                away.next = away.next.max(here.next);
+                away.reserved = away.reserved.max(here.reserved);
+                Known::Away(away)
+            }
+            (Ok(Some(cursor)), _) => Known::Here(cursor),
+            (Ok(None), Ok(Some(cursor))) => Known::Away(cursor),
+            (Ok(None), Ok(None)) => Known::Nothing,
+            (Err(problem), _) | (Ok(None), Err(problem)) => Known::Broken(problem),
+        }
+    }
+
+    fn load(path: &Path, sink: &str) -> Result<Option<Self>, String> {
         let read = || -> io::Result<String> {
-            let file = OpenOptions::new()
-                .read(true)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-                .open(&path)?;
+            let file =
+                OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
             let mut text = String::new();
             file.take(MOST).read_to_string(&mut text)?;
             Ok(text)
@@ -58,11 +106,18 @@ impl Cursor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("{}: cannot be read: {error}", path.display())),
         };
-        let cursor: Self = serde_json::from_str(&text)
+        let mut cursor: Self = serde_json::from_str(&text)
             .map_err(|error| format!("{}: is no cursor: {error}", path.display()))?;
         if cursor.sink != sink || cursor.schema != SCHEMA {
             return Err(format!("{}: is the cursor of another sink or version", path.display()));
         }
+        // Agents before this one wrote nothing of these.
+        if cursor.since == 0 {
+            cursor.since = 1;
+            cursor.kept = cursor.next;
+        }
+        cursor.dealt = cursor.dealt.max(1);
+        cursor.reserved = cursor.reserved.max(cursor.next);
         Ok(Some(cursor))
     }
 
@@ -82,10 +137,55 @@ impl Cursor {
         file.sync_data()?;
         fs::rename(&half, &whole)
     }
+
+    /// From its next number on it has another stream; whether records of the one before still wait. How that one was called.
+    pub(crate) fn begin_stream(&mut self, wait: bool) -> String {
+        if !wait {
+            self.before.clear();
+        }
+        let new = uuid::Uuid::new_v4().to_string();
+        let old = std::mem::replace(&mut self.stream, new);
+        if wait {
+            self.before.push((self.since, old.clone()));
+            let many = self.before.len().saturating_sub(STREAMS);
+            self.before.drain(..many);
+        }
+        self.since = self.next;
+        old
+    }
+
+    /// Streams and their first numbers, the newest first.
+    pub(crate) fn streams(&self) -> Vec<(u64, String)> {
+        let newest = std::iter::once((self.since, self.stream.clone()));
+        newest.chain(self.before.iter().rev().cloned()).collect()
+    }
+}
+
+/// Puts the cursors of sinks aside that are not among these: what is for them is not kept any more.
+pub(crate) fn put_away(folder: &Path, sinks: &[String]) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if let Some(sink) = name.strip_suffix(".cursor")
+            && !sinks.iter().any(|known| known == sink)
+        {
+            fs::rename(&path, away(folder, sink))?;
+        }
+    }
+    Ok(())
+}
+
+/// The sink is here again, and its cursor is written.
+pub(crate) fn is_back(folder: &Path, sink: &str) {
+    let _ = fs::remove_file(away(folder, sink));
 }
 
 fn path(folder: &Path, sink: &str) -> PathBuf {
     folder.join(format!("{sink}.cursor"))
+}
+
+fn away(folder: &Path, sink: &str) -> PathBuf {
+    folder.join(format!("{sink}.away"))
 }
 
 /// Makes what was renamed or removed in a folder last.
@@ -100,13 +200,14 @@ mod tests {
     #[test]
     fn cursor_is_read_as_written_and_a_broken_one_is_said() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(Cursor::load(dir.path(), "siem"), Ok(None));
+        assert_eq!(Cursor::find(dir.path(), "siem"), Known::Nothing);
         let mut cursor = Cursor::new("siem");
         cursor.at = [1, 2, 3];
         cursor.save(dir.path()).unwrap();
-        assert_eq!(Cursor::load(dir.path(), "siem"), Ok(Some(cursor)));
+        assert_eq!(Cursor::find(dir.path(), "siem"), Known::Here(cursor));
         fs::write(dir.path().join("siem.cursor"), "{").unwrap();
-        assert!(Cursor::load(dir.path(), "siem").unwrap_err().contains("siem.cursor: is no cursor"));
+        let Known::Broken(why) = Cursor::find(dir.path(), "siem") else { panic!("it is none") };
+        assert!(why.contains("siem.cursor: is no cursor"), "{why}");
     }
 
     #[test]
@@ -114,6 +215,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Cursor::new("a").save(dir.path()).unwrap();
         fs::rename(dir.path().join("a.cursor"), dir.path().join("b.cursor")).unwrap();
-        assert!(Cursor::load(dir.path(), "b").is_err());
+        assert!(matches!(Cursor::find(dir.path(), "b"), Known::Broken(_)));
+    }
+
+    #[test]
+    fn cursor_of_the_version_before_is_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let text =
+            r#"{"schema":"sandwatch/cursor/v1","sink":"a","stream":"s","next":7,"at":[1,2,3],"seq":[1,5,6]}"#;
+        fs::write(dir.path().join("a.cursor"), text).unwrap();
+        let Known::Here(cursor) = Cursor::find(dir.path(), "a") else { panic!("it is one") };
+        assert_eq!((cursor.since, cursor.next, cursor.reserved, cursor.kept), (1, 7, 7, 7));
+    }
+
+    #[test]
+    fn cursor_of_a_sink_that_is_left_out_is_put_away_and_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cursor = Cursor::new("a");
+        cursor.save(dir.path()).unwrap();
+        put_away(dir.path(), &["b".to_owned()]).unwrap();
+        assert_eq!(Cursor::find(dir.path(), "a"), Known::Away(cursor.clone()));
+        cursor.save(dir.path()).unwrap();
+        is_back(dir.path(), "a");
+        assert_eq!(Cursor::find(dir.path(), "a"), Known::Here(cursor));
     }
 }

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io;
 
 use super::format::Sort;
-use super::index::{Entry, Index, Segment, seq_of};
+use super::index::{Entry, Index, seq_of};
 use super::ranges::Ranges;
 use super::read::Reader;
+use super::segment::{Seen, Segment};
+use super::sink::SinkState;
 use crate::alert::Alert;
 use crate::delivery::Class;
 
@@ -21,6 +23,12 @@ pub(crate) enum Why {
     Memory,
     /// They cannot be read.
     Unreadable,
+    /// The host went down, or the agent while the disk took nothing, before it was sure that they were on disk.
+    Unclean,
+    /// The sink was left out of the configuration.
+    Away,
+    /// None is lost: the stream of numbers begins behind them.
+    Anew,
 }
 
 /// Records that a sink does not get.
@@ -72,45 +80,53 @@ impl Eviction {
 /// What each sink misses if this segment goes.
 pub(crate) fn of_segment(index: &Index, class: Class, segment: &Segment, why: Why) -> Vec<Eviction> {
     let order = class.order();
-    let behind: Vec<(usize, u64)> = index
+    let mut behind: Vec<Behind<'_>> = index
         .sinks
         .iter()
         .enumerate()
-        .map(|(at, sink)| (at, sink.cursor.at[order]))
-        .filter(|(_, at)| *at < segment.end)
+        .filter(|(_, sink)| sink.cursor.at[order] < segment.end)
+        .map(|(at, state)| Behind { state, seen: Seen::default(), eviction: Eviction::none(at, why) })
         .collect();
     if behind.is_empty() {
         return Vec::new();
     }
-    let mut all: Vec<Eviction> = behind.iter().map(|(sink, _)| Eviction::none(*sink, why)).collect();
-    if let Err(error) = read_segment(index, segment, &behind, &mut all, order) {
-        // Not even read once more: how many of them were for which sink is not known.
-        for eviction in &mut all {
-            eviction.count = None;
-            eviction.detail = format!("{}: {error}", segment.path.display());
+    let problem = read_segment(segment, order, &mut behind).err();
+    for Behind { state, seen, eviction } in &mut behind {
+        let Some(held) = segment.held(state.key) else { continue };
+        let unread = held.records.saturating_sub(seen.count());
+        let missing = held.missing(seen, state.cursor.seq[order], held.last);
+        if unread == 0 || missing.runs().is_empty() {
+            continue;
         }
+        // Not even read once more. What a sink has dealt with out of turn may be among them.
+        eviction.count = None;
+        eviction.records += unread.min(missing.count());
+        missing.runs().iter().for_each(|run| eviction.seqs.add_run(*run));
+        let reason = problem.as_ref().map_or("a part of it is corrupt".to_owned(), ToString::to_string);
+        eviction.detail = format!("{}: {reason}", segment.path.display());
     }
-    all.retain(|eviction| eviction.count != Some(0));
-    all
+    let evictions = behind.into_iter().map(|behind| behind.eviction);
+    evictions.filter(|eviction| eviction.count != Some(0)).collect()
 }
 
-fn read_segment(
-    index: &Index,
-    segment: &Segment,
-    behind: &[(usize, u64)],
-    all: &mut [Eviction],
-    order: usize,
-) -> io::Result<()> {
-    debug_assert!(order < 3, "classes are three");
+/// A sink that has not dealt with all of a segment.
+struct Behind<'a> {
+    state: &'a SinkState,
+    seen: Seen,
+    eviction: Eviction,
+}
+
+fn read_segment(segment: &Segment, order: usize, behind: &mut [Behind<'_>]) -> io::Result<()> {
     let mut reader = Reader::new(File::open(&segment.path)?);
     while let Some(raw) = reader.next(segment.bytes)? {
         let told = match raw.sort {
             Sort::Alert => None,
             Sort::Evicted => serde_json::from_slice(raw.alert).ok(),
         };
-        for ((sink, at), eviction) in behind.iter().zip(all.iter_mut()) {
-            let seq = index.sinks.get(*sink).and_then(|state| seq_of(&raw.seqs, state.key));
-            if let Some(seq) = seq.filter(|_| raw.number >= *at) {
+        for Behind { state, seen, eviction } in &mut *behind {
+            let Some(seq) = seq_of(&raw.seqs, state.key) else { continue };
+            seen.add(seq);
+            if !state.has(order, raw.number) {
                 eviction.add(seq, raw.accepted, told.as_ref());
             }
         }
@@ -121,7 +137,7 @@ fn read_segment(
 /// Adds a record that was only in memory to what each sink misses.
 pub(crate) fn of_entry(index: &Index, class: Class, entry: &Entry, all: &mut Vec<Eviction>) {
     for (at, sink) in index.sinks.iter().enumerate() {
-        let Some(seq) = entry.seq(sink.key).filter(|_| entry.number >= sink.cursor.at[class.order()]) else {
+        let Some(seq) = entry.seq(sink.key).filter(|_| !sink.has(class.order(), entry.number)) else {
             continue;
         };
         let known = all.iter().position(|eviction| eviction.sink == at && eviction.why == Why::Memory);

@@ -8,7 +8,7 @@ use super::testing::{Got, Taker, TestClock, accounted, open, record};
 use super::*;
 use crate::delivery::Class;
 
-fn segments(dir: &Path, class: Class) -> Vec<PathBuf> {
+pub(super) fn segments(dir: &Path, class: Class) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = fs::read_dir(dir.join("spool"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -75,10 +75,7 @@ fn corrupt_record_in_the_middle_is_skipped_and_named() {
     let clock = TestClock::new();
     filled(dir.path(), 9, &clock, &Limits::default());
     let path = segments(dir.path(), Class::Normal).remove(0);
-    let mut bytes = fs::read(&path).unwrap();
-    let record = (bytes.len() - format::HEADER) / 9;
-    bytes[format::HEADER + 3 * record + record / 2] ^= 0x55;
-    fs::write(&path, bytes).unwrap();
+    testing::corrupt(&path, 3, 9);
     let writer = open(dir.path(), &["a"], Limits::default(), &clock);
     let got = Taker::new(&writer, 0).take(100);
     assert_eq!(ids(&got), [1, 2, 3, 5, 6, 7, 8, 9]);
@@ -293,7 +290,7 @@ fn folder_that_others_may_write_to_is_refused() {
 
 /// Runs this test again in a mount namespace of its own, where a small file system may be mounted on `dir`: as root there,
 /// whoever runs it. `true`: this is that run.
-fn in_own_mounts(test: &str) -> bool {
+pub(super) fn in_own_mounts(test: &str) -> bool {
     const INNER: &str = "SANDWATCH_TEST_OWN_MOUNTS";
     if std::env::var_os(INNER).is_some() {
         return true;
@@ -318,7 +315,7 @@ fn in_own_mounts(test: &str) -> bool {
     false
 }
 
-fn mount_small(dir: &Path, size: &str) {
+pub(super) fn mount_small(dir: &Path, size: &str) {
     let options = format!("size={size},mode=0700");
     let mount = ["-t", "tmpfs", "-o", &options, "sw-spool-test"];
     let status = std::process::Command::new("mount").args(mount).arg(dir).status().unwrap();

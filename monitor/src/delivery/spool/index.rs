@@ -4,12 +4,12 @@
 //! keeps up never reads a file; what could not be written to disk is only there. Nothing here touches a disk.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::cursor::Cursor;
 use super::format::{SinkKey, Sort};
+use super::segment::Segment;
+use super::sink::SinkState;
 use crate::delivery::{Class, Record};
 
 /// A record of the spool.
@@ -34,20 +34,6 @@ impl Entry {
 
 pub(crate) fn seq_of(seqs: &[(SinkKey, u64)], key: SinkKey) -> Option<u64> {
     seqs.iter().find(|(sink, _)| *sink == key).map(|(_, seq)| *seq)
-}
-
-/// A segment on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub(crate) id: u64,
-    pub(crate) path: PathBuf,
-    pub(crate) first: u64,
-    /// The number after its last record.
-    pub(crate) end: u64,
-    /// Its good bytes.
-    pub(crate) bytes: u64,
-    /// When its newest record was accepted.
-    pub(crate) newest: i64,
 }
 
 /// One class.
@@ -116,7 +102,7 @@ impl ClassLog {
     }
 
     /// The number of the oldest record that is still here at or after `number`.
-    fn from(&self, number: u64) -> u64 {
+    pub(crate) fn from(&self, number: u64) -> u64 {
         let on_disk = self.segments.iter().find(|segment| segment.end > number).map(|s| s.first.max(number));
         let in_memory = self
             .tail
@@ -126,24 +112,6 @@ impl ClassLog {
             .map(|e| e.number.max(number));
         on_disk.into_iter().chain(in_memory).min().unwrap_or(self.next)
     }
-}
-
-/// How far a sink is, and what it is to do.
-#[derive(Debug)]
-pub(crate) struct SinkState {
-    pub(crate) key: SinkKey,
-    pub(crate) cursor: Cursor,
-    /// By class: records that wait for it or are being sent.
-    pub(crate) waiting: [u64; 3],
-    /// Something came since it last looked.
-    pub(crate) rung: bool,
-    /// How often its files were to be opened again, and for how many of these they were.
-    pub(crate) reopen: u64,
-    pub(crate) reopened: u64,
-    /// Somebody waits until everything is dealt with.
-    pub(crate) settle: bool,
-    /// The newest heartbeat that it has not sent.
-    pub(crate) heartbeat: Option<Arc<Record>>,
 }
 
 /// Everything.
@@ -165,135 +133,17 @@ impl Index {
         let at = self.sinks.iter().map(|sink| sink.cursor.at[class.order()]);
         at.min().unwrap_or(u64::MAX)
     }
-}
 
-/// The index, and a bell for each sink.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    index: Mutex<Index>,
-    bells: Vec<Condvar>,
-    /// Held while a cursor is written: two threads would write to the same half file.
-    saving: Mutex<()>,
-    /// Where cursors are kept; nowhere for a spool in memory.
-    pub(crate) folder: Option<PathBuf>,
-}
-
-/// Where the next record of a class is.
-#[derive(Debug)]
-pub(crate) enum Place {
-    /// Here.
-    Memory(Arc<Entry>, u64),
-    /// In this segment, in its bytes below `bytes`.
-    Disk(Segment),
-    /// Nothing there; go on at this number.
-    Nothing(u64),
-}
-
-impl Shared {
-    pub(crate) fn new(index: Index, folder: Option<PathBuf>) -> Self {
-        let bells = index.sinks.iter().map(|_| Condvar::new()).collect();
-        Self { index: Mutex::new(index), bells, saving: Mutex::new(()), folder }
+    /// The same, and the file of every sink's cursor says so: a restart needs none of them.
+    pub(crate) fn done_with(&self, class: Class) -> u64 {
+        let at = self.sinks.iter().map(|sink| sink.saved[class.order()]);
+        at.min().unwrap_or(u64::MAX)
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Index> {
-        // Nothing panics while it is held; if something did, what is there is still consistent enough to go on with.
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sinks whose cursor's file says less than that.
+    pub(crate) fn unsaved(&self, class: Class, number: u64) -> Vec<usize> {
+        let order = class.order();
+        let sinks = self.sinks.iter().enumerate();
+        sinks.filter(|(_, s)| s.saved[order] < number.min(s.cursor.at[order])).map(|(at, _)| at).collect()
     }
-
-    /// Wakes a sink.
-    pub(crate) fn ring(&self, index: &mut Index, sink: usize) {
-        if let Some(state) = index.sinks.get_mut(sink) {
-            state.rung = true;
-        }
-        if let Some(bell) = self.bells.get(sink) {
-            bell.notify_all();
-        }
-    }
-
-    pub(crate) fn ring_all(&self, index: &mut Index) {
-        (0..self.bells.len()).for_each(|sink| self.ring(index, sink));
-    }
-
-    /// Waits until the sink is rung for, at most so long.
-    pub(crate) fn wait(&self, sink: usize, most: Duration) {
-        let Some(bell) = self.bells.get(sink) else { return };
-        let rung = |index: &Index| index.sinks.get(sink).is_none_or(|state| state.rung);
-        let guard = self.lock();
-        let (mut guard, _) = bell
-            .wait_timeout_while(guard, most, |index| !rung(index))
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(state) = guard.sinks.get_mut(sink) {
-            state.rung = false;
-        }
-    }
-
-    /// Where the first record at or after `number` is that is for this sink.
-    pub(crate) fn find(&self, class: Class, number: u64, key: SinkKey) -> Place {
-        let index = self.lock();
-        let log = &index.classes[class.order()];
-        let number = log.from(number);
-        if log.tail.front().is_some_and(|first| first.number <= number) {
-            let found = log
-                .tail
-                .iter()
-                .skip(skip(&log.tail, number))
-                .find_map(|entry| Some((entry, entry.seq(key)?)));
-            return match found {
-                Some((entry, seq)) => Place::Memory(Arc::clone(entry), seq),
-                None => Place::Nothing(log.next),
-            };
-        }
-        match log.segments.iter().find(|segment| segment.end > number) {
-            Some(segment) => Place::Disk(segment.clone()),
-            None => Place::Nothing(number),
-        }
-    }
-
-    /// A sink has dealt with everything below `at`, and with these records beyond what it told before.
-    pub(crate) fn advance(&self, sink: usize, at: [u64; 3], done: &[Done]) {
-        let mut index = self.lock();
-        let next = [0, 1, 2].map(|order| index.classes[order].next);
-        let Some(state) = index.sinks.get_mut(sink) else { return };
-        for Done { class, number, seq } in done {
-            let order = class.order();
-            // What was evicted meanwhile is counted already.
-            if *number >= state.cursor.at[order] {
-                state.waiting[order] = state.waiting[order].saturating_sub(1);
-            }
-            state.cursor.seq[order] = state.cursor.seq[order].max(*seq);
-        }
-        for order in 0..3 {
-            state.cursor.at[order] = state.cursor.at[order].max(at[order]);
-            if state.cursor.at[order] >= next[order] {
-                state.waiting[order] = 0;
-            }
-        }
-    }
-
-    /// Writes a sink's cursor.
-    pub(crate) fn save(&self, sink: usize) -> std::io::Result<()> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let cursor = self.lock().sinks.get(sink).map(|state| state.cursor.clone());
-        cursor.map_or(Ok(()), |cursor| cursor.save(folder))
-    }
-
-    /// How many records wait for a sink or are being sent.
-    pub(crate) fn waiting(&self, sink: usize) -> u64 {
-        self.lock().sinks.get(sink).map_or(0, |state| state.waiting.iter().sum())
-    }
-}
-
-/// A record that a sink has dealt with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Done {
-    pub(crate) class: Class,
-    pub(crate) number: u64,
-    pub(crate) seq: u64,
-}
-
-/// How many of a tail come before this number.
-fn skip(tail: &VecDeque<Arc<Entry>>, number: u64) -> usize {
-    let first = tail.front().map_or(number, |entry| entry.number);
-    usize::try_from(number.saturating_sub(first)).unwrap_or(usize::MAX)
 }

@@ -1,11 +1,12 @@
 //! The spool: what was appended here is on disk, is read by each sink at its own pace, and is gone when all have it.
 //!
 //! One log per class, of segment files (`format` has their bytes, `read` reads around what is broken, `recover` takes over
-//! what an earlier agent left). One thread appends ([`Writer`]); sinks read through what they share with it (`index`,
-//! `pull`), each with a cursor in a file of its own. A spool that is full evicts its oldest segment of the lowest class and
-//! leaves a record of that for every sink that had not read it (`evict`). A disk that takes nothing is no reason to stop:
-//! records are then kept in memory, up to a bound, and written when it does again.
+//! what an earlier agent left, `boot` tells whether that is all). One thread appends ([`Writer`]); sinks read through what
+//! they share with it (`index`, `shared`, `pull`), each with a cursor in a file of its own. A spool that is full evicts its
+//! oldest segment of the lowest class and leaves a record of that for every sink that had not read it (`evict`). A disk that
+//! takes nothing is no reason to stop: records are then kept in memory, up to a bound, and written when it does again.
 
+mod boot;
 mod cursor;
 mod evict;
 mod format;
@@ -16,18 +17,24 @@ mod ranges;
 mod read;
 mod recover;
 mod room;
-mod write;
+mod segment;
+mod shared;
+mod sink;
+mod writer;
 
 pub(crate) use evict::{Eviction, Why};
 pub(crate) use format::{SinkKey, Sort};
-pub(crate) use index::{Done, Entry, Shared};
+pub(crate) use index::Entry;
 pub(crate) use limits::Limits;
-pub(crate) use pull::{At, Pull, Pulled};
+pub(crate) use pull::{At, Lost, Pull, Pulled};
 pub(crate) use ranges::Ranges;
-pub(crate) use write::{Event, Say, Writer, nanoseconds};
+pub(crate) use shared::{Done, Shared};
+pub(crate) use writer::{Event, Say, Writer, nanoseconds};
 
 /// Its folder in the state directory.
 const FOLDER: &str = "spool";
+/// So many numbers at least are promised to a sink at once: what a power cut may cost in numbers that were never given.
+const LEAST_RESERVED: u64 = 64;
 
 /// Whether an agent keeps its alerts below this state directory.
 pub(crate) fn is_taken(state_dir: &std::path::Path) -> bool {
@@ -58,5 +65,7 @@ pub fn scan(segment: &[u8]) -> (u64, u64) {
 mod fault_tests;
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod number_tests;
 #[cfg(test)]
 pub(crate) mod testing;

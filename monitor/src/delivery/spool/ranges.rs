@@ -37,6 +37,11 @@ impl Ranges {
         &self.0
     }
 
+    /// How many numbers are in it.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.iter().map(|[first, last]| (last - first).saturating_add(1)).fold(0, u64::saturating_add)
+    }
+
     /// As people write it: `3-7, 9`.
     pub(crate) fn text(&self) -> String {
         let each = |run: &[u64; 2]| match run {

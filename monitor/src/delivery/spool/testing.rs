@@ -126,7 +126,16 @@ impl Taker {
             while all.len() < most
                 && let Some(pulled) = self.pull.next(class, &mut self.at[class.order()], u64::MAX)
             {
-                let Pulled::Entry(entry, seq) = pulled else { panic!("unreadable") };
+                let (entry, seq) = match pulled {
+                    Pulled::Entry(entry, seq) => (entry, seq),
+                    Pulled::Lost(lost) => {
+                        self.shared.lost(self.sink, class, lost.records);
+                        let gone = Some(lost.seqs.runs().to_vec());
+                        all.push(Got { id: String::new(), seq: 0, gone });
+                        continue;
+                    }
+                    Pulled::Unreadable(..) => panic!("unreadable"),
+                };
                 self.done.push(Done { class, number: entry.number, seq });
                 let alert = &entry.record.alert;
                 let gone =
@@ -138,9 +147,14 @@ impl Taker {
     }
 
     pub(crate) fn commit(&mut self) {
+        self.try_commit().unwrap();
+    }
+
+    /// The same on a disk that may not take the cursor.
+    pub(crate) fn try_commit(&mut self) -> std::io::Result<()> {
         self.shared.advance(self.sink, [0, 1, 2].map(|order| self.at[order].number), &self.done);
-        self.shared.save(self.sink).unwrap();
         self.done.clear();
+        self.shared.save(self.sink)
     }
 
     pub(crate) fn waiting(&self) -> u64 {
@@ -148,8 +162,31 @@ impl Taker {
     }
 }
 
+/// What a power cut leaves: of files what was synced, and another boot.
+pub(crate) fn power_cut(dir: &Path, writer: Writer) {
+    let unsynced = writer.unsynced();
+    drop(writer);
+    for (path, length) in unsynced {
+        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        if length < file.metadata().unwrap().len() {
+            file.set_len(length).unwrap();
+        }
+    }
+    if dir.join("spool/boot").exists() {
+        std::fs::write(dir.join("spool/boot"), "another boot\n").unwrap();
+    }
+}
+
+/// Damages a record of a segment that has so many of the same length.
+pub(crate) fn corrupt(path: &Path, at: usize, of: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let record = (bytes.len() - format::HEADER) / of;
+    bytes[format::HEADER + at * record + record / 2] ^= 0x55;
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// The numbers of a stream that were received or are named as gone.
 pub(crate) fn accounted(got: &[Got]) -> std::collections::BTreeSet<u64> {
     let named = got.iter().flat_map(|got| got.gone.iter().flatten()).flat_map(|[a, b]| *a..=*b);
-    got.iter().map(|got| got.seq).chain(named).collect()
+    got.iter().map(|got| got.seq).filter(|seq| *seq > 0).chain(named).collect()
 }

@@ -1,0 +1,181 @@
+//! Making room: what every sink has goes, and if that is not enough the oldest of the lowest class, named.
+
+use std::fs;
+
+use super::{Writer, nanoseconds};
+use crate::delivery::Class;
+use crate::delivery::spool::evict::{self, Why};
+use crate::delivery::spool::format;
+use crate::delivery::spool::index::ClassLog;
+use crate::delivery::spool::limits::{FLOOR, FREE_PERCENT, TAIL};
+
+impl Writer {
+    /// Evicts until a record of this class has room on disk.
+    pub(super) fn make_room(&mut self, class: Class, json: usize) {
+        let record = (json + format::HEAD + 256) as u64;
+        loop {
+            let Some(disk) = &self.disk else { return };
+            if disk.broken.is_some() {
+                return;
+            }
+            let (of_class, total, lowest) = {
+                let index = self.shared.lock();
+                let used = Class::ALL.map(|class| index.classes[class.order()].disk_bytes());
+                let lowest = Class::ALL
+                    .into_iter()
+                    .rev()
+                    .find(|class| !index.classes[class.order()].segments.is_empty());
+                (used[class.order()], used.iter().sum::<u64>(), lowest)
+            };
+            let full = of_class > 0 && of_class + record > self.limits.class[class.order()];
+            let nearly = disk.ceiling.is_some_and(|ceiling| total + record > ceiling);
+            // Nothing that matters more than this record goes for it.
+            let lower = |victim: &Class| nearly && *victim <= class;
+            let victim = if full { Some(class) } else { lowest.filter(lower) };
+            let Some(victim) = victim else { return };
+            // One that every sink has costs nobody anything.
+            if !self.drop_dealt_with() && !self.evict(victim, Why::Full) {
+                return;
+            }
+        }
+    }
+
+    /// Removes the oldest segment of a class, after saying so to those that had not read it. `false`: there is none.
+    fn evict(&mut self, class: Class, why: Why) -> bool {
+        let order = class.order();
+        let (segment, evictions) = {
+            let index = self.shared.lock();
+            let Some(segment) = index.classes[order].segments.front().cloned() else { return false };
+            let evictions = evict::of_segment(&index, class, &segment, why);
+            (segment, evictions)
+        };
+        if let Some(disk) = &mut self.disk
+            && disk.active[order].as_ref().is_some_and(|active| active.id == segment.id)
+        {
+            disk.active[order] = None;
+        }
+        {
+            let mut index = self.shared.lock();
+            let log = index.log(class);
+            log.segments.pop_front();
+            while log.tail.front().is_some_and(|entry| entry.number < segment.end) {
+                log.pop();
+            }
+            let next = log.next;
+            for (at, sink) in index.sinks.iter_mut().enumerate() {
+                let gone = evictions.iter().find(|eviction| eviction.sink == at).map_or(0, |e| e.records);
+                sink.waiting[order] = sink.waiting[order].saturating_sub(gone);
+                if let Some(held) = segment.held(sink.key) {
+                    // Each of these is dealt with, or named.
+                    sink.cursor.seq[order] = sink.cursor.seq[order].max(held.last);
+                }
+                sink.move_to(order, segment.end, next);
+            }
+        }
+        for eviction in &evictions {
+            self.note(eviction);
+        }
+        // Said for good before the only copy goes, and no cursor before it.
+        self.sync(false);
+        let behind = self.shared.lock().unsaved(class, segment.end);
+        let saved = behind.into_iter().all(|sink| {
+            self.shared
+                .save(sink)
+                .map_err(|error| self.broke(format!("a cursor cannot be written: {error}")))
+                .is_ok()
+        });
+        match &mut self.disk {
+            Some(disk) if disk.broken.is_some() || !saved => disk.leftover.push(segment.path.to_path_buf()),
+            _ => remove(&segment.path),
+        }
+        true
+    }
+
+    /// What was evicted while the disk did not take what names it.
+    pub(super) fn drop_leftover(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.leftover.drain(..).for_each(|path| remove(&path));
+        }
+    }
+
+    /// Removes segments that every sink has dealt with, once their cursors' files say so. Whether there were any.
+    pub(super) fn drop_dealt_with(&mut self) -> bool {
+        let mut behind = Vec::new();
+        {
+            let mut index = self.shared.lock();
+            for class in Class::ALL {
+                let at = index.dealt_with(class);
+                index.log(class).shorten(at, TAIL);
+                let active = self.active(class);
+                let log = index.log(class);
+                let spare = log.segments.iter().take_while(|s| s.end <= at && Some(s.id) != active).last();
+                if let Some(end) = spare.map(|segment| segment.end) {
+                    behind.extend(index.unsaved(class, end));
+                }
+            }
+        }
+        behind.sort_unstable();
+        behind.dedup();
+        for sink in behind {
+            if let Err(error) = self.shared.save(sink) {
+                tracing::debug!(%error, "cursor not written; what the sink has stays in the spool");
+            }
+        }
+        let mut gone = Vec::new();
+        {
+            let mut index = self.shared.lock();
+            for class in Class::ALL {
+                let at = index.done_with(class);
+                let active = self.active(class);
+                let log = index.log(class);
+                while let Some(segment) =
+                    log.segments.pop_front_if(|segment| segment.end <= at && Some(segment.id) != active)
+                {
+                    gone.push(segment);
+                }
+            }
+        }
+        gone.iter().for_each(|segment| remove(&segment.path));
+        !gone.is_empty()
+    }
+
+    /// The segment of a class that is being written.
+    fn active(&self, class: Class) -> Option<u64> {
+        self.disk.as_ref().and_then(|disk| disk.active[class.order()].as_ref()).map(|active| active.id)
+    }
+
+    pub(super) fn drop_old(&mut self) {
+        let age = i64::try_from(self.limits.max_age.as_nanos()).unwrap_or(i64::MAX);
+        let before = nanoseconds(&*self.clock).saturating_sub(age);
+        for class in Class::ALL {
+            while self
+                .shared
+                .lock()
+                .log(class)
+                .segments
+                .front()
+                .is_some_and(|segment| segment.newest < before)
+            {
+                self.evict(class, Why::Old);
+            }
+        }
+    }
+
+    pub(super) fn ask_room(&mut self) {
+        let Some(disk) = &mut self.disk else { return };
+        let Some(room) = (disk.ask_room)(disk.folder.path()) else { return };
+        let nearly_full = room.free.saturating_mul(100) < room.total.saturating_mul(FREE_PERCENT);
+        if !nearly_full {
+            disk.ceiling = None;
+        } else if disk.ceiling.is_none() {
+            let used = self.shared.lock().classes.iter().map(ClassLog::disk_bytes).sum::<u64>();
+            disk.ceiling = Some(used.max(FLOOR));
+        }
+    }
+}
+
+fn remove(path: &std::path::Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "segment not removed");
+    }
+}
