@@ -1,4 +1,4 @@
-//! A worker in a pod: the agent learns from the kubelet what it is, on the live kernel.
+//! A worker in a pod: the agent learns from the kubelet, or the API server, what it is, on the live kernel.
 //!
 //! The kubelet is a fake (there is no Kubernetes on a test machine): it speaks TLS, wants the token of a service account, and
 //! answers as a kubelet does. The cgroup is one that a kubelet and containerd would make, with real processes in it.
@@ -8,8 +8,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use integration::fakes::authority::{self, Authority, Valid};
 use integration::fakes::server::{Reply, Request, Server};
@@ -58,11 +58,73 @@ fn list(seen: bool) -> Value {
     }] })
 }
 
+/// What an API server has to tell: a list and what happened since, each at its place in the history.
+#[derive(Default)]
+struct History {
+    list: (u64, Vec<Value>),
+    since: Vec<(u64, Value)>,
+    /// Places before this one are forgotten.
+    from: u64,
+    /// What was asked that a server would not answer.
+    wrong: Vec<String>,
+    lists: usize,
+    watches: usize,
+}
+
+/// As strict as a real one: parameters, selector, token, place.
+fn api(history: &Mutex<History>, request: &Request) -> Reply {
+    let bearer = format!("Bearer {TOKEN}");
+    if request.header("authorization") != Some(&bearer) {
+        return Reply::text(401, "Unauthorized");
+    }
+    let mut history = history.lock().unwrap();
+    let selects = request.parameter("fieldSelector") == Some("spec.nodeName%3Dnode-1");
+    if request.method != "GET" || request.path != "/api/v1/pods" || !selects {
+        history.wrong.push(format!("{} {}?{}", request.method, request.path, request.query));
+        return Reply::text(404, "404 page not found");
+    }
+    let version = request.parameter("resourceVersion").unwrap_or_default().to_owned();
+    if request.parameter("watch").is_none() {
+        if version != "0" {
+            history.wrong.push(format!("a list of {version}"));
+        }
+        history.lists += 1;
+        let (at, pods) = &history.list;
+        let metadata = json!({ "resourceVersion": at.to_string() });
+        return Reply::json(200, &json!({ "kind": "PodList", "metadata": metadata, "items": pods }));
+    }
+    let seconds = request.parameter("timeoutSeconds").and_then(|seconds| seconds.parse::<u64>().ok());
+    if request.parameter("allowWatchBookmarks") != Some("true")
+        || !seconds.is_some_and(|s| (60..600).contains(&s))
+    {
+        history.wrong.push(format!("a watch with {}", request.query));
+    }
+    history.watches += 1;
+    let place: u64 = version.parse().unwrap_or(u64::MAX);
+    if place < history.from {
+        let gone = json!({ "kind": "Status", "status": "Failure", "reason": "Expired", "code": 410 });
+        return Reply::json(200, &json!({ "type": "ERROR", "object": gone }));
+    }
+    let news = history.since.iter().filter(|(at, _)| *at > place);
+    let lines: Vec<String> = news.map(|(_, event)| format!("{event}\n")).collect();
+    drop(history);
+    if lines.is_empty() {
+        // A real one goes on until its time is over.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Reply { status: 200, headers: vec![], body: lines.concat().into_bytes() }
+}
+
+fn event(kind: &str, at: u64, mut pod: Value) -> (u64, Value) {
+    pod["kind"] = json!("Pod");
+    pod["metadata"]["resourceVersion"] = json!(at.to_string());
+    // What a real one sends along, and nobody needs.
+    pod["metadata"]["managedFields"] = json!([{ "manager": "kubelet", "fieldsV1": { "f:status": {} } }]);
+    (at, json!({ "type": kind, "object": pod }))
+}
+
 impl Node {
     fn new(name: &str, wait: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::new(folder.path(), "kubelet-ca").unwrap();
-        let pair = authority.sign("kubelet", &["127.0.0.1"], Valid::Now).unwrap();
         let seen = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&seen);
         let answer = move |request: &Request| {
@@ -73,6 +135,26 @@ impl Node {
                 _ => Reply::text(404, "404 page not found"),
             }
         };
+        Self::asking(name, wait, "kubelet", seen, answer)
+    }
+
+    /// A node whose agent follows an API server with this history.
+    fn following(name: &str, history: &Arc<Mutex<History>>) -> Self {
+        let history = Arc::clone(history);
+        let answer = move |request: &Request| api(&history, request);
+        Self::asking(name, "10s", "api, node: node-1", Arc::default(), answer)
+    }
+
+    fn asking(
+        name: &str,
+        wait: &str,
+        from: &str,
+        seen: Arc<AtomicBool>,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = Authority::new(folder.path(), "kubelet-ca").unwrap();
+        let pair = authority.sign("kubelet", &["127.0.0.1"], Valid::Now).unwrap();
         let kubelet = Server::start_tls(authority::server(&pair, None).unwrap(), answer).unwrap();
         let top_name = format!("sw-pods-{name}-{}", std::process::id());
         let top = cgroup_root().join(&top_name);
@@ -82,7 +164,7 @@ impl Node {
         fs::write(folder.path().join("rules/profiles/in-pod.yaml"), PROFILE).unwrap();
         let config = format!(
             "schema: sandwatch/config/v1\nstate_dir: {dir}/state\nworkers: {{ watch: [\"/{top_name}/**\"] }}\nrules: [{dir}/rules]\n\
-             pods: {{ from: kubelet, url: \"{url}\", token_file: {dir}/token, ca_file: {dir}/kubelet-ca.pem, wait: {wait} }}\n\
+             pods: {{ from: {from}, url: \"{url}\", token_file: {dir}/token, ca_file: {dir}/kubelet-ca.pem, wait: {wait} }}\n\
              sinks: [{{ name: local, type: file, path: {dir}/alerts.jsonl }}]\n",
             dir = folder.path().display(),
             url = kubelet.url(),
@@ -206,4 +288,34 @@ fn container_that_the_kubelet_has_not_seen_yet_is_completed_later() {
     let mut agent = node.agent.take().unwrap();
     signal(&agent, libc::SIGTERM);
     assert!(wait(&mut agent).success(), "{}", node.log());
+}
+
+#[test]
+fn api_server_tells_of_a_pod_that_comes_later_and_of_a_place_that_it_forgot() {
+    let history = Arc::new(Mutex::new(History { list: (7, vec![]), ..History::default() }));
+    let mut node = Node::following("api", &history);
+    node.watch();
+    eventually("it watches the API server", || history.lock().unwrap().watches > 0);
+    node.container_runs();
+    assert!(node.findings().is_empty(), "what it does waits");
+    let pod = |seen| list(seen)["items"][0].clone();
+    history.lock().unwrap().since.push(event("ADDED", 9, pod(false)));
+    eventually("the pod is told of", || node.log().contains("pods") || history.lock().unwrap().watches > 3);
+    history.lock().unwrap().since.push(event("MODIFIED", 11, pod(true)));
+    eventually("the second program is a finding", || !node.findings().is_empty());
+    let alert = node.findings().remove(0);
+    assert_eq!((&alert["worker"]["profile"], &alert["worker"]["node"]), (&json!("in-pod"), &json!("node-1")));
+    assert_eq!(alert["process"]["role"], "engine", "its first exec was judged by that profile too");
+    // The server was started anew and has forgotten everything up to 40: another list, and a watch from there.
+    {
+        let mut history = history.lock().unwrap();
+        assert_eq!((history.lists, history.wrong.clone()), (1, vec![]));
+        (history.list, history.from, history.since) = ((40, vec![pod(true)]), 40, vec![]);
+    }
+    eventually("it lists again", || history.lock().unwrap().lists == 2);
+    let watches = history.lock().unwrap().watches;
+    eventually("and watches on", || history.lock().unwrap().watches > watches);
+    assert_eq!(history.lock().unwrap().wrong, Vec::<String>::new());
+    let told = format!("{}{}", node.log(), fs::read_to_string(node.path("alerts.jsonl")).unwrap());
+    assert!(!told.contains(TOKEN) && !told.contains("pods-unknown"), "{told}");
 }

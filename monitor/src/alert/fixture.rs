@@ -346,6 +346,8 @@ pub(crate) fn connect() -> Alert {
             name: "n8n-worker-0".into(),
             uid: "6c296cf0-94d7-43f6-bfb0-d99da865208f".into(),
             labels: [("app.kubernetes.io/name".to_owned(), "n8n".to_owned())].into(),
+            owner: Some("StatefulSet/n8n-worker".into()),
+            service_account: Some("n8n".into()),
         });
         worker.node = Some("node-7.example".into());
     }

@@ -270,6 +270,7 @@ fn bare(alert: &mut Alert) -> bool {
         if let Some(pod) = &mut worker.pod {
             cut_text(&mut pod.namespace, NAME);
             cut_text(&mut pod.name, NAME);
+            (pod.owner, pod.service_account) = (None, None);
         }
     }
     if let Some(who) = &mut alert.attribution {

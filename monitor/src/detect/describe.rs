@@ -69,6 +69,11 @@ pub(super) fn worker(worker: &Worker, engine: Option<&str>, profile: &str) -> Wo
             name: pod.name.clone(),
             uid: pod.uid.clone(),
             labels: pod.labels.clone(),
+            owner: pod.owner.as_ref().map(|name| match &pod.owner_kind {
+                Some(kind) => format!("{kind}/{name}"),
+                None => name.clone(),
+            }),
+            service_account: pod.service_account.clone(),
         }),
         node: worker.pod.as_ref().and_then(|pod| pod.node.clone()),
         posture: worker.posture.iter().map(|id| id.to_string()).collect(),

@@ -43,8 +43,11 @@ impl PodStore {
                 if pod.uid.is_empty() || pod.node.as_deref() != Some(node) {
                     return Ok(Step::Nothing);
                 }
-                let before = self.pods.insert(pod.uid.clone(), pod.clone());
-                Ok(if before.as_ref() == Some(&pod) { Step::Nothing } else { Step::Changed })
+                if self.pods.get(&pod.uid) == Some(&*pod) {
+                    return Ok(Step::Nothing);
+                }
+                self.pods.insert(pod.uid.clone(), *pod);
+                Ok(Step::Changed)
             }
             WatchEvent::Deleted { uid, version } => {
                 self.at(version);

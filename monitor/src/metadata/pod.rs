@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 /// Most labels kept of a pod.
 const LABELS_MAX: usize = 128;
+/// Most annotations.
+const ANNOTATIONS_MAX: usize = 64;
 /// Most bytes of a name or value that is kept: the longest that Kubernetes allows is 253.
 const TEXT_MAX: usize = 512;
 
@@ -28,8 +30,12 @@ pub struct Pod {
     pub name: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Annotations, those that are not long.
+    pub annotations: BTreeMap<String, String>,
     /// Name of what owns it: of a replica set's pod the deployment.
     pub owner: Option<String>,
+    /// Kind of what owns it.
+    pub owner_kind: Option<String>,
     /// Service account.
     pub service_account: Option<String>,
     /// Node it runs on.
@@ -64,7 +70,7 @@ pub enum WatchEvent {
     /// A pod is there, or is another now.
     There {
         /// The pod.
-        pod: Pod,
+        pod: Box<Pod>,
         /// Place.
         version: String,
     },
@@ -92,7 +98,7 @@ pub fn read_event(json: &[u8]) -> Result<WatchEvent, ListError> {
     let event: Event = serde_json::from_slice(json).map_err(|error| ListError(error.to_string()))?;
     let version = event.object.metadata.resource_version.clone().map(bounded).unwrap_or_default();
     Ok(match event.kind.as_str() {
-        "ADDED" | "MODIFIED" => WatchEvent::There { pod: event.object.pod(), version },
+        "ADDED" | "MODIFIED" => WatchEvent::There { pod: Box::new(event.object.pod()), version },
         "DELETED" => {
             let uid = event.object.metadata.uid.unwrap_or_default();
             WatchEvent::Deleted { uid: bounded(uid).into(), version }
@@ -192,21 +198,12 @@ struct Meta {
     name: Option<String>,
     namespace: Option<String>,
     labels: Option<BTreeMap<String, String>>,
-    annotations: Annotations,
+    annotations: Option<BTreeMap<String, String>>,
     owner_references: Option<Vec<Owner>>,
 }
 
-/// The annotations that are of use; others are not kept while reading.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Annotations {
-    /// Of a static pod, in the kubelet's own list.
-    #[serde(rename = "kubernetes.io/config.hash")]
-    hash: Option<String>,
-    /// Of a static pod, as the API server has it.
-    #[serde(rename = "kubernetes.io/config.mirror")]
-    mirror: Option<String>,
-}
+/// Of a static pod: the hash of its configuration, in the kubelet's own list and as the API server has it.
+const HASHES: [&str; 2] = ["kubernetes.io/config.hash", "kubernetes.io/config.mirror"];
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -255,7 +252,9 @@ impl Item {
         let Meta { uid, name, namespace, labels, annotations, owner_references, .. } = self.metadata;
         let labels: BTreeMap<String, String> =
             labels.unwrap_or_default().into_iter().take(LABELS_MAX).collect();
-        let owner = owner(owner_references.unwrap_or_default(), &labels);
+        let (owner_kind, owner) = owner(owner_references.unwrap_or_default(), &labels).unzip();
+        let annotations = annotations.unwrap_or_default();
+        let hash = HASHES.iter().find_map(|name| annotations.get(*name).cloned());
         let statuses = [
             self.status.container_statuses,
             self.status.init_container_statuses,
@@ -274,11 +273,18 @@ impl Item {
         Pod {
             containers: containers.collect(),
             uid: bounded(uid.unwrap_or_default()).into(),
-            config_hash: annotations.hash.or(annotations.mirror).map(|hash| bounded(hash).into()),
+            config_hash: hash.map(|hash| bounded(hash).into()),
+            // Whole objects stand in some of them.
+            annotations: annotations
+                .into_iter()
+                .filter(|(name, value)| name.len() <= TEXT_MAX && value.len() <= TEXT_MAX)
+                .take(ANNOTATIONS_MAX)
+                .collect(),
             namespace: bounded(namespace.unwrap_or_default()),
             name: bounded(name.unwrap_or_default()),
             labels: labels.into_iter().map(|(key, value)| (bounded(key), bounded(value))).collect(),
             owner: owner.map(bounded),
+            owner_kind: owner_kind.flatten().map(bounded),
             service_account: self.spec.service_account_name.map(bounded),
             node: self.spec.node_name.map(bounded),
         }
@@ -291,9 +297,9 @@ fn bare_id(id: &str) -> Option<Arc<str>> {
     (!bare.is_empty() && bare.len() <= TEXT_MAX).then(|| bare.into())
 }
 
-/// The controller's name. A deployment owns its pods through a replica set, whose name ends with the hash that the pods
-/// carry as a label.
-fn owner(references: Vec<Owner>, labels: &BTreeMap<String, String>) -> Option<String> {
+/// The controller's kind and name. A deployment owns its pods through a replica set, whose name ends with the hash that the
+/// pods carry as a label.
+fn owner(references: Vec<Owner>, labels: &BTreeMap<String, String>) -> Option<(Option<String>, String)> {
     let at = references.iter().position(|owner| owner.controller == Some(true)).unwrap_or(0);
     let owner = references.into_iter().nth(at)?;
     let name = owner.name?;
@@ -301,9 +307,9 @@ fn owner(references: Vec<Owner>, labels: &BTreeMap<String, String>) -> Option<St
         && let Some(hash) = labels.get("pod-template-hash")
         && let Some(deployment) = name.strip_suffix(hash.as_str()).and_then(|rest| rest.strip_suffix('-'))
     {
-        return Some(deployment.to_owned());
+        return Some((Some("Deployment".to_owned()), deployment.to_owned()));
     }
-    Some(name)
+    Some((owner.kind, name))
 }
 
 fn bounded(mut text: String) -> String {
@@ -332,6 +338,7 @@ mod tests {
         let [n8n, static_one] = pods.as_slice() else { panic!("{pods:#?}") };
         assert_eq!((n8n.namespace.as_str(), n8n.name.as_str()), ("flows", "n8n-worker-7c9f6b5d4-x2x9q"));
         assert_eq!(n8n.owner.as_deref(), Some("n8n-worker"), "the deployment, not its replica set");
+        assert_eq!(n8n.owner_kind.as_deref(), Some("Deployment"));
         assert_eq!(n8n.service_account.as_deref(), Some("n8n"));
         assert_eq!(n8n.node.as_deref(), Some("node-1"));
         assert_eq!(n8n.labels.get("app"), Some(&"n8n".to_owned()));

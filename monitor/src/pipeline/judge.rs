@@ -82,9 +82,9 @@ impl Pipeline {
             _ => (None, None),
         };
         let scene = Scene::new(event, (at, standing.role), &self.processes, worker, &self.rules);
-        let (items, labels) = of_worker(&self.rules, worker);
+        let (items, pod) = of_worker(&self.rules, worker);
         let root = image.map_or(0, |image| image.author_root);
-        let attribution = || self.attributions.of(&self.processes, at, root, items, labels);
+        let attribution = || self.attributions.of(&self.processes, at, root, items, pod);
         // What the runtime holds open from outside while it sets a worker up is nobody's way out.
         let setting_up = standing.entering && worker.is_some_and(|worker| !worker.sealed);
         let (run_dir, nested_mount) = match &event.body {
@@ -151,7 +151,7 @@ impl Pipeline {
     fn judge_ids(&mut self, event: &Event, at: ProcessRef, env: &[(Arc<str>, Arc<str>)]) {
         let label = event.subject.label;
         let worker = self.workers.get(label);
-        let (items, labels) = of_worker(&self.rules, worker);
+        let (items, pod) = of_worker(&self.rules, worker);
         let image = self
             .processes
             .get(at)
@@ -161,7 +161,7 @@ impl Pipeline {
         let findings = self.attributions.signs(event, root, exec_id, env, items, &self.processes);
         for finding in findings {
             let scene = Scene::new(event, (at, standing.role), &self.processes, worker, &self.rules);
-            let attribution = self.attributions.of(&self.processes, at, root, items, labels);
+            let attribution = self.attributions.of(&self.processes, at, root, items, pod);
             let alerts = self.detector.found(&finding, &scene, attribution, &self.recent);
             raise(alerts, &mut self.counts, &mut self.alerts);
         }

@@ -231,7 +231,7 @@ impl Pipeline {
     }
 
     /// The container that only keeps a pod's namespaces runs one program, which does nothing.
-    fn is_sandbox(&self, label: u32) -> bool {
+    pub(super) fn is_sandbox(&self, label: u32) -> bool {
         let is_pause = |exe: &str| exe == "/pause" || exe.ends_with("/pause");
         let entry = self.workers.get(label).and_then(|worker| worker.entry_program.as_ref());
         if let Some(exe) = entry.and_then(|program| program.exe.as_deref()) {

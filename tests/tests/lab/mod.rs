@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) mod runc;
+
 pub(crate) const CGROUPS: &str = "/proc/self/mountinfo";
 
 pub(crate) fn program() -> PathBuf {
@@ -65,15 +67,24 @@ impl Lab {
         Self::of(name, "n8n", sinks, rules)
     }
 
+    /// The same, and cgroups of this pattern are watched too.
+    pub(crate) fn watching(name: &str, pattern: &str, sinks: &str, rules: &Path) -> Self {
+        Self::with(name, "n8n", &format!("  watch: [\"{pattern}\"]\n"), sinks, rules)
+    }
+
     /// The same for a worker of another engine.
     pub(crate) fn of(name: &str, profile: &str, sinks: &str, rules: &Path) -> Self {
+        Self::with(name, profile, "", sinks, rules)
+    }
+
+    fn with(name: &str, profile: &str, watch: &str, sinks: &str, rules: &Path) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cgroup_name = format!("sw-agent-{name}-{}", std::process::id());
         let cgroup = cgroup_root().join(&cgroup_name);
         fs::create_dir(&cgroup).unwrap();
         let config = folder.path().join("sandwatch.yaml");
         let text = format!(
-            "schema: sandwatch/config/v1\nstate_dir: {}/state\nworkers:\n  assign: [{{ cgroup: \"/{cgroup_name}\", profile: {profile}, name: lab }}]\n\
+            "schema: sandwatch/config/v1\nstate_dir: {}/state\nworkers:\n{watch}  assign: [{{ cgroup: \"/{cgroup_name}\", profile: {profile}, name: lab }}]\n\
              rules: [{}]\nsinks: {}\n",
             folder.path().display(),
             rules.display(),

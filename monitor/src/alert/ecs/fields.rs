@@ -146,6 +146,8 @@ pub(super) fn own(alert: &Alert) -> Value {
             "cgroup": worker.cgroup,
             "unit": worker.unit,
             "posture": worker.posture,
+            "pod_owner": worker.pod.as_ref().and_then(|pod| pod.owner.as_ref()),
+            "pod_service_account": worker.pod.as_ref().and_then(|pod| pod.service_account.as_ref()),
             // A list: as an object each label of each pod would become a field of the index.
             "pod_labels": worker.pod.as_ref().map(|pod| {
                 pod.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>()

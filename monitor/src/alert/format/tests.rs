@@ -168,7 +168,7 @@ prop_compose! {
         worker.cgroup.path = next();
         worker.unit = Some(next());
         worker.container = Some(crate::alert::ContainerInfo { id: next(), runtime: Some(next()), image: Some(next()) });
-        worker.pod = Some(crate::alert::PodInfo { namespace: next(), name: next(), uid: next(), labels });
+        worker.pod = Some(crate::alert::PodInfo { namespace: next(), name: next(), uid: next(), labels, owner: Some(next()), service_account: Some(next()) });
         let who = alert.attribution.as_mut().unwrap();
         let said = |value: String| Attributed { value, source: "env RUN".into(), trust: "author".into() };
         who.workflow = Some(said(next()));

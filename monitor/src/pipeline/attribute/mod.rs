@@ -9,7 +9,7 @@ mod log;
 mod sign;
 mod walk;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::alert::{self, Attributed};
@@ -19,7 +19,7 @@ use crate::profile::Image;
 use crate::profile::attribution::{Attribution, Field, Found, IdAt, IdSource, IdTrust};
 use crate::worker::Execution;
 
-pub(super) use walk::of_worker;
+pub(super) use walk::{OfPod, of_worker};
 
 /// Most images whose values are kept; beyond it new ones are not taken. Those of ended processes go each second.
 const TAKEN_MAX: usize = 65_536;
@@ -169,7 +169,7 @@ impl Attributions {
         time: BootNs,
         processes: &ProcessTable,
         items: &[Attribution],
-        labels: &BTreeMap<String, String>,
+        pod: OfPod<'_>,
     ) {
         let late: Vec<(u64, ProcessRef, BootNs)> = self
             .roots
@@ -179,7 +179,7 @@ impl Attributions {
             .filter(|(_, process, _)| processes.lineage(*process).any(|(at, _)| at == by))
             .collect();
         for (number, process, since) in late {
-            let values = self.resolve(processes, process, Some((number, since)), items, labels);
+            let values = self.resolve(processes, process, Some((number, since)), items, pod);
             let Some(root) = self.roots.get_mut(&number) else { continue };
             let before = std::mem::replace(&mut root.values, values);
             for word in before {
@@ -190,13 +190,13 @@ impl Attributions {
         }
     }
 
-    /// An author root froze what it belongs to, if it has not yet. `labels` are those of the worker's pod.
+    /// An author root froze what it belongs to, if it has not yet. `pod` is the worker's.
     pub(super) fn freeze(
         &mut self,
         root: u64,
         processes: &ProcessTable,
         items: &[Attribution],
-        labels: &BTreeMap<String, String>,
+        pod: OfPod<'_>,
         (label, since): (u32, BootNs),
     ) {
         if root == 0 || items.is_empty() || self.roots.contains_key(&root) {
@@ -204,7 +204,7 @@ impl Attributions {
         }
         let at = processes.find_exec(root);
         let limit = Some((root, since));
-        let values = at.map(|at| self.resolve(processes, at, limit, items, labels)).unwrap_or_default();
+        let values = at.map(|at| self.resolve(processes, at, limit, items, pod)).unwrap_or_default();
         self.roots
             .insert(root, Root { values, since, label, process: at, ended: None, said: HashSet::new() });
     }
@@ -216,14 +216,14 @@ impl Attributions {
         at: ProcessRef,
         author_root: u64,
         items: &[Attribution],
-        labels: &BTreeMap<String, String>,
+        pod: OfPod<'_>,
     ) -> Option<alert::Attribution> {
         if items.is_empty() {
             return None;
         }
         match self.roots.get(&author_root).filter(|_| author_root != 0) {
             Some(root) => in_alert(&root.values),
-            None => in_alert(&self.resolve(processes, at, None, items, labels)),
+            None => in_alert(&self.resolve(processes, at, None, items, pod)),
         }
     }
 
@@ -234,7 +234,7 @@ impl Attributions {
         at: ProcessRef,
         until: Option<(u64, BootNs)>,
         items: &[Attribution],
-        labels: &BTreeMap<String, String>,
+        pod: OfPod<'_>,
     ) -> Vec<Value> {
         let mut best: Vec<Value> = Vec::new();
         let mut offer = |value: &Value| match best.iter_mut().find(|known| known.field == value.field) {
@@ -258,10 +258,8 @@ impl Attributions {
             }
         }
         for (number, item) in items.iter().enumerate() {
-            if let IdSource::Label(name) = &item.source
-                && let Some(value) = labels.get(&**name).filter(|value| !value.is_empty())
-            {
-                let found = Found { field: item.field, value: value.as_str().into(), doubtful: false };
+            if let Some(value) = pod.says(&item.source).filter(|value| !value.is_empty()) {
+                let found = Found { field: item.field, value: value.into(), doubtful: false };
                 offer(&value_of(found, item, number, IdTrust::Engine));
             }
         }

@@ -10,20 +10,44 @@ use crate::pipeline::{Pipeline, profile};
 use crate::process::ProcessRef;
 use crate::profile::attribution::{Attribution, IdSource, IdTrust};
 use crate::profile::{Image, ProfileId, RuleSet};
-use crate::worker::Worker;
+use crate::worker::{Worker, WorkerPod};
 
 /// Captured variables.
 type Env<'a> = Cow<'a, [(Arc<str>, Arc<str>)]>;
 
 static NO_LABELS: BTreeMap<String, String> = BTreeMap::new();
 
-/// The items of a worker's profile, and its pod's labels.
+/// What Kubernetes says of a worker's pod that ids are taken from.
+#[derive(Clone, Copy)]
+pub(in crate::pipeline) struct OfPod<'a> {
+    labels: &'a BTreeMap<String, String>,
+    pod: Option<&'a WorkerPod>,
+}
+
+impl<'a> OfPod<'a> {
+    /// What it says there, if that is a place in it.
+    pub(super) fn says(self, source: &IdSource) -> Option<&'a str> {
+        let value = match source {
+            IdSource::Label(name) => self.labels.get(&**name),
+            IdSource::Annotation(name) => self.pod?.annotations.get(&**name),
+            IdSource::Owner(kind) => {
+                let pod = self.pod.filter(|pod| pod.owner_kind.as_deref() == Some(&**kind))?;
+                pod.owner.as_ref()
+            }
+            _ => None,
+        };
+        value.map(String::as_str)
+    }
+}
+
+/// The items of a worker's profile, and what its pod says.
 pub(in crate::pipeline) fn of_worker<'a>(
     rules: &'a RuleSet,
     worker: Option<&'a Worker>,
-) -> (&'a [Attribution], &'a BTreeMap<String, String>) {
+) -> (&'a [Attribution], OfPod<'a>) {
     let labels = worker.map_or(&NO_LABELS, |worker| &worker.pod_labels);
-    (rules.attribution(profile(worker)), labels)
+    let pod = worker.and_then(|worker| worker.pod.as_ref());
+    (rules.attribution(profile(worker)), OfPod { labels, pod })
 }
 
 impl Pipeline {
@@ -61,7 +85,7 @@ impl Pipeline {
         env_most: IdTrust,
     ) {
         let worker = self.workers.get(event.subject.label);
-        let (items, labels) = of_worker(&self.rules, worker);
+        let (items, pod) = of_worker(&self.rules, worker);
         let Some(image) = self.processes.get(at).and_then(|process| process.image()) else { return };
         if items.is_empty() {
             return;
@@ -79,13 +103,13 @@ impl Pipeline {
             most: IdTrust::Engine,
         });
         let (root, when) = (image.author_root, (event.subject.label, event.time));
-        self.attributions.freeze(root, &self.processes, items, labels, when);
+        self.attributions.freeze(root, &self.processes, items, pod, when);
     }
 
     /// Takes the ids that another event shows: an open by the engine; the first act of a fork that is an author root.
     pub(in crate::pipeline) fn take_ids_of_act(&mut self, event: &Event, at: ProcessRef) {
         let worker = self.workers.get(event.subject.label);
-        let (items, labels) = of_worker(&self.rules, worker);
+        let (items, pod) = of_worker(&self.rules, worker);
         if items.is_empty() {
             return;
         }
@@ -98,17 +122,17 @@ impl Pipeline {
         {
             let (standing, path) = (image.standing, &open.path.view);
             if self.attributions.opened(items, standing, image.exec_id, path, event.time) {
-                self.attributions.freeze_late(at, event.time, &self.processes, items, labels);
+                self.attributions.freeze_late(at, event.time, &self.processes, items, pod);
             }
         }
         let (root, when) = (image.author_root, (event.subject.label, event.time));
-        self.attributions.freeze(root, &self.processes, items, labels, when);
+        self.attributions.freeze(root, &self.processes, items, pod, when);
     }
 
     /// Takes the ids of a process that ran before the agent did.
     pub(in crate::pipeline) fn take_ids_of_scanned(&mut self, label: u32, at: ProcessRef) {
         let worker = self.workers.get(label);
-        let (items, labels) = of_worker(&self.rules, worker);
+        let (items, pod) = of_worker(&self.rules, worker);
         let Some(process) = self.processes.get(at) else { return };
         let Some(image) = process.image() else { return };
         if items.is_empty() {
@@ -129,7 +153,7 @@ impl Pipeline {
             most: IdTrust::Scan,
         });
         let (root, when) = (image.author_root, (label, image.since));
-        self.attributions.freeze(root, &self.processes, items, labels, when);
+        self.attributions.freeze(root, &self.processes, items, pod, when);
     }
 }
 

@@ -101,6 +101,10 @@ pub enum IdSource {
     Open(PathCapture),
     /// At a label of the pod.
     Label(Arc<str>),
+    /// At an annotation of the pod.
+    Annotation(Arc<str>),
+    /// At the name of what owns the pod, if it is of this kind.
+    Owner(Arc<str>),
     /// At what the engine's event log, the first of these that is there, says is running.
     EventLog(Box<[Arc<str>]>),
 }
@@ -178,7 +182,12 @@ impl Attribution {
                 let Some(script) = script else { return Vec::new() };
                 all(pattern.captures(&script), false)
             }
-            IdSource::Env(_) | IdSource::Open(_) | IdSource::Label(_) | IdSource::EventLog(_) => Vec::new(),
+            IdSource::Env(_)
+            | IdSource::Open(_)
+            | IdSource::Label(_)
+            | IdSource::Annotation(_)
+            | IdSource::Owner(_)
+            | IdSource::EventLog(_) => Vec::new(),
         }
     }
 
@@ -198,6 +207,8 @@ impl Attribution {
             IdSource::Script(_) => "script path".to_owned(),
             IdSource::Open(pattern) => format!("open {pattern}"),
             IdSource::Label(name) => format!("label {name}"),
+            IdSource::Annotation(name) => format!("annotation {name}"),
+            IdSource::Owner(kind) => format!("owner {kind}"),
             IdSource::EventLog(paths) => format!("event log {}", paths.join(" or ")),
         }
     }

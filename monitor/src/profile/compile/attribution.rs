@@ -13,7 +13,8 @@ use crate::profile::error::{Place, suggest};
 use crate::profile::finding::RuleRef;
 
 /// The places an item may look at.
-const SOURCES: [&str; 7] = ["env", "argv", "cwd", "script", "open", "label", "event_log"];
+const SOURCES: [&str; 9] =
+    ["env", "argv", "cwd", "script", "open", "label", "annotation", "owner", "event_log"];
 
 impl Compiler {
     pub(super) fn compile_attribution(
@@ -31,7 +32,11 @@ impl Compiler {
         let at = self.id_at(part, doc, names);
         let (field, trust, source, at) = (field?, trust?, source?, at?);
         let filled = match &source {
-            IdSource::Env(_) | IdSource::Flag(_) | IdSource::Label(_) => vec![field],
+            IdSource::Env(_)
+            | IdSource::Flag(_)
+            | IdSource::Label(_)
+            | IdSource::Annotation(_)
+            | IdSource::Owner(_) => vec![field],
             IdSource::EventLog(_) => vec![Field::Run],
             IdSource::Argv(pattern) => pattern.fields(),
             IdSource::Cwd(pattern) | IdSource::Script(pattern) | IdSource::Open(pattern) => pattern.fields(),
@@ -46,6 +51,12 @@ impl Compiler {
             self.errors.push(place.error(
                 "an event log says what ran at that time, not who did it",
                 "write `trust: candidate`",
+            ));
+        }
+        if matches!(source, IdSource::Annotation(_)) && trust > IdTrust::Author {
+            self.errors.push(place.error(
+                format!("who writes a job may write its annotations, so their trust cannot be `{}`", trust.name()),
+                "write `trust: author` or `candidate`, or take it from a label that the controller forces, or the owner",
             ));
         }
         if let IdAt::Role(role) = at
@@ -88,7 +99,7 @@ impl Compiler {
         let from = doc.from.value.as_str();
         // Which keys go with which place.
         let wants = match from {
-            "env" | "label" => ["name"].as_slice(),
+            "env" | "label" | "annotation" | "owner" => ["name"].as_slice(),
             "argv" => &["flag", "pattern"],
             "cwd" | "script" | "open" | "event_log" => &["pattern"],
             other => {
@@ -114,8 +125,11 @@ impl Compiler {
         }
         if let Some(name) = &doc.name {
             let value: Arc<str> = name.value.as_str().into();
-            if from == "label" {
-                return Some(IdSource::Label(value));
+            match from {
+                "label" => return Some(IdSource::Label(value)),
+                "annotation" => return Some(IdSource::Annotation(value)),
+                "owner" => return Some(IdSource::Owner(value)),
+                _ => {}
             }
             self.env_names.insert(value.clone());
             self.count_env_names(part, place);

@@ -198,9 +198,10 @@ pub struct ExpectDoc {
 pub struct AttributionDoc {
     /// `workflow`, `run`, `step`, `actor` or `tenant`.
     pub field: At<String>,
-    /// `env`, `argv`, `cwd`, `script`, `open`, `label` or `event_log` (n8n's: what was running then, as candidates).
+    /// `env`, `argv`, `cwd`, `script`, `open`, `label`, `annotation`, `owner` (the name of what owns the pod, which no author
+    /// of a job sets) or `event_log` (n8n's: what was running then, as candidates).
     pub from: At<String>,
-    /// For `env` the variable, for `label` the label of the pod.
+    /// For `env` the variable, for `label` and `annotation` that of the pod, for `owner` its kind (`Workflow`).
     #[serde(default)]
     pub name: Option<At<String>>,
     /// For `argv`: the flag whose value it is (`--pack x`, `--pack=x`).

@@ -12,6 +12,7 @@ use crate::profile::{RuleError, suggest};
 use crate::recording::format::{
     Facts, FileFact, Header, Line, Made, ProcessFact, RECORDING_SCHEMA, Redaction, WorkerFact,
 };
+use crate::worker::WorkerPod;
 
 const SECOND: BootNs = 1_000_000_000;
 /// Boot time at which a scenario begins.
@@ -115,7 +116,7 @@ fn worker(doc: &ScenarioWorker) -> Result<WorkerFact, (At<String>, String, Strin
         image: doc.image.clone(),
         pod_labels: doc.pod_labels.clone(),
         awaits_pod: false,
-        pod: None,
+        pod: pod(doc),
         facts: doc.facts.iter().map(|(name, values)| (name.clone(), values.0.clone())).collect(),
         probes: doc.probes.clone(),
         fresh: true,
@@ -125,6 +126,24 @@ fn worker(doc: &ScenarioWorker) -> Result<WorkerFact, (At<String>, String, Strin
             .iter()
             .map(|path| FileFact { path: path.as_str().into(), id: file_id(path), generation: 0 })
             .collect(),
+    })
+}
+
+/// Its pod, if more is said of it than labels.
+fn pod(doc: &ScenarioWorker) -> Option<WorkerPod> {
+    if doc.owner.is_none() && doc.annotations.is_empty() {
+        return None;
+    }
+    let (kind, name) = doc.owner.as_deref().and_then(|owner| owner.split_once('/')).unzip();
+    Some(WorkerPod {
+        uid: "scenario".to_owned(),
+        namespace: "scenario".to_owned(),
+        name: "pod".to_owned(),
+        labels: doc.pod_labels.clone(),
+        annotations: doc.annotations.clone(),
+        owner: name.or(doc.owner.as_deref()).map(str::to_owned),
+        owner_kind: kind.map(str::to_owned),
+        ..WorkerPod::default()
     })
 }
 

@@ -55,6 +55,12 @@ pub struct ScenarioWorker {
     /// Pod labels.
     #[serde(default)]
     pub pod_labels: BTreeMap<String, String>,
+    /// What owns its pod, `KIND/NAME`.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Annotations of its pod.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
     /// Facts that the configuration states of it.
     #[serde(default)]
     pub facts: BTreeMap<String, OneOrMany<String>>,
