@@ -20,6 +20,7 @@ use crate::observe::{LogFormat, start_log};
 use crate::privilege;
 use crate::recording::{Header, Made, RECORDING_SCHEMA, Recorder, Redaction};
 use crate::run::{Agent, envelope, sensor_options};
+use crate::sink::FileSink;
 
 pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "warn");
@@ -70,7 +71,9 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
     let envelope = envelope(&config, rules.digest(), &root);
     let sinks = match &args.alerts {
         Some(path) => {
-            config.sinks = vec![SinkConfig::file(path.clone())];
+            let file = SinkConfig::file(path.clone());
+            FileSink::open(&file).map_err(|error| CliError::usage(error.to_string()))?;
+            config.sinks = vec![file];
             Engine::open(Setup::of(&config, envelope).in_memory())?
         }
         None => Engine::none(envelope),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::args::{FilesArgs, HooksArgs, RunArgs};
 use super::rules_from::check_owners;
 use super::{CliError, Exit, RulesFrom, load_rules};
-use crate::config::{self, Config, Hooks, SinkConfig};
+use crate::config::{self, Config, Hooks, SinkConfig, SinkKind};
 use crate::control::{self, ConfigState};
 use crate::delivery::{Engine, Setup};
 use crate::kernel::{Sensor, SensorOptions};
@@ -15,6 +15,7 @@ use crate::observe::{LogFormat, start_log};
 use crate::privilege;
 use crate::profile::RuleSet;
 use crate::run::{self, Agent, LastGood, Loaded, NewConfig, Refused, RuleFiles, sensor_options};
+use crate::sink::FileSink;
 
 /// Where the configuration is looked for when none is named.
 const DEFAULT_CONFIG: &str = "/etc/sandwatch/sandwatch.yaml";
@@ -98,6 +99,12 @@ fn prepare(args: &RunArgs, kept: Option<&LastGood>) -> Result<Prepared, CliError
     let options = SensorOptions { canary: true, ..sensor_options(&config, &rules)? };
     let envelope = run::envelope(&config, rules.digest(), &crate::kernel::cgroup2_mount()?);
     let setup = Setup::of(&config, envelope);
+    // Whoever names a file on the command line waits for it here, and not for the disk to change.
+    if let Some(output) =
+        config.sinks.iter().find(|sink| args.output.is_some() && sink.kind == SinkKind::File)
+    {
+        FileSink::open(output).map_err(|error| CliError::usage(error.to_string()))?;
+    }
     // Alerts for this call's own output are nobody's later.
     let sinks = Engine::open(if args.output.is_some() { setup.in_memory() } else { setup })?;
     Ok(Prepared { config, from, rules, sinks, options })

