@@ -185,7 +185,7 @@ pub(super) fn rule_files(from: RulesFrom) -> RuleFiles {
 
 /// Files that are opened, or opened again, while the agent runs.
 fn written_later(config: &Config) -> Vec<PathBuf> {
-    let files = config.sinks.iter().filter(|sink| sink.kind == config::SinkKind::File);
+    let files = config.sinks.iter().filter(|sink| sink.kind == SinkKind::File);
     files.filter_map(|sink| sink.path.clone()).chain([config.state_dir.join("spool")]).collect()
 }
 

@@ -1,11 +1,15 @@
-//! The process that acts as the canary of a running agent: it may do nothing and does little.
+//! The process that acts as the canary of a running agent: it does little and may do next to nothing.
+//!
+//! A cgroup that was made below the mount itself can only be removed with CAP_DAC_OVERRIDE, as nobody may write to that folder
+//! (`cgroup_create`, its mode is 0555); the agent gives that up. So this process keeps it, and clears up when the agent ends, however that ends.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::kept::{Act, MARKER, WORD};
+use super::kept::{Act, HOME, MARKER, WORD};
 
 /// Does what is asked on standard input until that is closed. Port 0: ends at once, as the program that is executed.
 ///
@@ -15,9 +19,12 @@ pub(crate) fn main(port: u16) -> io::Result<()> {
     if port == 0 {
         return Ok(());
     }
-    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    let home = std::env::var_os(HOME).map(PathBuf::from);
+    if home.is_none() {
+        nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+    }
     nix::sys::prctl::set_no_new_privs()?;
-    drop_capabilities()?;
+    keep_capabilities(if home.is_some() { DAC_OVERRIDE } else { 0 })?;
     let mut orders = io::stdin().lock();
     let mut order = [0];
     while orders.read(&mut order)? == 1 {
@@ -28,14 +35,26 @@ pub(crate) fn main(port: u16) -> io::Result<()> {
             drop(TcpStream::connect(("127.0.0.1", port)));
         } else if order == Act::Execute.byte() {
             let mut command = Command::new("/proc/self/exe");
-            drop(command.args([WORD, "0"]).stdin(Stdio::null()).status());
+            drop(command.args([WORD, "0"]).env_clear().stdin(Stdio::null()).status());
         }
     }
-    Ok(())
+    // The other end is closed: the agent ends, or was killed.
+    home.map_or(Ok(()), |home| leave(&home))
 }
 
-/// None is left, and with `no_new_privs` none comes back by an exec.
-fn drop_capabilities() -> io::Result<()> {
+/// Out of the cgroup, which then is empty and can be removed.
+fn leave(home: &Path) -> io::Result<()> {
+    if let Some(above) = home.parent() {
+        fs::write(above.join("cgroup.procs"), "0")?;
+    }
+    fs::remove_dir(home)
+}
+
+/// `CAP_DAC_OVERRIDE` (include/uapi/linux/capability.h).
+const DAC_OVERRIDE: u32 = 1 << 1;
+
+/// No others are left, and with `no_new_privs` none comes back by an exec.
+fn keep_capabilities(kept: u32) -> io::Result<()> {
     #[repr(C)]
     struct Head {
         version: u32,
@@ -45,8 +64,8 @@ fn drop_capabilities() -> io::Result<()> {
     const VERSION: u32 = 0x2008_0522;
     let head = Head { version: VERSION, pid: 0 };
     // Effective, permitted and inheritable, in two words of 32 bits each.
-    let none = [0u32; 6];
+    let sets = [kept, kept, 0, 0, 0, 0];
     // SAFETY: both are laid out as capset(2) wants them, and live as long as the call.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const head, none.as_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const head, sets.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -9,6 +9,7 @@ use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use monitor_common::map::{Label, label_state};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, socket};
@@ -19,6 +20,11 @@ use super::{Canary, Home};
 
 /// First argument of the helper, before the port.
 pub(super) const WORD: &str = "canary";
+
+/// Variable with the cgroup that the helper is to remove at its end.
+pub(super) const HOME: &str = "SANDWATCH_CANARY_HOME";
+/// How long the helper may take to end by itself.
+const ENDING: Duration = Duration::from_secs(2);
 
 /// The file that the helper opens, and no other program is likely to: deprecated since Linux 2.6.36 and still there.
 pub const MARKER: &str = "oom_adj";
@@ -59,9 +65,12 @@ impl Kept {
     pub(crate) fn start(canary: Canary, maps: &mut Maps) -> Result<Self, KernelError> {
         let failed = |action| move |source| KernelError::Os { action, source };
         let (held, port) = hold_port().map_err(failed("keep a port for the canary"))?;
-        let mut child = Command::new("/proc/self/exe")
-            .args([WORD, &port.to_string()])
-            .env_clear()
+        let mut command = Command::new("/proc/self/exe");
+        command.args([WORD, &port.to_string()]).env_clear();
+        if let Home::Own { path, .. } = &canary.home {
+            command.env(HOME, path);
+        }
+        let mut child = command
             .current_dir("/")
             // What a terminal sends to the agent is not for it.
             .process_group(0)
@@ -113,8 +122,12 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        // It ends when it is told nothing more, and removes its cgroup.
         self.orders = None;
-        // It may be gone already.
+        let until = Instant::now() + ENDING;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

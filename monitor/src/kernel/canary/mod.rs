@@ -187,10 +187,14 @@ impl Drop for Home {
                     Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
                         std::thread::sleep(std::time::Duration::from_millis(1));
                     }
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => break,
                     _ => return,
                 }
             }
-            tracing::warn!("the canary's cgroup {} could not be removed", path.display());
+            tracing::warn!(
+                "the canary's cgroup {} could not be removed; the next agent does it",
+                path.display()
+            );
         }
     }
 }
