@@ -224,8 +224,10 @@ impl<P: Probes> Agent<P> {
             tracing::info!(why, digest, "rules unchanged");
             return;
         }
-        tracing::info!(why, digest, "rules loaded");
         self.pipeline.reload(rules, boot_now());
+        // Who reads that they are loaded may rely on it: the kernel's filter is theirs by then.
+        self.apply_effects();
+        tracing::info!(why, digest, "rules loaded");
         self.say_skipped();
         self.post_rules();
         self.log(What::Rules { rules: digest.clone(), why: why.to_owned() });
