@@ -6,17 +6,13 @@
 //! to node. What is not needed of a pod is left behind while reading.
 
 use std::io::{BufRead, Read};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use super::ask::{AskError, Line};
 use super::node::{PodStore, Step};
-use super::pod::{ListError, read_page};
-use crate::config::{PodsConfig, SinkConfig, TlsConfig};
-use crate::delivery::Secret;
-use crate::sink::net::{Client, Endpoint, NetError};
+use super::pod::read_page;
+use crate::config::PodsConfig;
 
-/// Longer lists are not read: some hundred times what a node's pods need.
-const LONGEST_LIST: u64 = 64 << 20;
 /// Longer lines of a watch are not read: the server stores no object of more than a few MiB.
 const LONGEST_LINE: u64 = 8 << 20;
 /// How long one watch goes on, at least and at most. Afterwards another goes on from the same place.
@@ -24,54 +20,14 @@ const WATCH: std::ops::Range<u64> = 90..150;
 /// How much longer than that an answer may take: the server ends it by itself.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Why the API server did not tell.
-#[derive(Debug, thiserror::Error)]
-pub enum ApiError {
-    /// Where it is is not known.
-    #[error(
-        "`pods.url` is not given and the environment has no KUBERNETES_SERVICE_HOST; set one of them (https://ADDRESS:6443)"
-    )]
-    Where,
-    /// Which node this is is not known.
-    #[error(
-        "`pods.node` is not given and the environment has no NODE_NAME; set one of them (`spec.nodeName` of the agent's pod)"
-    )]
-    Node,
-    /// A token would be sent for everybody to read.
-    #[error(
-        "`pods.url` is not https, and a token does not go over anything else; without one write `token_file: null`"
-    )]
-    Clear,
-    /// Address, certificates or token.
-    #[error("pods: {0}")]
-    Net(#[from] NetError),
-    /// No answer.
-    #[error("{url}: {why}")]
-    Silent {
-        /// Whom was asked.
-        url: String,
-        /// Why.
-        why: String,
-    },
-    /// An answer that is none.
-    #[error("{url}: answered {status}{hint}")]
-    Refused {
-        /// Whom was asked.
-        url: String,
-        /// Status of HTTP.
-        status: u16,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// An answer that cannot be read.
-    #[error("{url}: {source}")]
-    List {
-        /// Whom was asked.
-        url: String,
-        /// What is wrong.
-        source: ListError,
-    },
-}
+/// What to do where the address is not known.
+const NO_ADDRESS: AskError = AskError::Unset(
+    "`pods.url` is not given and the environment has no KUBERNETES_SERVICE_HOST; set one of them (https://ADDRESS:6443)",
+);
+/// What to do where the node is not known.
+const NO_NODE: AskError = AskError::Unset(
+    "`pods.node` is not given and the environment has no NODE_NAME; set one of them (`spec.nodeName` of the agent's pod)",
+);
 
 /// How a watch ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,9 +45,7 @@ pub struct Api {
 }
 
 struct Open {
-    endpoint: Endpoint,
-    client: Client,
-    token_file: Option<PathBuf>,
+    line: Line,
     node: String,
 }
 
@@ -102,19 +56,11 @@ impl Api {
     }
 
     /// Everything on the node now.
-    pub(super) fn list(&mut self, store: &mut PodStore) -> Result<(), ApiError> {
+    pub(super) fn list(&mut self, store: &mut PodStore) -> Result<(), AskError> {
         let mut open = self.take()?;
-        open.log_in()?;
-        let endpoint = open.endpoint.with_parameter("resourceVersion", "0");
-        let url = endpoint.shown();
-        let answer = open
-            .client
-            .get(&endpoint.url(), LONGEST_LIST)
-            .map_err(|why| ApiError::Silent { url: url.clone(), why })?;
-        if answer.status != 200 {
-            return Err(ApiError::Refused { url, status: answer.status, hint: hint(answer.status) });
-        }
-        let page = read_page(&answer.body).map_err(|source| ApiError::List { url, source })?;
+        open.line.log_in()?;
+        let endpoint = open.line.endpoint.with_parameter("resourceVersion", "0");
+        let page = open.line.list(&endpoint, read_page)?;
         store.replace(page, &open.node);
         self.open = Some(open);
         Ok(())
@@ -126,29 +72,28 @@ impl Api {
         store: &mut PodStore,
         random: u64,
         changed: &mut dyn FnMut(&PodStore) -> bool,
-    ) -> Result<Ended, ApiError> {
+    ) -> Result<Ended, AskError> {
         let mut open = self.take()?;
-        open.log_in()?;
+        open.line.log_in()?;
         let seconds = WATCH.start + random % (WATCH.end - WATCH.start);
         let endpoint = open
+            .line
             .endpoint
             .with_parameter("watch", "1")
             .with_parameter("allowWatchBookmarks", "true")
             .with_parameter("resourceVersion", &store.version)
             .with_parameter("timeoutSeconds", &seconds.to_string());
         let url = endpoint.shown();
-        let silent = |why| ApiError::Silent { url: url.clone(), why };
+        let silent = |why| AskError::Silent { url: url.clone(), why };
         let most = Duration::from_secs(seconds) + GRACE;
-        let (status, body) = open.client.stream(&endpoint.url(), most).map_err(silent)?;
+        let (status, body) = open.line.client.stream(&endpoint.url(), most).map_err(silent)?;
         match status {
             200 => {}
             410 => {
                 self.open = Some(open);
                 return Ok(Ended::Gone);
             }
-            status => {
-                return Err(ApiError::Refused { url: url.clone(), status, hint: hint(status) });
-            }
+            status => return Err(open.line.refused(url, status)),
         }
         let mut body = std::io::BufReader::new(body);
         let mut line = Vec::new();
@@ -160,7 +105,7 @@ impl Api {
             if length as u64 > LONGEST_LINE {
                 return Err(silent(format!("a line of the watch is longer than {LONGEST_LINE} bytes")));
             }
-            if length == 0 || line.last() != Some(&b'\n') && line.is_empty() {
+            if length == 0 {
                 break;
             }
             match store.take(&line, &open.node) {
@@ -176,14 +121,14 @@ impl Api {
                 }
                 // Half a line at the end is a connection that broke off.
                 Err(_) if line.last() != Some(&b'\n') => break,
-                Err(source) => return Err(ApiError::List { url: url.clone(), source }),
+                Err(source) => return Err(AskError::List { url: url.clone(), source }),
             }
         }
         self.open = Some(open);
         Ok(Ended::Here)
     }
 
-    fn take(&mut self) -> Result<Open, ApiError> {
+    fn take(&mut self) -> Result<Open, AskError> {
         match self.open.take() {
             Some(open) => Ok(open),
             None => Open::new(&self.config),
@@ -192,42 +137,23 @@ impl Api {
 }
 
 impl Open {
-    fn new(config: &PodsConfig) -> Result<Self, ApiError> {
+    fn new(config: &PodsConfig) -> Result<Self, AskError> {
         let variable = |name: &str| std::env::var(name).unwrap_or_default();
         let url = match &config.url {
             Some(url) => url.clone(),
             None => {
                 by_service(&variable("KUBERNETES_SERVICE_HOST"), &variable("KUBERNETES_SERVICE_PORT_HTTPS"))
-                    .ok_or(ApiError::Where)?
+                    .ok_or(NO_ADDRESS)?
             }
         };
-        if config.token_file.is_some() && !url.starts_with("https://") {
-            return Err(ApiError::Clear);
-        }
         let node = config.node.clone().unwrap_or_else(|| variable("NODE_NAME"));
         // It becomes part of an address.
         if !is_name(&node) {
-            return Err(ApiError::Node);
+            return Err(NO_NODE);
         }
-        let selector = format!("spec.nodeName%3D{node}");
-        let endpoint =
-            Endpoint::parse(&url)?.below("/api/v1/pods").with_parameter("fieldSelector", &selector);
-        let tls = TlsConfig {
-            ca_file: config.ca_file.clone(),
-            server_name: config.server_name.clone(),
-            ..TlsConfig::default()
-        };
-        let settings = SinkConfig { tls, timeout: config.timeout, gzip: false, ..SinkConfig::stdout() };
-        Ok(Self { endpoint, client: Client::open(&settings)?, token_file: config.token_file.clone(), node })
-    }
-
-    /// The token is read each time: it is exchanged every hour.
-    fn log_in(&mut self) -> Result<(), ApiError> {
-        if let Some(path) = &self.token_file {
-            let token = Secret::from_file(path).map_err(NetError::from)?;
-            self.client.log_in("authorization", Secret::new(format!("Bearer {}", token.expose())))?;
-        }
-        Ok(())
+        let mut line = Line::open(config, &url, "/api/v1/pods", config.server_name.clone(), hint)?;
+        line.endpoint = line.endpoint.with_parameter("fieldSelector", &format!("spec.nodeName%3D{node}"));
+        Ok(Self { line, node })
     }
 }
 
@@ -269,9 +195,9 @@ mod tests {
             ..PodsConfig::default()
         };
         let asked = |config| Api::new(config).list(&mut PodStore::default()).unwrap_err();
-        assert!(matches!(asked(config("http://127.0.0.1:6443", "node-1")), ApiError::Clear));
+        assert!(matches!(asked(config("http://127.0.0.1:6443", "node-1")), AskError::Clear));
         for node in ["", "a&watch=1", "A", "a/b"] {
-            assert!(matches!(asked(config("https://127.0.0.1:6443", node)), ApiError::Node), "{node:?}");
+            assert!(matches!(asked(config("https://127.0.0.1:6443", node)), AskError::Unset(_)), "{node:?}");
         }
     }
 

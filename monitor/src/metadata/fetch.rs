@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::api::{Api, Ended};
-use super::kubelet::{Kubelet, KubeletError};
+use super::ask::AskError;
+use super::kubelet::Kubelet;
 use super::node::PodStore;
 use super::pod::Pod;
 
@@ -30,7 +31,7 @@ pub trait PodSource: Send {
 
 impl PodSource for Kubelet {
     fn pods(&mut self) -> Result<Vec<Pod>, String> {
-        Self::pods(self).map_err(|error: KubeletError| error.to_string())
+        Self::pods(self).map_err(|error: AskError| error.to_string())
     }
 }
 

@@ -2,76 +2,24 @@
 //!
 //! Needs `get` on `nodes/pods` (Kubernetes 1.33 and newer), else on `nodes/proxy`, for the service account of the token.
 
-use std::path::PathBuf;
+use super::ask::{AskError, Line};
+use super::pod::{Pod, read_list};
+use crate::config::PodsConfig;
 
-use super::pod::{ListError, Pod, read_list};
-use crate::config::{PodsConfig, SinkConfig, TlsConfig};
-use crate::delivery::Secret;
-use crate::sink::net::{Client, Endpoint, NetError};
-
-/// Longer lists are not read: some hundred times what a node's pods need.
-const LONGEST: u64 = 64 << 20;
-
-/// Why the kubelet did not tell.
-#[derive(Debug, thiserror::Error)]
-pub enum KubeletError {
-    /// Where it is is not known.
-    #[error(
-        "`pods.url` is not given and the environment has no NODE_IP; set one of them (https://ADDRESS:10250)"
-    )]
-    Where,
-    /// Which node this is is not known.
-    #[error(
-        "`pods.server_name` is $NODE_NAME and the environment has no NODE_NAME; set it to the node's name"
-    )]
-    Node,
-    /// A token would be sent for everybody to read.
-    #[error(
-        "`pods.url` is not https, and a token does not go over anything else; without one write `token_file: null`"
-    )]
-    Clear,
-    /// Address, certificates or token.
-    #[error("pods: {0}")]
-    Net(#[from] NetError),
-    /// No answer.
-    #[error("{url}: {why}")]
-    Silent {
-        /// Whom was asked.
-        url: String,
-        /// Why.
-        why: String,
-    },
-    /// An answer that is none.
-    #[error("{url}: answered {status}{hint}")]
-    Refused {
-        /// Whom was asked.
-        url: String,
-        /// Status of HTTP.
-        status: u16,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// An answer that cannot be read.
-    #[error("{url}: {source}")]
-    List {
-        /// Whom was asked.
-        url: String,
-        /// What is wrong.
-        source: ListError,
-    },
-}
+/// What to do where the address is not known.
+const NO_ADDRESS: AskError = AskError::Unset(
+    "`pods.url` is not given and the environment has no NODE_IP; set one of them (https://ADDRESS:10250)",
+);
+/// What to do where the node's name is not known and wanted.
+const NO_NODE: AskError = AskError::Unset(
+    "`pods.server_name` is $NODE_NAME and the environment has no NODE_NAME; set it to the node's name",
+);
 
 /// Asks the kubelet. Opened when it is first asked and after each failure: certificates may come later than the agent, or
 /// be made anew.
 pub struct Kubelet {
     config: PodsConfig,
-    open: Option<Open>,
-}
-
-struct Open {
-    endpoint: Endpoint,
-    client: Client,
-    token_file: Option<PathBuf>,
+    open: Option<Line>,
 }
 
 impl Kubelet {
@@ -84,60 +32,33 @@ impl Kubelet {
     ///
     /// # Errors
     /// It could not be asked, refuses, or its answer cannot be read.
-    pub fn pods(&mut self) -> Result<Vec<Pod>, KubeletError> {
-        let mut open = match self.open.take() {
-            Some(open) => open,
-            None => Open::new(&self.config)?,
+    pub fn pods(&mut self) -> Result<Vec<Pod>, AskError> {
+        let mut line = match self.open.take() {
+            Some(line) => line,
+            None => open(&self.config)?,
         };
-        let pods = open.pods()?;
-        self.open = Some(open);
+        line.log_in()?;
+        let pods = line.list(&line.endpoint, read_list)?;
+        self.open = Some(line);
         Ok(pods)
     }
 }
 
-impl Open {
-    fn new(config: &PodsConfig) -> Result<Self, KubeletError> {
-        let url = match &config.url {
-            Some(url) => url.clone(),
-            None => by_address(&std::env::var("NODE_IP").unwrap_or_default()).ok_or(KubeletError::Where)?,
-        };
-        if config.token_file.is_some() && !url.starts_with("https://") {
-            return Err(KubeletError::Clear);
-        }
-        let endpoint = Endpoint::parse(&url)?.below("/pods");
-        let tls = TlsConfig {
-            ca_file: config.ca_file.clone(),
-            server_name: server_name(config.server_name.as_deref(), std::env::var("NODE_NAME").ok())?,
-            ..TlsConfig::default()
-        };
-        let settings = SinkConfig { tls, timeout: config.timeout, gzip: false, ..SinkConfig::stdout() };
-        Ok(Self { endpoint, client: Client::open(&settings)?, token_file: config.token_file.clone() })
-    }
-
-    /// The token is read each time: it is exchanged every hour.
-    fn pods(&mut self) -> Result<Vec<Pod>, KubeletError> {
-        if let Some(path) = &self.token_file {
-            let token = Secret::from_file(path).map_err(NetError::from)?;
-            self.client.log_in("authorization", Secret::new(format!("Bearer {}", token.expose())))?;
-        }
-        let url = self.endpoint.shown();
-        let answer = self
-            .client
-            .get(&self.endpoint.url(), LONGEST)
-            .map_err(|why| KubeletError::Silent { url: url.clone(), why })?;
-        if answer.status != 200 {
-            return Err(KubeletError::Refused { url, status: answer.status, hint: hint(answer.status) });
-        }
-        read_list(&answer.body).map_err(|source| KubeletError::List { url, source })
-    }
+fn open(config: &PodsConfig) -> Result<Line, AskError> {
+    let url = match &config.url {
+        Some(url) => url.clone(),
+        None => by_address(&std::env::var("NODE_IP").unwrap_or_default()).ok_or(NO_ADDRESS)?,
+    };
+    let name = server_name(config.server_name.as_deref(), std::env::var("NODE_NAME").ok())?;
+    Line::open(config, &url, "/pods", name, hint)
 }
 
 /// One configuration is for all nodes, but a kubelet that made its own certificate has its node's name in it.
-fn server_name(configured: Option<&str>, node: Option<String>) -> Result<Option<String>, KubeletError> {
+fn server_name(configured: Option<&str>, node: Option<String>) -> Result<Option<String>, AskError> {
     match configured {
         Some("$NODE_NAME") => match node.filter(|node| !node.is_empty()) {
             Some(node) => Ok(Some(node)),
-            None => Err(KubeletError::Node),
+            None => Err(NO_NODE),
         },
         other => Ok(other.map(str::to_owned)),
     }
@@ -167,7 +88,7 @@ mod tests {
     fn a_token_is_not_sent_in_the_clear() {
         let config = PodsConfig { url: Some("http://127.0.0.1:10255".into()), ..PodsConfig::default() };
         let error = Kubelet::new(config).pods().unwrap_err();
-        assert!(matches!(error, KubeletError::Clear), "{error}");
+        assert!(matches!(error, AskError::Clear), "{error}");
     }
 
     #[test]
@@ -176,7 +97,7 @@ mod tests {
         assert_eq!(server_name(Some("$NODE_NAME"), node()).unwrap().as_deref(), Some("node-7"));
         assert_eq!(server_name(Some("kubelet.example"), node()).unwrap().as_deref(), Some("kubelet.example"));
         assert_eq!(server_name(None, node()).unwrap(), None);
-        assert!(matches!(server_name(Some("$NODE_NAME"), None), Err(KubeletError::Node)));
+        assert!(matches!(server_name(Some("$NODE_NAME"), None), Err(AskError::Unset(_))));
     }
 
     #[test]

@@ -78,7 +78,8 @@ impl LastGood {
         for (number, from) in rules.iter().enumerate() {
             let to = new.join(RULES).join(number.to_string());
             state_dir::make(&to)?;
-            for file in rule_files(from).unwrap_or_default() {
+            let unreadable = || state_dir::io_error(from, "read the rules in it")(io::ErrorKind::Other.into());
+            for file in rule_files(from).ok_or_else(unreadable)? {
                 let Ok(name) = file.strip_prefix(from) else { continue };
                 let target = to.join(name);
                 if let Some(above) = target.parent() {
@@ -192,6 +193,16 @@ mod tests {
         // Killed between the two renames.
         fs::rename(state.join(FOLDER), state.join(BEFORE)).unwrap();
         assert!(LastGood::find(&state).is_some());
+    }
+
+    #[test]
+    fn folder_that_cannot_be_read_is_no_copy_without_rules() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = dir.path().join("gone");
+        LastGood::keep(dir.path(), None, &[], "1").unwrap();
+        let error = LastGood::keep(dir.path(), None, &[gone], "2").unwrap_err();
+        assert!(error.to_string().contains("gone"), "{error}");
+        assert_eq!(LastGood::find(dir.path()).unwrap().rules, [] as [PathBuf; 0], "the one before stays");
     }
 
     #[test]
