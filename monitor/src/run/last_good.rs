@@ -78,7 +78,8 @@ impl LastGood {
         for (number, from) in rules.iter().enumerate() {
             let to = new.join(RULES).join(number.to_string());
             state_dir::make(&to)?;
-            let unreadable = || state_dir::io_error(from, "read the rules in it")(io::ErrorKind::Other.into());
+            let unreadable =
+                || state_dir::io_error(from, "read the rules in it")(io::ErrorKind::Other.into());
             for file in rule_files(from).ok_or_else(unreadable)? {
                 let Ok(name) = file.strip_prefix(from) else { continue };
                 let target = to.join(name);

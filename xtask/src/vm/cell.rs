@@ -29,7 +29,7 @@ impl Default for Settings {
         Self {
             memory_mib: 1024,
             cpus: 2,
-            timeout: Duration::from_secs(420),
+            timeout: Duration::from_secs(600),
             parameters: String::new(),
             refresh: false,
             jobs: 2,

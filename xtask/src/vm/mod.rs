@@ -65,7 +65,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "", value_name = "TEXT", allow_hyphen_values = true)]
     parameters: String,
     /// Seconds one VM may take
-    #[arg(long, default_value_t = 420)]
+    #[arg(long, default_value_t = 600)]
     timeout: u64,
     /// Memory of a VM in MiB
     #[arg(long, default_value_t = 1024)]
