@@ -84,8 +84,20 @@ else
     broke "$name" "result: $(property Result)"
 fi
 
-name=wrong_configuration_is_not_tried_again
+name=wrong_configuration_runs_the_last_good_one_and_is_not_ready
 echo 'nonsense: true' >>/etc/sandwatch/sandwatch.yaml
+systemctl start sandwatch.service
+ready=$(sandwatch status --ready)
+code=$?
+if [ "$(property ActiveState)" = active ] && [ $code -eq 1 ] && until_true "grep -q '\"condition\":\"last-good\"' $alerts"; then
+    passed "$name"
+else
+    broke "$name" "state $(property ActiveState), status $code: $ready"
+fi
+
+name=wrong_configuration_without_a_last_good_one_is_not_tried_again
+systemctl stop sandwatch.service
+rm -r /var/lib/sandwatch/last-good
 systemctl start sandwatch.service
 if [ "$(property ExecMainStatus)" = 2 ] && [ "$(property ActiveState)" = failed ]; then
     passed "$name"

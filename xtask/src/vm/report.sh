@@ -16,3 +16,5 @@ if [ -n "$(ls -A /out)" ]; then
     echo "@@end"
 fi
 printf '\n@@exit %s\n' "$code"
+# Whoever called this switches the machine off; what the port still holds would be gone with it.
+sleep 1
