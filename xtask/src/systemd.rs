@@ -38,7 +38,7 @@ pub(crate) fn run(left: Duration) -> Result<CellResult> {
     };
     let over = |from: PathBuf, to: &str| Extra { from, to: format!("overlay/{to}") };
     let script = std::fs::read_to_string(folder.join("check.sh")).context("cannot read the checks")?;
-    let mut payload = Payload { script, system: Some(system), ..Payload::default() };
+    let mut payload = Payload { script, system: Some(system), tests: 1, ..Payload::default() };
     payload.add_agent(build::agent(Profile::Dev)?)?;
     let units = "etc/systemd/system";
     payload.files.extend([

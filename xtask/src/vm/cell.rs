@@ -61,6 +61,8 @@ pub(crate) struct CellResult {
     pub(crate) code: Option<i32>,
     pub(crate) timed_out: bool,
     pub(crate) tests: Results,
+    /// Test programs that were to run.
+    pub(crate) expected: usize,
     /// The first thing the kernel complained about.
     pub(crate) complaint: Option<String>,
     /// What the payload left in `/out`.
@@ -124,6 +126,7 @@ impl Cell {
             code: outcome.code,
             timed_out: outcome.timed_out,
             tests: Results::parse(&outcome.output),
+            expected: payload.tests,
             complaint: outcome.complaint,
             files,
             log,

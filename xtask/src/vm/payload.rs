@@ -36,6 +36,8 @@ pub(crate) struct Payload {
     pub(crate) system: Option<PathBuf>,
     /// Modules to load before the script runs.
     pub(crate) modules: Vec<String>,
+    /// Test programs that the script runs: fewer closing lines mean that one died.
+    pub(crate) tests: usize,
 }
 
 impl Payload {
@@ -55,7 +57,7 @@ impl Payload {
     /// The agent and test programs; the script runs them one after the other, and keeps the agent's own
     /// account of the host in `/out/doctor.json`.
     pub(crate) fn tests(agent: PathBuf, tests: &[Executable], filter: Option<&str>) -> Result<Self> {
-        let mut payload = Self { modules: vec!["overlay".to_owned()], ..Self::default() };
+        let mut payload = Self { modules: vec!["overlay".to_owned()], tests: tests.len(), ..Self::default() };
         payload.add_agent(agent)?;
         payload.script.push_str("code=0\n");
         // An emulated kernel may take minutes over a program that its verifier dislikes; the tests matter more.
