@@ -333,7 +333,7 @@ impl Engine {
 const APPENDED_WITHIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
-mod fault_tests;
+mod faults;
 #[cfg(test)]
 mod kill_tests;
 #[cfg(test)]

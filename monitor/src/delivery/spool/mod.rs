@@ -62,10 +62,6 @@ pub fn scan(segment: &[u8]) -> (u64, u64) {
 }
 
 #[cfg(test)]
-mod fault_tests;
-#[cfg(test)]
-mod model_tests;
-#[cfg(test)]
-mod number_tests;
-#[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,10 @@ use super::*;
 use crate::alert::{AlertKind, GapInfo, SafeAlert, Tier, fixture};
 use crate::delivery::{Class, Clock, Record};
 
+mod disk;
+
+pub(crate) use disk::*;
+
 /// Time as a test has it.
 #[derive(Debug, Default)]
 pub(crate) struct TestClock(Mutex<Duration>);
@@ -160,29 +164,6 @@ impl Taker {
     pub(crate) fn waiting(&self) -> u64 {
         self.shared.waiting(self.sink)
     }
-}
-
-/// What a power cut leaves: of files what was synced, and another boot.
-pub(crate) fn power_cut(dir: &Path, writer: Writer) {
-    let unsynced = writer.unsynced();
-    drop(writer);
-    for (path, length) in unsynced {
-        let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-        if length < file.metadata().unwrap().len() {
-            file.set_len(length).unwrap();
-        }
-    }
-    if dir.join("spool/boot").exists() {
-        std::fs::write(dir.join("spool/boot"), "another boot\n").unwrap();
-    }
-}
-
-/// Damages a record of a segment that has so many of the same length.
-pub(crate) fn corrupt(path: &Path, at: usize, of: usize) {
-    let mut bytes = std::fs::read(path).unwrap();
-    let record = (bytes.len() - format::HEADER) / of;
-    bytes[format::HEADER + at * record + record / 2] ^= 0x55;
-    std::fs::write(path, bytes).unwrap();
 }
 
 /// The numbers of a stream that were received or are named as gone.

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::testing::{Got, Taker, TestClock, open, record};
 use super::*;
-use crate::delivery::Class;
 
 #[derive(Clone, Copy, Debug)]
 enum Deed {
@@ -60,7 +58,7 @@ impl Model {
                 }
             }
             let last = got.iter().map(|got| got.seq).max().unwrap_or(0);
-            let accounted = testing::accounted(got);
+            let accounted = accounted(got);
             prop_assert!((1..=last).all(|seq| accounted.contains(&seq)), "{accounted:?} up to {last}");
             let received = got.iter().filter(|got| got.gone.is_none()).map(|got| got.seq);
             let received: BTreeSet<u64> = received.filter(|seq| *seq > 0).collect();
@@ -104,7 +102,7 @@ proptest! {
                 }
                 Deed::PowerCut => {
                     drop(takers);
-                    testing::power_cut(dir.path(), writer);
+                    power_cut(dir.path(), writer);
                     writer = open(dir.path(), &["a", "b"], limits.clone(), &clock);
                     takers = [Taker::new(&writer, 0), Taker::new(&writer, 1)];
                 }
