@@ -170,9 +170,9 @@ pub struct SinkState {
     pub name: String,
     /// Alerts accepted for it.
     pub queued: u64,
-    /// Alerts handed to its receiver, repeats included.
+    /// Alerts its receiver took, repeats and heartbeats included.
     pub sent: u64,
-    /// Alerts its receiver has.
+    /// Alerts its receiver has for good.
     pub acknowledged: u64,
     /// Alerts its receiver will never take.
     pub rejected: u64,
@@ -180,7 +180,7 @@ pub struct SinkState {
     pub retried: u64,
     /// Alerts not delivered, by reason.
     pub dropped: BTreeMap<String, u64>,
-    /// Bytes handed over.
+    /// Bytes its receiver took.
     pub bytes: u64,
     /// Alerts that wait.
     pub waiting: u64,

@@ -287,22 +287,25 @@ impl Sender<'_> {
             Next::Wait(wait) => return Some(wait.unwrap_or(NAP).max(Duration::from_millis(1))),
             Next::Send(actions) => actions,
         };
-        self.meter.sent(actions.iter().filter(|action| is_news(action)).count() as u64, 0);
         let outcomes = self.pager.send(&actions, self.clock.wall());
-        self.note(&actions, outcomes);
+        let bytes = self.pager.take_bytes();
+        self.note(&actions, outcomes, bytes);
         None
     }
 
-    fn note(&mut self, actions: &[Action], outcomes: Vec<Outcome>) {
+    fn note(&mut self, actions: &[Action], outcomes: Vec<Outcome>, bytes: u64) {
         let now = now(self.clock);
         let missing = || Outcome::Retry { reason: "no answer".to_owned(), after: None };
         let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
         let mut failure: Option<(String, Option<Duration>)> = None;
+        let mut bytes = Some(bytes);
         let mut desk = self.shared.desk();
         for (action, outcome) in actions.iter().zip(outcomes) {
             match outcome {
                 Outcome::Accepted => {
-                    self.meter.acknowledged(is_news(action).into(), now.wall.saturating_mul(1_000_000));
+                    let (news, at) = (is_news(action).into(), now.wall.saturating_mul(1_000_000));
+                    self.meter.sent(news, bytes.take().unwrap_or(0), at);
+                    self.meter.acknowledged(news);
                     desk.answered(action, Answer::Accepted, now);
                 }
                 Outcome::Rejected { reason } => {

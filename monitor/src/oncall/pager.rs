@@ -28,6 +28,9 @@ pub trait Pager: Send {
     /// Does what is asked; one outcome for each action, in the same order. A missing outcome counts as `Retry`.
     fn send(&mut self, actions: &[Action], now: Timestamp) -> Vec<Outcome>;
 
+    /// How many bytes the receiver was handed and has answered since the last call.
+    fn take_bytes(&mut self) -> u64;
+
     /// Reads secrets and certificates again.
     ///
     /// # Errors

@@ -297,7 +297,6 @@ fn lanes(counters: &Counters) -> Vec<LaneCount> {
 }
 
 fn sink(name: String, stats: &SinkStats) -> SinkState {
-    let dropped = [("evicted", stats.evicted), ("unreadable", stats.unreadable), ("refused", stats.refused)];
     SinkState {
         name,
         queued: stats.queued,
@@ -305,11 +304,43 @@ fn sink(name: String, stats: &SinkStats) -> SinkState {
         acknowledged: stats.acknowledged,
         rejected: stats.rejected,
         retried: stats.retried,
-        dropped: dropped.into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
+        dropped: stats.dropped().into_iter().map(|(why, count)| (why.to_owned(), count)).collect(),
         bytes: stats.bytes,
         waiting: stats.waiting,
         oldest_unsent: stats.oldest_unsent,
         last_success: stats.last_success,
         failing: stats.failing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_of_a_sink_is_put_up() {
+        let stats = SinkStats {
+            queued: 1,
+            sent: 2,
+            acknowledged: 3,
+            rejected: 4,
+            retried: 5,
+            evicted: 6,
+            unreadable: 7,
+            refused: 8,
+            letters: 9,
+            bytes: 10,
+            waiting: 11,
+            oldest_unsent: Some(12),
+            last_success: Some(13),
+            failing: true,
+        };
+        let put_up = serde_json::to_value(sink("siem".to_owned(), &stats)).unwrap();
+        let dropped = serde_json::json!({ "evicted": 6, "unreadable": 7, "refused": 8, "dead-letters": 9 });
+        let expected = serde_json::json!({
+            "name": "siem", "queued": 1, "sent": 2, "acknowledged": 3, "rejected": 4, "retried": 5, "dropped": dropped,
+            "bytes": 10, "waiting": 11, "oldest_unsent": 12, "last_success": 13, "failing": true,
+        });
+        assert_eq!(put_up, expected);
     }
 }

@@ -43,13 +43,13 @@ pub struct Meter {
 pub struct SinkStats {
     /// Alerts accepted for it, after its filter.
     pub queued: u64,
-    /// Alerts handed to the receiver, repeats included.
+    /// Alerts that the receiver took, repeats and heartbeats included.
     pub sent: u64,
-    /// Alerts that were taken for good: acknowledged, or for transports without answers handed to the system.
+    /// Alerts of the spool that were taken for good: acknowledged, or for transports without answers handed to the system.
     pub acknowledged: u64,
     /// Alerts that the receiver will never take: dead letters.
     pub rejected: u64,
-    /// Attempts that failed and were, or will be, made again.
+    /// Attempts that failed and were, or will be, made again: so many alerts, so many times.
     pub retried: u64,
     /// Alerts evicted from the spool, full or too old.
     pub evicted: u64,
@@ -59,7 +59,7 @@ pub struct SinkStats {
     pub refused: u64,
     /// Dead letters that there was no room for.
     pub letters: u64,
-    /// Bytes handed to the receiver.
+    /// Bytes of what it took, as they are before compression.
     pub bytes: u64,
     /// Alerts that wait.
     pub waiting: u64,
@@ -76,17 +76,17 @@ impl Meter {
         self.queued.fetch_add(1, Relaxed);
     }
 
-    /// Something was handed to the receiver.
-    pub fn sent(&self, alerts: u64, bytes: u64) {
+    /// The receiver took something.
+    pub fn sent(&self, alerts: u64, bytes: u64, now: i64) {
         self.sent.fetch_add(alerts, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
-    }
-
-    /// The receiver has so many more.
-    pub fn acknowledged(&self, alerts: u64, now: i64) {
-        self.acknowledged.fetch_add(alerts, Relaxed);
         self.success.store(now, Relaxed);
         self.refused_in_row.store(0, Relaxed);
+    }
+
+    /// The receiver has so many more for good.
+    pub fn acknowledged(&self, alerts: u64) {
+        self.acknowledged.fetch_add(alerts, Relaxed);
     }
 
     /// The receiver will never take one.
@@ -170,14 +170,8 @@ impl fmt::Display for SinkStats {
             "queued {}, sent {} ({} bytes), acknowledged {}, rejected {}, retried {}, waiting {}",
             self.queued, self.sent, self.bytes, self.acknowledged, self.rejected, self.retried, self.waiting
         )?;
-        let dropped = [
-            ("evicted", self.evicted),
-            ("unreadable", self.unreadable),
-            ("refused", self.refused),
-            ("dead letters lost", self.letters),
-        ];
-        for (why, count) in dropped.into_iter().filter(|(_, count)| *count > 0) {
-            write!(to, ", {why} {count}")?;
+        for (why, count) in self.dropped().into_iter().filter(|(_, count)| *count > 0) {
+            write!(to, ", dropped {count} ({why})")?;
         }
         if self.failing {
             write!(to, "; it fails at the moment")?;
@@ -187,6 +181,16 @@ impl fmt::Display for SinkStats {
 }
 
 impl SinkStats {
+    /// Alerts that are not delivered and will not be, by reason.
+    pub fn dropped(&self) -> [(&'static str, u64); 4] {
+        [
+            ("evicted", self.evicted),
+            ("unreadable", self.unreadable),
+            ("refused", self.refused),
+            ("dead-letters", self.letters),
+        ]
+    }
+
     /// Alerts that it did not deliver.
     pub fn undelivered(&self) -> u64 {
         self.evicted + self.unreadable + self.refused + self.letters + self.waiting

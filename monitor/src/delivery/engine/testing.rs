@@ -37,6 +37,8 @@ pub(crate) enum Manner {
 /// The far end of a test transport.
 pub(crate) struct Far {
     pub(crate) got: Vec<Got>,
+    /// Of what it got.
+    pub(crate) bytes: u64,
     /// When each batch came, and how large it was.
     pub(crate) batches: Vec<(Duration, usize)>,
     /// What it says to an item; `None`: it breaks off.
@@ -50,6 +52,7 @@ impl Default for Far {
     fn default() -> Self {
         Self {
             got: Vec::new(),
+            bytes: 0,
             batches: Vec::new(),
             answer: Box::new(|_| Some(Outcome::Accepted)),
             manner: Manner::ItemByItem,
@@ -124,6 +127,7 @@ impl Transport for Near {
             }
             if outcome == Outcome::Accepted {
                 let gap = item.alert.gap.as_ref();
+                far.bytes += item.text.len() as u64;
                 far.got.push(Got {
                     seq: item.seq,
                     id: item.alert.id.clone(),

@@ -123,7 +123,8 @@ fn filter_decides_before_numbers_are_given() {
     let engine = engine(None, &[only]);
     engine.accept(fixture::incident());
     engine.accept(fixture::gap());
-    engine.finish();
+    let stats = engine.finish().remove(0).1;
+    assert_eq!((stats.queued, stats.acknowledged), (1, 1));
     let text = fs::read_to_string(&path).unwrap();
     let alert: Alert = serde_json::from_str(text.trim()).unwrap();
     assert_eq!((alert.kind, alert.delivery.unwrap().seq), (AlertKind::Gap, 1));

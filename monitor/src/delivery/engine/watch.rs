@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(seen.at(2), [State::Open]);
         seen.meter.rejected();
         assert_eq!(seen.at(3), []);
-        seen.meter.acknowledged(1, 1);
+        seen.meter.sent(1, 1, 1);
         assert_eq!(seen.at(4), [State::Closed]);
     }
 

@@ -252,11 +252,15 @@ fn sinks(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
     let sinks = || status.snapshot.sinks.iter();
     let counters: [(&str, &str, Count); 6] = [
         ("sandwatch_sink_queued", "Alerts accepted for a sink.", |sink| sink.queued),
-        ("sandwatch_sink_sent", "Alerts handed to its receiver, repeats included.", |sink| sink.sent),
-        ("sandwatch_sink_acknowledged", "Alerts its receiver has.", |sink| sink.acknowledged),
+        ("sandwatch_sink_sent", "Alerts its receiver took, repeats and heartbeats included.", |sink| {
+            sink.sent
+        }),
+        ("sandwatch_sink_acknowledged", "Alerts its receiver has for good.", |sink| sink.acknowledged),
         ("sandwatch_sink_rejected", "Alerts its receiver refused for good.", |sink| sink.rejected),
-        ("sandwatch_sink_retried", "Attempts that failed and are made again.", |sink| sink.retried),
-        ("sandwatch_sink_sent_bytes", "Bytes handed to its receiver.", |sink| sink.bytes),
+        ("sandwatch_sink_retried", "Attempts that failed and are made again, of each alert.", |sink| {
+            sink.retried
+        }),
+        ("sandwatch_sink_sent_bytes", "Bytes its receiver took, before compression.", |sink| sink.bytes),
     ];
     for (name, help, value) in counters {
         to.counters(name, help, sinks().map(|sink| ([("sink", &*sink.name)], value(sink))))?;

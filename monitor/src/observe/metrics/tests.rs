@@ -21,10 +21,17 @@ fn board() -> Arc<Board> {
     };
     let sink = SinkState {
         name: "siem \"one\"".into(),
-        queued: 7,
-        dropped: BTreeMap::from([("evicted".into(), 2)]),
+        queued: 70,
+        sent: 61,
+        acknowledged: 52,
+        rejected: 3,
+        retried: 44,
+        dropped: BTreeMap::from([("evicted".into(), 2), ("dead-letters".into(), 1)]),
+        bytes: 6161,
+        waiting: 5,
         oldest_unsent: Some(1_700_000_000_500_000_000),
-        ..SinkState::default()
+        last_success: Some(1_700_000_001_000_000_000),
+        failing: true,
     };
     board.put(Snapshot {
         version: "1.2.3".into(),
@@ -59,9 +66,8 @@ fn metrics_have_the_numbers_of_the_snapshot_in_both_texts() {
             "sandwatch_events_total{signal=\"open\",fate=\"throttled\"} 1",
             "sandwatch_ring_lost_total{lane=\"priority\"} 2",
             "sandwatch_gaps_total{reason=\"lost\"} 3",
-            "sandwatch_sink_queued_total{sink=\"siem \\\"one\\\"\"} 7",
             "sandwatch_sink_dropped_total{sink=\"siem \\\"one\\\"\",reason=\"evicted\"} 2",
-            "sandwatch_sink_oldest_unsent_timestamp_seconds{sink=\"siem \\\"one\\\"\"} 1700000000.5",
+            "sandwatch_sink_dropped_total{sink=\"siem \\\"one\\\"\",reason=\"dead-letters\"} 1",
             "sandwatch_program_run_seconds_total{program=\"tp_exec\"} 1.5",
             "sandwatch_ready 1",
         ] {
@@ -70,6 +76,26 @@ fn metrics_have_the_numbers_of_the_snapshot_in_both_texts() {
                 "{line}\n{text}"
             );
         }
+    }
+}
+
+#[test]
+fn every_figure_of_a_sink_is_a_metric() {
+    let text = render(&board(), Text::Open).unwrap();
+    for (name, value) in [
+        ("queued_total", "70"),
+        ("sent_total", "61"),
+        ("acknowledged_total", "52"),
+        ("rejected_total", "3"),
+        ("retried_total", "44"),
+        ("sent_bytes_total", "6161"),
+        ("waiting", "5"),
+        ("failing", "1"),
+        ("oldest_unsent_timestamp_seconds", "1700000000.5"),
+        ("last_success_timestamp_seconds", "1700000001"),
+    ] {
+        let line = format!("sandwatch_sink_{name}{{sink=\"siem \\\"one\\\"\"}} {value}");
+        assert!(text.lines().any(|is| is == line || is.strip_suffix(".0") == Some(&line)), "{line}\n{text}");
     }
 }
 

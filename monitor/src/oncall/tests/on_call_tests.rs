@@ -70,6 +70,8 @@ struct Receiver {
     /// Once.
     panics: Arc<AtomicBool>,
     taken: Arc<Mutex<Vec<String>>>,
+    /// One for each action.
+    bytes: u64,
 }
 
 impl Pager for Receiver {
@@ -90,6 +92,7 @@ impl Pager for Receiver {
         while self.hang.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
+        self.bytes += actions.len() as u64;
         actions
             .iter()
             .map(|action| {
@@ -100,6 +103,10 @@ impl Pager for Receiver {
                 outcome
             })
             .collect()
+    }
+
+    fn take_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
     }
 }
 
@@ -162,7 +169,8 @@ fn failing_receiver_gets_the_newest_state_once_it_works_again() {
     // It is told before its answer is counted.
     eventually("counted", || {
         let stats = running.meter.stats(0);
-        stats.retried >= 2 && stats.acknowledged >= 1 && !stats.failing
+        let taken = stats.sent >= 1 && stats.bytes >= 1 && stats.last_success.is_some();
+        stats.retried >= 2 && stats.acknowledged == stats.sent && taken && !stats.failing
     });
     running.end();
 }

@@ -87,6 +87,10 @@ impl Pager for Alertmanager {
         }
     }
 
+    fn take_bytes(&mut self) -> u64 {
+        self.client.take_posted()
+    }
+
     fn reopen(&mut self) -> Result<(), String> {
         let read = self.client.reload().and_then(|()| self.client.log_in_as(&self.config, "Bearer"));
         read.map_err(|error| error.to_string())

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -70,6 +71,8 @@ pub struct Client {
     queries: Vec<Secret>,
     gzip: bool,
     timeout: Duration,
+    /// Bytes of bodies that were answered.
+    posted: AtomicU64,
 }
 
 impl Client {
@@ -112,6 +115,7 @@ impl Client {
             queries: queries(config),
             gzip: config.gzip,
             timeout,
+            posted: AtomicU64::new(0),
         };
         client.from_files = client.read_headers()?;
         Ok(client)
@@ -170,6 +174,11 @@ impl Client {
         self.hidden.push(secret);
     }
 
+    /// How many bytes of bodies, as they are before compression, were posted and answered since the last call.
+    pub fn take_posted(&self) -> u64 {
+        self.posted.swap(0, Relaxed)
+    }
+
     /// Posts, and reads the answer.
     ///
     /// # Errors
@@ -196,6 +205,9 @@ impl Client {
             Some(bytes) => request.header("content-encoding", "gzip").send(bytes.as_slice()),
             None => request.send(call.body),
         };
+        if sent.is_ok() {
+            self.posted.fetch_add(call.body.len() as u64, Relaxed);
+        }
         self.answer(sent, LONGEST_ANSWER)
     }
 

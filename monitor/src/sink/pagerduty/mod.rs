@@ -133,6 +133,10 @@ impl Pager for PagerDuty {
         in_order(actions, |action| self.one(action))
     }
 
+    fn take_bytes(&mut self) -> u64 {
+        self.client.take_posted()
+    }
+
     fn reopen(&mut self) -> Result<(), String> {
         self.client.reload().map_err(|error| error.to_string())?;
         self.key = read_key(&self.config).map_err(|error| error.to_string())?;

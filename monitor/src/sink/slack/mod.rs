@@ -118,6 +118,10 @@ impl Pager for Slack {
         in_order(actions, |action| self.one(action))
     }
 
+    fn take_bytes(&mut self) -> u64 {
+        self.client.take_posted()
+    }
+
     fn reopen(&mut self) -> Result<(), String> {
         let address = read_address(&self.config).map_err(|error| error.to_string())?;
         self.client

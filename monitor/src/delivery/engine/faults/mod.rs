@@ -10,6 +10,7 @@ use crate::delivery::{Class, Item, Outcome, Promise};
 
 mod blame;
 mod breaks;
+mod figures;
 mod letters;
 mod piled_up;
 

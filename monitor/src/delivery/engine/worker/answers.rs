@@ -30,7 +30,9 @@ impl Worker {
             }
         }
         self.taken += taken;
-        self.parts.meter.sent(taken, bytes);
+        if taken > 0 {
+            self.parts.meter.sent(taken, bytes, self.now_ns());
+        }
         let left = items.len() - gone.len();
         self.note_refusals(taken, outcomes.as_slice());
         if taken > 0 || (left < items.len() && !self.parts.pace.failing()) {

@@ -172,6 +172,8 @@ impl Worker {
             let commit = self.uncommitted().then(|| self.committed + COMMIT_EVERY);
             return Next::At([held, soonest, commit, self.unkept.next()].into_iter().flatten().min());
         }
+        // Before: the receiver may hang, and what it hangs with waits.
+        self.note_oldest();
         self.send(batch);
         self.note_oldest();
         Next::Now
@@ -210,7 +212,7 @@ impl Worker {
         if !self.done.is_empty() {
             let taken = (self.done.len() as u64).saturating_sub(std::mem::take(&mut self.refused));
             if taken > 0 {
-                self.parts.meter.acknowledged(taken, self.now_ns());
+                self.parts.meter.acknowledged(taken);
             }
             if let Err(error) = self.parts.shared.save(self.parts.sink) {
                 tracing::debug!(sink = self.parts.name, %error, "cursor not written; alerts may be sent twice after a restart");
@@ -245,7 +247,7 @@ impl Worker {
             };
             let bytes = item.text.len() as u64;
             if self.parts.transport.send(&[item]).first() == Some(&Outcome::Accepted) {
-                self.parts.meter.sent(1, bytes);
+                self.parts.meter.sent(1, bytes, self.now_ns());
             }
         }
     }
