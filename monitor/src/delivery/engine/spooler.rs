@@ -165,7 +165,8 @@ impl Spooler {
         let Some(at) = self.sinks.iter().position(|(name, ..)| *name == sink) else {
             tracing::warn!(sink, "a dead letter of a sink that is not configured stays");
             let alert = SafeAlert::new(alert);
-            let kept = self.dead.keep(&Letter { time, sink: sink.clone(), seq, reason, alert: &alert });
+            let letter = Letter { time, sink: sink.clone(), seq, reason, alert: &alert };
+            let kept = self.dead.keep(&sink, &[letter]);
             if let Err(error) = kept.result {
                 tracing::error!(sink, %error, "the dead letter could not be kept");
             }

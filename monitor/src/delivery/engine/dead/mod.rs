@@ -23,6 +23,8 @@ pub(crate) use unkept::{Unkept, Waiting};
 
 /// A file of dead letters is not larger than this.
 const MOST: u64 = 8 << 20;
+/// So many bytes of letters are written at once.
+const AT_ONCE: usize = 1 << 20;
 /// The reason of the gap that names lost letters.
 pub(crate) const DEAD_LETTERS: &str = "dead-letters";
 
@@ -50,10 +52,14 @@ pub(crate) struct Lost {
     pub(crate) seqs: Ranges,
 }
 
-/// What became of a letter, and of older ones.
+/// What became of letters, and of older ones.
+#[derive(Debug)]
 pub(crate) struct Kept {
+    /// How many of them, from the first on, are on the disk for good.
+    pub(crate) count: usize,
+    /// Why not the others.
     pub(crate) result: io::Result<()>,
-    /// Of the file that had to go.
+    /// Of the files that had to go.
     pub(crate) lost: Lost,
 }
 
@@ -64,57 +70,103 @@ pub(crate) struct DeadLetters {
     folder: Option<PathBuf>,
     /// Held while a file is written to or taken: a sink's thread writes, another takes.
     busy: Mutex<()>,
+    /// How often the disk was waited for.
+    #[cfg(test)]
+    pub(crate) syncs: std::sync::atomic::AtomicU64,
 }
 
 impl DeadLetters {
     pub(crate) fn new(state_dir: Option<&Path>) -> Self {
-        Self { folder: state_dir.map(folder), busy: Mutex::default() }
+        Self { folder: state_dir.map(folder), ..Self::default() }
     }
 
-    /// Keeps one.
-    pub(crate) fn keep(&self, letter: &Letter<&SafeAlert>) -> Kept {
-        let mut lost = Lost::default();
-        let result = match &self.folder {
-            Some(folder) => {
-                let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
-                put(folder, letter, &mut lost)
+    /// Keeps a sink's letters, in their order. The disk is waited for once, however many there are.
+    pub(crate) fn keep(&self, sink: &str, letters: &[Letter<&SafeAlert>]) -> Kept {
+        let mut kept = Kept { count: 0, result: Ok(()), lost: Lost::default() };
+        let Some(folder) = &self.folder else { return Kept { count: letters.len(), ..kept } };
+        let _busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.count < letters.len() && kept.result.is_ok() {
+            kept.result = self.put(folder, sink, &letters[kept.count..], &mut kept.count, &mut kept.lost);
+        }
+        kept
+    }
+
+    /// Writes so many of these as go into a file at once, at least one, and adds how many that were.
+    fn put(
+        &self,
+        folder: &Path,
+        sink: &str,
+        letters: &[Letter<&SafeAlert>],
+        count: &mut usize,
+        lost: &mut Lost,
+    ) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let path = folder.join(format!("{sink}.jsonl"));
+        let size = fs::metadata(&path).map_or(0, |meta| meta.len());
+        let (mut lines, mut ends) = (Vec::new(), Vec::new());
+        for letter in letters {
+            let before = lines.len();
+            serde_json::to_writer(&mut lines, letter)?;
+            lines.push(b'\n');
+            let full = size > 0 && size + lines.len() as u64 > MOST;
+            if before > 0 && (full || lines.len() > AT_ONCE) {
+                lines.truncate(before);
+                break;
             }
-            None => Ok(()),
-        };
-        Kept { result, lost }
+            ends.push(lines.len());
+        }
+        if size > 0 && size + lines.len() as u64 > MOST {
+            let older = folder.join(format!("{sink}.jsonl.1"));
+            let gone = letters_of(&older);
+            fs::rename(&path, &older)?;
+            lost.join(&gone);
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(&path)?;
+        let mut before = file.seek(SeekFrom::End(0))?;
+        if !ends_whole(&mut file, before)? {
+            // The rest of a line that was cut short is no letter; the next one must not become a part of it.
+            file.write_all(b"\n")?;
+            before += 1;
+        }
+        let (written, result) = write_most(&mut file, &lines);
+        let whole = ends.partition_point(|end| *end <= written);
+        let end = whole.checked_sub(1).map_or(0, |last| ends[last]);
+        if end < lines.len() {
+            // Half a letter is none; if even that fails, its end is mended by the next one.
+            let _ = file.set_len(before + end as u64);
+        }
+        if end > 0 {
+            #[cfg(test)]
+            self.syncs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if let Err(error) = file.sync_data() {
+                // They wait, and are written again.
+                let _ = file.set_len(before);
+                return Err(error);
+            }
+        }
+        *count += whole;
+        result
     }
 }
 
-fn put(folder: &Path, letter: &Letter<&SafeAlert>, lost: &mut Lost) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let path = folder.join(format!("{}.jsonl", letter.sink));
-    let mut line = serde_json::to_vec(letter)?;
-    line.push(b'\n');
-    let size = fs::metadata(&path).map_or(0, |meta| meta.len());
-    if size > 0 && size + line.len() as u64 > MOST {
-        let older = folder.join(format!("{}.jsonl.1", letter.sink));
-        let gone = letters_of(&older);
-        fs::rename(&path, &older)?;
-        *lost = gone;
+/// Writes what goes; how much that was.
+fn write_most(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut written = 0;
+    while written < bytes.len() {
+        match file.write(&bytes[written..]) {
+            Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (written, Err(error)),
+        }
     }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(&path)?;
-    let before = file.seek(SeekFrom::End(0))?;
-    if !ends_whole(&mut file, before)? {
-        // The rest of a line that was cut short is no letter; the next one must not become a part of it.
-        line.insert(0, b'\n');
-    }
-    let written = file.write_all(&line).and_then(|()| file.sync_data());
-    if written.is_err() {
-        // Half a letter is none; if even that fails, its end is mended by the next one.
-        let _ = file.set_len(before);
-    }
-    written
+    (written, Ok(()))
 }
 
 fn ends_whole(file: &mut File, size: u64) -> io::Result<bool> {

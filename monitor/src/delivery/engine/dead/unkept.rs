@@ -45,9 +45,9 @@ impl Unkept {
         if self.letters.len() > MOST { self.letters.pop_front() } else { None }
     }
 
-    /// Puts one back that could not be written again, and waits longer.
-    pub(crate) fn back(&mut self, letter: Waiting, now: Duration) {
-        self.letters.push_front(letter);
+    /// Puts back what could not be written again, and waits longer.
+    pub(crate) fn back(&mut self, letters: Vec<Waiting>, now: Duration) {
+        letters.into_iter().rev().for_each(|letter| self.letters.push_front(letter));
         self.failed(now);
     }
 
@@ -57,12 +57,12 @@ impl Unkept {
         self.not_before = now.saturating_add(self.wait);
     }
 
-    /// The oldest, if it is time to try.
-    pub(crate) fn due(&mut self, now: Duration) -> Option<Waiting> {
-        if now < self.not_before { None } else { self.letters.pop_front() }
+    /// All of them, if it is time to try.
+    pub(crate) fn due(&mut self, now: Duration) -> Vec<Waiting> {
+        if now < self.not_before { Vec::new() } else { self.letters.drain(..).collect() }
     }
 
-    /// One was written.
+    /// They were written.
     pub(crate) fn wrote(&mut self) {
         self.wait = Duration::ZERO;
         self.not_before = Duration::ZERO;

@@ -108,12 +108,14 @@ impl Worker {
         let mut gone: Vec<_> =
             from_behind.filter_map(|(place, reason)| Some((self.flight.remove(place)?, reason))).collect();
         gone.reverse();
+        let mut refused = Vec::new();
         for (flight, reason) in gone {
             match reason {
                 None => self.dealt_with(&flight.entry, flight.seq),
-                Some(reason) => self.bury(flight, reason),
+                Some(reason) => refused.push((flight, reason)),
             }
         }
+        self.bury(refused);
     }
 
     pub(super) fn failed(&mut self, now: Duration, tried: usize, asked: Option<Duration>, reason: &str) {

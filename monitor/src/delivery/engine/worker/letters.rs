@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Flight, Worker};
+use crate::alert::SafeAlert;
 use crate::delivery::engine::dead::{DEAD_LETTERS, Kept, Letter, Lost, Waiting};
 use crate::delivery::engine::meter::Dropped;
 use crate::delivery::spool::{Done, Entry};
@@ -12,43 +13,55 @@ impl Worker {
         self.done.push(Done { class: entry.record.class, number: entry.number, seq });
     }
 
-    /// A dead letter.
-    pub(super) fn bury(&mut self, flight: Flight, reason: String) {
-        self.parts.meter.rejected();
-        let id = &flight.entry.record.alert.id;
-        tracing::error!(sink = self.parts.name, id, reason, "the receiver refuses an alert for good");
+    /// These are dead letters.
+    pub(super) fn bury(&mut self, refused: Vec<(Flight, String)>) {
         let time = self.parts.clock.wall().to_string();
-        let letter = Waiting { time, seq: flight.seq, reason, entry: flight.entry };
-        if let Err(letter) = self.keep(letter) {
+        let mut letters = Vec::with_capacity(refused.len());
+        for (flight, reason) in refused {
+            self.parts.meter.rejected();
+            let id = &flight.entry.record.alert.id;
+            tracing::error!(sink = self.parts.name, id, reason, "the receiver refuses an alert for good");
+            letters.push(Waiting { time: time.clone(), seq: flight.seq, reason, entry: flight.entry });
+        }
+        let left = self.keep(letters);
+        if !left.is_empty() {
             self.unkept.failed(self.parts.clock.monotonic());
+        }
+        for letter in left {
             if let Some(lost) = self.unkept.add(letter) {
                 self.lose(&lost);
             }
         }
     }
 
-    /// Writes a dead letter; gives it back if it cannot be written.
-    fn keep(&mut self, letter: Waiting) -> Result<(), Waiting> {
-        let Kept { result, lost } = self.parts.dead.keep(&Letter {
-            time: letter.time.clone(),
-            sink: self.parts.name.clone(),
-            seq: letter.seq,
-            reason: letter.reason.clone(),
-            alert: &letter.entry.record.alert,
-        });
+    /// Writes dead letters, and lets them go once they are on the disk for good. Gives back those that cannot be written.
+    fn keep(&mut self, mut letters: Vec<Waiting>) -> Vec<Waiting> {
+        if letters.is_empty() {
+            return letters;
+        }
+        let lines: Vec<Letter<&SafeAlert>> = letters
+            .iter()
+            .map(|letter| Letter {
+                time: letter.time.clone(),
+                sink: self.parts.name.clone(),
+                seq: letter.seq,
+                reason: letter.reason.clone(),
+                alert: &letter.entry.record.alert,
+            })
+            .collect();
+        let Kept { count, result, lost } = self.parts.dead.keep(&self.parts.name, &lines);
         self.parts.meter.dropped(Dropped::Letter, lost.count);
         self.unkept.lose(&lost, false);
-        match result {
-            Ok(()) => {
-                self.refused += 1;
-                self.dealt_with(&letter.entry, letter.seq);
-                Ok(())
-            }
-            Err(error) => {
-                tracing::error!(sink = self.parts.name, %error, "a dead letter cannot be written; it waits");
-                Err(letter)
-            }
+        let left = letters.split_off(count.min(letters.len()));
+        for letter in letters {
+            self.refused += 1;
+            self.dealt_with(&letter.entry, letter.seq);
         }
+        if let Err(error) = result {
+            let waiting = left.len();
+            tracing::error!(sink = self.parts.name, waiting, %error, "dead letters cannot be written; they wait");
+        }
+        left
     }
 
     /// There is no more room for this one.
@@ -65,10 +78,11 @@ impl Worker {
 
     /// Tries again to write what could not be written, and says what is lost.
     pub(super) fn keep_letters(&mut self, now: Duration) {
-        while let Some(letter) = self.unkept.due(now) {
-            match self.keep(letter) {
-                Ok(()) => self.unkept.wrote(),
-                Err(letter) => self.unkept.back(letter, now),
+        let due = self.unkept.due(now);
+        if !due.is_empty() {
+            match self.keep(due) {
+                left if left.is_empty() => self.unkept.wrote(),
+                left => self.unkept.back(left, now),
             }
         }
         let takes = self.refused_in_row == 0 && !self.parts.pace.failing();
