@@ -4,23 +4,55 @@
 //! So there is a file with the id of the boot in which everything that has a number was written. It is removed when the
 //! disk takes no more (a full disk lets files go), and made again when everything is written. If it is missing at a start, or
 //! is of another boot, numbers may have been given that no file knows of.
+//!
+//! It also says which file it is. If it is another one, somebody has put the folder back from a copy, and what was given since is
+//! in none of its files.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::UNIX_EPOCH;
 
 pub(crate) const NAME: &str = "boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Whether everything that has a number is in the files of the folder, as far as this kernel knows.
-pub(crate) fn has_all(folder: &Path) -> bool {
-    let Ok(now) = fs::read(BOOT_ID) else { return false };
-    fs::read(folder.join(NAME)).is_ok_and(|then| then == now)
+/// What the folder has of the numbers that were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Has {
+    /// All of them, as far as this kernel knows.
+    All,
+    /// Perhaps not all.
+    Some,
+    /// Those of the time of a copy.
+    Copied,
 }
 
-/// From now on it has.
+/// What the folder has.
+pub(crate) fn has(folder: &Path) -> Has {
+    let path = folder.join(NAME);
+    let Ok(text) = fs::read_to_string(&path) else { return Has::Some };
+    let mut lines = text.lines();
+    let (boot, file) = (lines.next(), lines.next());
+    if let Some(file) = file
+        && fs::metadata(&path).is_ok_and(|meta| identity(&meta) != file)
+    {
+        return Has::Copied;
+    }
+    match fs::read_to_string(BOOT_ID) {
+        Ok(now) if boot == Some(now.trim_end()) => Has::All,
+        _ => Has::Some,
+    }
+}
+
+/// From now on it has all.
 pub(crate) fn set(folder: &Path) -> io::Result<()> {
-    fs::write(folder.join(NAME), fs::read(BOOT_ID)?)
+    // Another file each time: one that is overwritten by a copy says which file it was.
+    unset(folder)?;
+    let mut file: File =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(NAME))?;
+    let boot = fs::read_to_string(BOOT_ID)?;
+    writeln!(file, "{}\n{}", boot.trim_end(), identity(&file.metadata()?))
 }
 
 /// From now on it has not.
@@ -31,6 +63,12 @@ pub(crate) fn unset(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Numbers of files are given again, but not at the same moment.
+fn identity(meta: &Metadata) -> String {
+    let born = meta.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    format!("{} {}", meta.ino(), born.map_or(0, |at| at.as_nanos()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,12 +76,36 @@ mod tests {
     #[test]
     fn file_of_another_boot_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(!has_all(dir.path()));
+        assert_eq!(has(dir.path()), Has::Some);
         set(dir.path()).unwrap();
-        assert!(has_all(dir.path()));
+        assert_eq!(has(dir.path()), Has::All);
         fs::write(dir.path().join(NAME), "5f1c9b0e\n").unwrap();
-        assert!(!has_all(dir.path()));
+        assert_eq!(has(dir.path()), Has::Some);
         unset(dir.path()).unwrap();
         unset(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn copy_is_told_from_the_file_that_it_was_made_of_and_a_rename_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        set(dir.path()).unwrap();
+        fs::copy(dir.path().join(NAME), other.path().join(NAME)).unwrap();
+        assert_eq!((has(dir.path()), has(other.path())), (Has::All, Has::Copied));
+        let older = fs::read(dir.path().join(NAME)).unwrap();
+        set(dir.path()).unwrap();
+        fs::write(dir.path().join(NAME), older).unwrap();
+        assert_eq!(has(dir.path()), Has::Copied, "overwritten in place");
+        set(dir.path()).unwrap();
+        fs::create_dir(dir.path().join("moved")).unwrap();
+        fs::rename(dir.path().join(NAME), dir.path().join("moved").join(NAME)).unwrap();
+        assert_eq!(has(&dir.path().join("moved")), Has::All);
+    }
+
+    #[test]
+    fn file_of_an_agent_before_this_one_is_understood() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::copy(BOOT_ID, dir.path().join(NAME)).unwrap();
+        assert_eq!(has(dir.path()), Has::All);
     }
 }

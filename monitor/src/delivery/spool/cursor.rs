@@ -43,6 +43,9 @@ pub(crate) struct Cursor {
     pub(crate) at: [u64; 3],
     /// By class: the highest sequence number of those.
     pub(crate) seq: [u64; 3],
+    /// By class: records below this number were in a file.
+    #[serde(default)]
+    pub(crate) ends: [u64; 3],
 }
 
 /// What there is of a sink's cursor.
@@ -73,6 +76,7 @@ impl Cursor {
             dealt: 1,
             at: [0; 3],
             seq: [0; 3],
+            ends: [0; 3],
         }
     }
 

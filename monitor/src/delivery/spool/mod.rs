@@ -1,7 +1,7 @@
 //! The spool: what was appended here is on disk, is read by each sink at its own pace, and is gone when all have it.
 //!
 //! One log per class, of segment files (`format` has their bytes, `read` reads around what is broken, `recover` takes over
-//! what an earlier agent left, `boot` tells whether that is all). One thread appends ([`Writer`]); sinks read through what
+//! what an earlier agent left, `boot` tells whether that is all, `given` which numbers are used up). One thread appends ([`Writer`]); sinks read through what
 //! they share with it (`index`, `shared`, `pull`), each with a cursor in a file of its own. A spool that is full evicts its
 //! oldest segment of the lowest class and leaves a record of that for every sink that had not read it (`evict`). A disk that
 //! takes nothing is no reason to stop: records are then kept in memory, up to a bound, and written when it does again.
@@ -10,6 +10,7 @@ mod boot;
 mod cursor;
 mod evict;
 mod format;
+mod given;
 mod index;
 mod limits;
 mod pull;

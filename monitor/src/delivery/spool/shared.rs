@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::cursor::sync_folder;
 use super::format::SinkKey;
+use super::given::Given;
 use super::index::{Entry, Index};
 use super::ranges::Ranges;
 use super::segment::Seen;
@@ -19,7 +20,7 @@ pub(crate) struct Shared {
     index: Mutex<Index>,
     bells: Vec<Condvar>,
     /// Held while a cursor is written: two threads would write to the same half file.
-    saving: Mutex<()>,
+    saving: Mutex<Given>,
     /// Where cursors are kept; nowhere for a spool in memory.
     pub(crate) folder: Option<PathBuf>,
 }
@@ -58,9 +59,9 @@ pub(crate) struct Done {
 }
 
 impl Shared {
-    pub(crate) fn new(index: Index, folder: Option<PathBuf>) -> Self {
+    pub(crate) fn new(index: Index, folder: Option<PathBuf>, given: Given) -> Self {
         let bells = index.sinks.iter().map(|_| Condvar::new()).collect();
-        Self { index: Mutex::new(index), bells, saving: Mutex::new(()), folder }
+        Self { index: Mutex::new(index), bells, saving: Mutex::new(given), folder }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Index> {
@@ -183,8 +184,12 @@ impl Shared {
 
     fn write(&self, sink: usize, more: u64) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
-        let _saving = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = self.lock().sinks.get(sink).map(|state| (state.to_save(), state.unbound));
+        let mut given = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = {
+            let index = self.lock();
+            let ends = index.classes.each_ref().map(|log| log.stored);
+            index.sinks.get(sink).map(|state| (state.to_save(ends), state.unbound))
+        };
         let Some((mut cursor, unbound)) = state else { return Ok(()) };
         // A stream that was in memory only is on disk with this, and is bound from now on.
         let more = if unbound { more.max(super::LEAST_RESERVED) } else { more };
@@ -193,6 +198,8 @@ impl Shared {
         }
         cursor.save(folder)?;
         if more > 0 {
+            given.note(&cursor);
+            given.save(folder)?;
             // The promise comes before the numbers: an older file must not come back in its place.
             sync_folder(folder)?;
         }
@@ -204,6 +211,17 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// Writes which numbers were given: segments are about to go that tell so.
+    pub(crate) fn note_given(&self) -> io::Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let mut given = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        for state in self.lock().sinks.iter().filter(|state| !state.unbound) {
+            given.note(&state.cursor);
+        }
+        given.save(folder)?;
+        sync_folder(folder)
     }
 
     /// How many records wait for a sink or are being sent.

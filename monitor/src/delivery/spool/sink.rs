@@ -104,9 +104,10 @@ impl SinkState {
         self.told = runs.chain(self.told).min();
     }
 
-    /// The cursor as it is to be written now.
-    pub(crate) fn to_save(&self) -> Cursor {
+    /// The cursor as it is to be written now; `ends`: by class, records below this number are in a file.
+    pub(crate) fn to_save(&self, ends: [u64; 3]) -> Cursor {
         let mut cursor = self.cursor.clone();
+        cursor.ends = ends;
         let waits = |order: &usize| cursor.at[*order] < self.last[*order];
         let first = (0..3).filter(waits).map(|order| cursor.seq[order] + 1).chain(self.told).min();
         cursor.dealt = first.unwrap_or(cursor.next);

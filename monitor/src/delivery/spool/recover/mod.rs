@@ -101,6 +101,7 @@ pub(crate) fn recover(
     let mut holes = Vec::new();
     let mut doubt = !has_all;
     let mut there: Vec<Vec<u64>> = vec![Vec::new(); sinks.len()];
+    let mut ends = [0; 3];
     for (class, files) in list(folder)? {
         let order = class.order();
         let mut walk = Walk::new(class, sinks, there);
@@ -115,10 +116,12 @@ pub(crate) fn recover(
         doubt |= walk.doubt;
         holes.append(&mut walk.holes);
         there = walk.there;
-        let end = found.segments[order].last().map_or(0, |segment| segment.end);
-        let told = sinks.iter().map(|sink| sink.cursor.at[order]).max().unwrap_or(0);
-        found.next[order] = end.max(told).max(1);
+        ends[order] = found.segments[order].last().map_or(0, |segment| segment.end);
+        let told = sinks.iter().map(|sink| sink.cursor.at[order].max(sink.cursor.ends[order])).max();
+        found.next[order] = ends[order].max(told.unwrap_or(0)).max(1);
     }
+    let short: Vec<Option<u64>> =
+        (0..sinks.len()).map(|at| name::short(at, &sinks[at], ends, &holes)).collect();
     there.iter_mut().for_each(|seqs| seqs.sort_unstable());
     for (at, sink) in sinks.iter_mut().enumerate() {
         // Whatever had these numbers, nothing else gets them.
@@ -127,7 +130,7 @@ pub(crate) fn recover(
         }
     }
     found.lost = name::holes(&holes, &there, sinks);
-    found.lost.extend(name::doubts(!has_all, origins, &there, sinks));
+    found.lost.extend(name::doubts(!has_all, origins, &there, &short, sinks));
     Ok(found)
 }
 

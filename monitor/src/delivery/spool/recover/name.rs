@@ -2,6 +2,7 @@
 
 use super::walk::Hole;
 use super::{Lost, Origin};
+use crate::delivery::Class;
 use crate::delivery::spool::evict::Why;
 use crate::delivery::spool::ranges::Ranges;
 use crate::delivery::spool::sink::SinkState;
@@ -36,22 +37,41 @@ pub(super) fn holes(holes: &[Hole], there: &[Vec<u64>], sinks: &[SinkState]) -> 
     all
 }
 
-/// What each sink may miss for other reasons: `unclean`, numbers may have been given that no file knows of.
+/// From which number on a sink may miss some because its cursor knows of records behind the last that a file has: the files are
+/// older ones. A hole at the end of a class (it goes on to the last number) is named as that.
+pub(super) fn short(at: usize, state: &SinkState, ends: [u64; 3], holes: &[Hole]) -> Option<u64> {
+    let cursor = &state.cursor;
+    let classes = Class::ALL.into_iter().filter(|class| {
+        let order = class.order();
+        let named = |hole: &Hole| hole.class == *class && hole.around[at].1.is_none();
+        cursor.ends[order] > ends[order].max(cursor.at[order]) && !holes.iter().any(named)
+    });
+    classes.map(|class| cursor.seq[class.order()] + 1).min()
+}
+
+/// What each sink may miss for other reasons: `unclean`, numbers may have been given that no file knows of; `short`, see there.
 pub(super) fn doubts(
     unclean: bool,
     origins: &[Origin],
     there: &[Vec<u64>],
+    short: &[Option<u64>],
     sinks: &[SinkState],
 ) -> Vec<Lost> {
     let mut all = Vec::new();
     for (at, ((state, there), origin)) in sinks.iter().zip(there).zip(origins).enumerate() {
         let cursor = &state.cursor;
+        let short = short.get(at).copied().flatten();
         let (kind, from, why) = match origin {
             Origin::Kept if unclean => {
                 let why = "the host went down, or the disk took nothing and the agent ended, before all of them were on disk";
-                (Why::Unclean, cursor.kept.max(cursor.dealt), why.to_owned())
+                let from = cursor.kept.max(cursor.dealt);
+                (Why::Unclean, short.map_or(from, |short| short.min(from)), why.to_owned())
             }
-            Origin::Kept => continue,
+            Origin::Kept => {
+                let Some(from) = short else { continue };
+                let why = "the files end before what the cursor knows of: older ones were put back, or the disk lost what it had";
+                (Why::Unreadable, from, why.to_owned())
+            }
             Origin::Back => {
                 let why = "the sink was not in the configuration for a while";
                 (Why::Away, cursor.dealt, why.to_owned())

@@ -12,6 +12,7 @@ mod full_disk;
 mod model;
 mod named;
 mod power;
+mod rollback;
 
 mod start;
 

@@ -75,6 +75,7 @@ impl Writer {
         for eviction in &evictions {
             self.note(eviction);
         }
+        self.note_given();
         // Said for good before the only copy goes, and no cursor before it.
         self.sync(false);
         let behind = self.shared.lock().unsaved(class, segment.end);
@@ -135,8 +136,19 @@ impl Writer {
                 }
             }
         }
+        if gone.is_empty() {
+            return false;
+        }
+        self.note_given();
         gone.iter().for_each(|segment| remove(&segment.path));
-        !gone.is_empty()
+        true
+    }
+
+    /// Before segments go. A second word is not worth a full disk: without it the cursors have the only one.
+    fn note_given(&self) {
+        if let Err(error) = self.shared.note_given() {
+            tracing::debug!(%error, "which numbers were given stands in the cursors alone");
+        }
     }
 
     /// The segment of a class that is being written.

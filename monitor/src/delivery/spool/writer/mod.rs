@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::boot;
+use super::boot::{self, Has};
 use super::cursor::{self, Cursor, Known};
 use super::evict::Eviction;
 use super::format::{self, Raw, Sort};
+use super::given::Given;
 use super::index::{Entry, Index};
 use super::limits::{Limits, TAIL};
 use super::recover::{After, Found, Origin, recover};
@@ -78,15 +79,17 @@ impl Writer {
         let path = folder.path().to_owned();
         let failed = |error: io::Error| format!("{}: {error}", path.display());
         cursor::put_away(&path, sinks).map_err(failed)?;
+        let given = Given::load(&path);
         let (mut states, origins): (Vec<SinkState>, Vec<Origin>) =
-            sinks.iter().map(|name| state(&path, name)).unzip();
-        let found = recover(&path, &mut states, &origins, boot::has_all(&path)).map_err(failed)?;
+            sinks.iter().map(|name| state(&path, name, &given)).unzip();
+        let has = boot::has(&path);
+        let found = recover(&path, &mut states, &origins, has != Has::Some).map_err(failed)?;
         for remark in &found.remarks {
             tracing::warn!(remark, "the spool was not whole");
         }
         let now = clock.monotonic();
         let mut writer = Self {
-            shared: Arc::new(Shared::new(index(&found, states), Some(path))),
+            shared: Arc::new(Shared::new(index(&found, states), Some(path), given)),
             disk: Some(Disk::new(folder, found.next_segment, Box::new(room))),
             limits,
             looked: now,
@@ -97,14 +100,14 @@ impl Writer {
             unsaid: Vec::new(),
             events: Vec::new(),
         };
-        writer.take_over(found);
+        writer.take_over(found, has == Has::Copied);
         Ok(writer)
     }
 
     /// Names what an earlier agent left broken. Only then may anything on disk look as if nothing was: a kill in between has the
     /// next agent do the same once more.
-    fn take_over(&mut self, found: Found) {
-        if !found.lost.is_empty()
+    fn take_over(&mut self, found: Found, copied: bool) {
+        if (copied || !found.lost.is_empty())
             && let Some(disk) = &self.disk
             && let Err(error) = boot::unset(disk.folder.path())
         {
@@ -114,6 +117,14 @@ impl Writer {
         self.reserve_ahead();
         self.ask_room();
         self.drop_dealt_with();
+        if copied {
+            // What was given since the copy was made is in no file.
+            let sinks = self.shared.lock().sinks.len();
+            (0..sinks).for_each(|sink| self.begin_stream(sink, "the folder was put back from a copy"));
+            for eviction in std::mem::take(&mut self.unsaid) {
+                self.note(&eviction);
+            }
+        }
         for lost in found.lost {
             self.note(&Eviction {
                 sink: lost.sink,
@@ -140,7 +151,7 @@ impl Writer {
         let mut states: Vec<SinkState> = sinks.iter().map(|name| SinkState::new(Cursor::new(name))).collect();
         states.iter_mut().for_each(|state| state.unbound = true);
         Self {
-            shared: Arc::new(Shared::new(index(&Found::default(), states), None)),
+            shared: Arc::new(Shared::new(index(&Found::default(), states), None, Given::default())),
             disk: None,
             limits,
             looked: clock.monotonic(),
@@ -234,6 +245,9 @@ impl Writer {
             }
             index.sinks.len()
         };
+        if whole && let Err(error) = self.shared.note_given() {
+            tracing::debug!(%error, "a power cut now would have more numbers named than were given");
+        }
         for sink in 0..sinks {
             if let Err(error) = self.shared.save(sink) {
                 tracing::warn!(%error, "cursor not kept; alerts may be sent twice");
@@ -337,8 +351,8 @@ impl Writer {
 }
 
 /// A sink as its cursor has it, and how it came to that.
-fn state(folder: &Path, name: &str) -> (SinkState, Origin) {
-    let (cursor, origin) = match Cursor::find(folder, name) {
+fn state(folder: &Path, name: &str, given: &Given) -> (SinkState, Origin) {
+    let (mut cursor, origin) = match Cursor::find(folder, name) {
         Known::Here(cursor) => (cursor, Origin::Kept),
         Known::Away(cursor) => (cursor, Origin::Back),
         Known::Nothing => (Cursor::new(name), Origin::New(None)),
@@ -348,6 +362,7 @@ fn state(folder: &Path, name: &str) -> (SinkState, Origin) {
             (Cursor::new(name), Origin::New(Some(problem)))
         }
     };
+    given.correct(&mut cursor);
     (SinkState::new(cursor), origin)
 }
 

@@ -15,6 +15,9 @@ const MOST_RESERVED: u64 = 1 << 16;
 /// A promise that is used up in less time is followed by a larger one.
 const QUICK: Duration = Duration::from_secs(1);
 
+/// Why a stream ends.
+const FULL: &str = "the disk takes nothing";
+
 /// How fast a sink's numbers are used up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use {
@@ -47,7 +50,7 @@ impl Writer {
                 .get(*sink)
                 .is_some_and(|state| !state.unbound && state.cursor.next >= state.cursor.reserved);
             if used_up && !self.promise(*sink) {
-                self.begin_stream(*sink);
+                self.begin_stream(*sink, FULL);
             }
         }
     }
@@ -83,7 +86,8 @@ impl Writer {
         }
     }
 
-    fn begin_stream(&mut self, sink: usize) {
+    /// The sink goes on in another stream, which says where it begins.
+    pub(super) fn begin_stream(&mut self, sink: usize, why: &str) {
         let (before, cursor) = {
             let mut index = self.shared.lock();
             let Some(state) = index.sinks.get_mut(sink) else { return };
@@ -97,8 +101,7 @@ impl Writer {
         }
         let mut eviction = Eviction::none(sink, Why::Anew);
         eviction.seqs.add_run([1, cursor.next - 1]);
-        eviction.detail =
-            format!("the stream {} goes on where {before} ends: the disk takes nothing", cursor.stream);
+        eviction.detail = format!("the stream {} goes on where {before} ends: {why}", cursor.stream);
         self.unsaid.push(eviction);
     }
 
@@ -115,7 +118,7 @@ impl Writer {
         if let Err(error) = boot::unset(disk.folder.path()) {
             tracing::debug!(%error, "the spool's disk does not even let a file go");
             let sinks = self.shared.lock().sinks.len();
-            (0..sinks).for_each(|sink| self.begin_stream(sink));
+            (0..sinks).for_each(|sink| self.begin_stream(sink, FULL));
         }
     }
 
