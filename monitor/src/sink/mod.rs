@@ -13,6 +13,7 @@ mod http;
 mod in_order;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod late;
 pub mod net;
 mod open;
 mod otlp;

@@ -3,65 +3,46 @@
 use std::time::Duration;
 
 use super::SinkError;
-use super::held::shown;
+use super::late::{Late, Open};
 use crate::config::SinkConfig;
-use crate::delivery::{Consumer, Driver, Meter, caught};
+use crate::delivery::{Consumer, Driver, Meter};
 
 /// The longest wait between two looks.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Makes the sink.
-pub(super) type Open = Box<dyn Fn(&SinkConfig) -> Result<Box<dyn Driver>, SinkError> + Send>;
-
 /// A sink, or what it waits for.
-pub(super) struct Waiting {
-    config: SinkConfig,
-    open: Open,
-    inner: Option<Box<dyn Driver>>,
-    /// Why there is none.
-    why: String,
-}
+pub(super) struct Waiting(Late<dyn Driver>);
 
 impl Waiting {
     /// Makes the sink, or waits until it can be made.
     ///
     /// # Errors
     /// It never can be as it is configured.
-    pub(super) fn new(config: &SinkConfig, open: Open) -> Result<Self, SinkError> {
-        let mut waiting = Self { config: config.clone(), open, inner: None, why: String::new() };
-        match (waiting.open)(&waiting.config) {
-            Ok(inner) => waiting.inner = Some(inner),
-            Err(error) if error.may_pass() => waiting.why = error.what(),
-            Err(error) => return Err(error),
-        }
-        Ok(waiting)
+    pub(super) fn new(config: &SinkConfig, open: Open<dyn Driver>) -> Result<Self, SinkError> {
+        Late::new(config, open).map(Self)
     }
 }
 
 impl Driver for Waiting {
     fn target(&self) -> String {
-        self.inner.as_ref().map_or_else(|| shown(&self.config), |inner| inner.target())
+        self.0.target(Driver::target)
     }
 
     fn run(&mut self, consumer: &mut dyn Consumer, meter: &Meter) {
-        let mut wait = self.config.retry.0;
-        while self.inner.is_none() {
-            meter.fault(&self.why);
+        let retry = self.0.config.retry.0;
+        let mut wait = retry;
+        while self.0.inner.is_none() {
+            meter.fault(self.0.why());
             consumer.pause(wait);
             if consumer.ending() {
                 return;
             }
-            wait = if consumer.reopen_asked() { self.config.retry.0 } else { (wait * 2).min(LONGEST) };
-            let made = caught(|| (self.open)(&self.config));
-            match made.and_then(|made| made.map_err(|error| error.what())) {
-                Ok(inner) => {
-                    self.inner = Some(inner);
-                    meter.failing(false);
-                }
-                Err(why) => self.why = why,
+            wait = if consumer.reopen_asked() { retry } else { (wait * 2).min(LONGEST) };
+            if self.0.ready().is_ok() {
+                meter.failing(false);
             }
         }
-        if let Some(inner) = &mut self.inner {
+        if let Some(inner) = &mut self.0.inner {
             inner.run(consumer, meter);
         }
     }

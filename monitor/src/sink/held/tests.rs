@@ -136,7 +136,7 @@ impl Transport for Faulty {
 fn transport_that_panics_is_made_anew_and_what_was_not_committed_is_not() {
     let (made, sent) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&made);
-    let open: Open = Box::new(move |_| {
+    let open: Open<dyn Transport> = Box::new(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
         Ok(Box::new(Faulty(Arc::clone(&sent))))
     });
