@@ -105,3 +105,22 @@ pub(crate) fn corrupt(path: &Path, at: usize, of: usize) {
     bytes[format::HEADER + at * record + record / 2] ^= 0x55;
     fs::write(path, bytes).unwrap();
 }
+
+/// The files of the spool of these kinds, to be put back later.
+pub(crate) fn copy_of(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(dir.join("spool")).unwrap().flatten();
+    let named = entries.filter(|entry| wanted(entry.file_name().to_str().unwrap()));
+    named.map(|entry| (entry.path(), fs::read(entry.path()).unwrap())).collect()
+}
+
+/// As `cp` and most tools do it: another file of that name.
+pub(crate) fn put_back(copy: &[(PathBuf, Vec<u8>)]) {
+    for (path, bytes) in copy {
+        let _ = fs::remove_file(path);
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+pub(crate) fn is_cursor(name: &str) -> bool {
+    name.ends_with(".cursor")
+}

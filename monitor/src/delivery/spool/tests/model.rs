@@ -23,6 +23,12 @@ enum Deed {
     PowerCut,
     /// The first sink is left out for one life of the agent.
     LeaveOut,
+    /// Copies the cursors.
+    Copy,
+    /// The agent is killed, or the power is cut, and the copy is put back.
+    PutBack {
+        cut: bool,
+    },
     Tick,
 }
 
@@ -35,6 +41,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::Kill),
         1 => Just(Deed::PowerCut),
         1 => Just(Deed::LeaveOut),
+        1 => Just(Deed::Copy),
+        1 => any::<bool>().prop_map(|cut| Deed::PutBack { cut }),
         1 => Just(Deed::Tick),
     ]
 }
@@ -81,6 +89,7 @@ proptest! {
         let mut writer = open(dir.path(), &["a", "b"], limits.clone(), &clock);
         let mut takers = [Taker::new(&writer, 0), Taker::new(&writer, 1)];
         let mut number = 0;
+        let mut copy = Vec::new();
         for deed in deeds {
             match deed {
                 Deed::Append { class, both, times } => for _ in 0..times {
@@ -118,6 +127,18 @@ proptest! {
                     model.got[1].extend(taker.take(20));
                     taker.commit();
                     drop((alone, taker));
+                    writer = open(dir.path(), &["a", "b"], limits.clone(), &clock);
+                    takers = [Taker::new(&writer, 0), Taker::new(&writer, 1)];
+                }
+                Deed::Copy => copy = copy_of(dir.path(), is_cursor),
+                Deed::PutBack { cut } => {
+                    drop(takers);
+                    if cut {
+                        power_cut(dir.path(), writer);
+                    } else {
+                        drop(writer);
+                    }
+                    put_back(&copy);
                     writer = open(dir.path(), &["a", "b"], limits.clone(), &clock);
                     takers = [Taker::new(&writer, 0), Taker::new(&writer, 1)];
                 }

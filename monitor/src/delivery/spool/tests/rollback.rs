@@ -1,27 +1,6 @@
 //! Files that are there as they were some time ago: put back by people or by a disk that lied.
 
-use std::fs;
-
 use super::*;
-
-/// The files of the spool of these kinds, to be put back later.
-fn copy_of(dir: &Path, wanted: impl Fn(&str) -> bool) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-    let entries = fs::read_dir(dir.join("spool")).unwrap().flatten();
-    let named = entries.filter(|entry| wanted(entry.file_name().to_str().unwrap()));
-    named.map(|entry| (entry.path(), fs::read(entry.path()).unwrap())).collect()
-}
-
-/// As `cp` and most tools do it: another file of that name.
-fn put_back(copy: &[(std::path::PathBuf, Vec<u8>)]) {
-    for (path, bytes) in copy {
-        let _ = fs::remove_file(path);
-        fs::write(path, bytes).unwrap();
-    }
-}
-
-fn is_cursor(name: &str) -> bool {
-    name.ends_with(".cursor")
-}
 
 /// An agent that gets these alerts, and whose sink takes them all.
 fn life(dir: &Path, numbers: std::ops::RangeInclusive<u64>, clock: &std::sync::Arc<TestClock>) -> Vec<Got> {
