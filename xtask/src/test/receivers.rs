@@ -32,6 +32,7 @@ pub(super) fn peers(deadline: &Deadline) -> Result<Outcome> {
     let mut command = Command::new(&test.path);
     command.arg("--test-threads=1").current_dir(host::repo()?);
     command.env("SANDWATCH_PEER_ROTEL", peers::rotel()?);
+    command.env("SANDWATCH_PEER_ESQL", peers::esql()?);
     command.env("SANDWATCH_PEER_SYSLOG_NG", peers::syslog_ng()?);
     command.env("SANDWATCH_PEER_VICTORIALOGS", peers::victorialogs()?);
     tests("peers", "host", &deadline.run(&mut command)?)
