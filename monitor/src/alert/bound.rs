@@ -1,9 +1,11 @@
 //! The door into every format: an alert becomes a [`SafeAlert`], redacted and within its size.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Alert, Delivery, json, redact};
 
@@ -14,16 +16,46 @@ pub const MAX_ALERT: usize = 64 << 10;
 const SHORT_TEXT: usize = 256;
 
 /// An alert that may be shown: its arguments are redacted and it is not larger than [`MAX_ALERT`]. The formats take
-/// nothing else.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct SafeAlert(Alert);
+/// nothing else. A copy costs nothing, and its JSON line is written once, for the spool, the local log and every sink.
+#[derive(Clone, PartialEq)]
+pub struct SafeAlert(Arc<Safe>);
+
+struct Safe {
+    alert: Alert,
+    /// Once somebody asked for it.
+    line: OnceLock<String>,
+}
+
+impl Clone for Safe {
+    /// For what is about to be changed: its line will be another.
+    fn clone(&self) -> Self {
+        Self { alert: self.alert.clone(), line: OnceLock::new() }
+    }
+}
+
+impl PartialEq for Safe {
+    fn eq(&self, other: &Self) -> bool {
+        self.alert == other.alert
+    }
+}
 
 impl Deref for SafeAlert {
     type Target = Alert;
 
     fn deref(&self) -> &Alert {
-        &self.0
+        &self.0.alert
+    }
+}
+
+impl fmt::Debug for SafeAlert {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.alert.fmt(f)
+    }
+}
+
+impl Serialize for SafeAlert {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.alert.serialize(serializer)
     }
 }
 
@@ -31,9 +63,9 @@ impl SafeAlert {
     /// Redacts and bounds an alert. What had to be cut is named in its `truncated`.
     pub fn new(mut alert: Alert) -> Self {
         redact_alert(&mut alert);
-        let mut safe = Self(alert);
+        let mut safe = Self::from_spool(alert);
         for step in STEPS {
-            if size(&safe) <= MAX_ALERT {
+            if safe.line().len() <= MAX_ALERT {
                 break;
             }
             safe.shrink(step);
@@ -41,33 +73,40 @@ impl SafeAlert {
         safe
     }
 
+    /// An alert that was made safe before it was spooled.
+    pub(crate) fn from_spool(alert: Alert) -> Self {
+        Self(Arc::new(Safe { alert, line: OnceLock::new() }))
+    }
+
+    /// The alert as one line of JSON, without the line feed.
+    pub fn line(&self) -> &str {
+        self.0.line.get_or_init(|| json::compact(&self.0.alert))
+    }
+
     /// The copy that one sink sends: `delivery` on it, and the sink's own fields among its labels.
     pub(super) fn for_sink(&self, delivery: Option<&Delivery>, fields: &BTreeMap<String, String>) -> Self {
         let mut copy = self.clone();
-        copy.0.delivery = delivery.cloned();
-        copy.0.labels.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let alert = copy.change();
+        alert.delivery = delivery.cloned();
+        alert.labels.extend(fields.iter().map(|(name, value)| (name.clone(), value.clone())));
         copy
     }
 
     /// Takes one step to a smaller alert; whether there was something to cut. It is named in `truncated`.
     pub(super) fn shrink(&mut self, step: &Step) -> bool {
-        let cut = (step.cut)(&mut self.0);
-        if cut && !self.0.truncated.iter().any(|part| part == step.part) {
-            self.0.truncated.push(step.part.to_owned());
+        let alert = self.change();
+        let cut = (step.cut)(alert);
+        if cut && !alert.truncated.iter().any(|part| part == step.part) {
+            alert.truncated.push(step.part.to_owned());
         }
         cut
     }
-}
 
-impl SafeAlert {
-    /// An alert that was made safe before it was spooled.
-    pub(crate) fn from_spool(alert: Alert) -> Self {
-        Self(alert)
+    fn change(&mut self) -> &mut Alert {
+        let safe = Arc::make_mut(&mut self.0);
+        safe.line = OnceLock::new();
+        &mut safe.alert
     }
-}
-
-fn size(alert: &SafeAlert) -> usize {
-    json::line(alert, None).len()
 }
 
 fn redact_alert(alert: &mut Alert) {

@@ -17,6 +17,12 @@ pub fn render(
     static_fields: &BTreeMap<String, String>,
     max_bytes: usize,
 ) -> Vec<u8> {
+    if matches!(format, SinkFormat::Auto | SinkFormat::Json) && static_fields.is_empty() {
+        let text = json::line(alert, delivery);
+        if text.len() <= max_bytes {
+            return text.into_bytes();
+        }
+    }
     let mut copy = alert.for_sink(delivery, static_fields);
     let mut text = write(format, &copy);
     for step in shrink::STEPS {

@@ -12,13 +12,18 @@ use super::{Delivery, SafeAlert};
 /// The alert as one line, without the line feed. Characters that could steer a terminal are written as `\u` escapes,
 /// so that the file can be looked at with `cat`; a JSON reader gets the very same text.
 pub fn line(alert: &SafeAlert, delivery: Option<&Delivery>) -> String {
-    match delivery {
-        Some(delivery) => {
+    let Some(delivery) = delivery else { return alert.line().to_owned() };
+    // `delivery` and `truncated` end every alert, so what a sink adds goes in before the last of them.
+    let end = format!(",\"truncated\":{}}}", compact(&alert.truncated));
+    match alert.line().strip_suffix(end.as_str()) {
+        Some(start) if alert.delivery.is_none() => {
+            format!("{start},\"delivery\":{}{end}", compact(delivery))
+        }
+        _ => {
             let mut copy = (**alert).clone();
             copy.delivery = Some(delivery.clone());
             compact(&copy)
         }
-        None => compact(alert),
     }
 }
 
@@ -66,6 +71,10 @@ impl Formatter for AsciiControls {
         out: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
+        // Nearly all of it is.
+        if fragment.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return out.write_all(fragment.as_bytes());
+        }
         let mut from = 0;
         for (at, c) in fragment.char_indices().filter(|(_, c)| escape::is_unsafe(*c)) {
             out.write_all(&fragment.as_bytes()[from..at])?;

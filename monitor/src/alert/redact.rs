@@ -205,7 +205,7 @@ fn words(text: &str) -> String {
     let mut rest = text;
     let mut value_follows = false;
     while !rest.is_empty() {
-        let end = rest.find(is_break).unwrap_or(rest.len());
+        let end = next_break(rest);
         let (word, mut tail) = rest.split_at(end);
         if !word.is_empty() {
             if std::mem::take(&mut value_follows) && !is_next_flag(word) {
@@ -236,16 +236,16 @@ fn words(text: &str) -> String {
 /// `"password": "x"`.
 fn quoted_value(word: &str, tail: &str) -> Option<(usize, usize)> {
     let is_quote = |c: char| matches!(c, '"' | '\'');
+    // The name is looked at last: it costs most, and this is asked for every word of every alert.
     let start = if let Some(name) = word.strip_suffix(['=', ':']) {
-        is_secret_name(name).then(|| tail.starts_with(is_quote))?.then_some(0)?
+        (tail.starts_with(is_quote) && is_secret_name(name)).then_some(0)?
     } else {
-        is_secret_name(word).then_some(())?;
         let glue = |c: char| is_quote(c) || matches!(c, ':' | '=' | ' ' | '\\');
         let gap = tail.find(|c| !glue(c)).unwrap_or(tail.len());
         let last = tail[..gap].rfind(is_quote)?;
         // `"password"` alone, or a flag's closing quote, opens nothing; a flag's value comes after a blank.
         let joined = tail[..last].contains([':', '=']) || is_flag(word) && tail.starts_with(' ');
-        joined.then_some(last)?
+        (joined && is_secret_name(word)).then_some(last)?
     };
     let quote = tail[start..].chars().next()?;
     let open = start + quote.len_utf8();
@@ -254,10 +254,37 @@ fn quoted_value(word: &str, tail: &str) -> Option<(usize, usize)> {
     (!value.is_empty() && value != MASK && !is_reference(value)).then_some((open, open + value.len()))
 }
 
-fn is_break(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(c, '"' | '\'' | ';' | '&' | '?' | '|' | ',' | '(' | ')' | '{' | '}' | '<' | '>' | '`')
+/// Where the first word ends.
+fn next_break(text: &str) -> usize {
+    let mut at = 0;
+    while let Some(byte) = text.as_bytes().get(at) {
+        match BREAKS.get(usize::from(*byte)) {
+            Some(true) => return at,
+            Some(false) => at += 1,
+            None => match text[at..].chars().next() {
+                Some(c) if !c.is_whitespace() => at += c.len_utf8(),
+                _ => return at,
+            },
+        }
+    }
+    text.len()
 }
+
+fn is_break(c: char) -> bool {
+    BREAKS.get(c as usize).copied().unwrap_or_else(|| c.is_whitespace())
+}
+
+/// Which characters of ASCII end a word: blanks and what a shell or JSON puts between words.
+const BREAKS: [bool; 128] = {
+    let mut breaks = [false; 128];
+    let ends = b"\t\n\x0b\x0c\r \"';&?|,(){}<>`";
+    let mut at = 0;
+    while at < ends.len() {
+        breaks[ends[at] as usize] = true;
+        at += 1;
+    }
+    breaks
+};
 
 fn one_word(word: &str) -> Cow<'_, str> {
     let mut from = 0;
@@ -307,6 +334,9 @@ fn first_token(word: &str) -> Option<(usize, usize)> {
         if std::mem::replace(&mut boundary, !byte.is_ascii_alphanumeric()) && begins_token(*byte) {
             let rest = &word[at..];
             for (start, least) in TOKEN_STARTS {
+                if start.as_bytes()[0] != *byte {
+                    continue;
+                }
                 let Some(body) = rest.strip_prefix(start) else { continue };
                 let end = body
                     .find(|c: char| !(c.is_ascii_alphanumeric() || "-_.=+/~".contains(c)))

@@ -31,6 +31,35 @@ fn a_gap_as_json() {
 }
 
 #[test]
+fn what_a_sink_adds_stands_where_the_alert_has_it() {
+    let delivery = Delivery { sink: "a\"}".into(), stream: "s".into(), seq: 42 };
+    for (name, mut alert) in fixture::all() {
+        for truncated in [vec![], vec!["texts".to_owned(), "\"]}".to_owned()]] {
+            alert.truncated = truncated;
+            let safe = SafeAlert::new(alert.clone());
+            let whole = Alert { delivery: Some(delivery.clone()), ..(*safe).clone() };
+            assert_eq!(json::line(&safe, Some(&delivery)), json::compact(&whole), "{name}");
+            // One that has such a part already gets the new one in its place.
+            let again = SafeAlert::new(Alert {
+                delivery: Some(Delivery { seq: 1, ..delivery.clone() }),
+                ..whole.clone()
+            });
+            assert_eq!(json::line(&again, Some(&delivery)), json::compact(&whole), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_changed_copy_has_a_line_of_its_own() {
+    let safe = SafeAlert::new(fixture::incident());
+    let before = safe.line().to_owned();
+    let delivery = Delivery { sink: "a".into(), stream: "s".into(), seq: 1 };
+    let copy = safe.for_sink(Some(&delivery), &[("site".to_owned(), "b".to_owned())].into());
+    assert!(copy.line().contains("\"site\":\"b\"") && copy.line().contains("\"seq\":1"), "{}", copy.line());
+    assert_eq!(safe.line(), before);
+}
+
+#[test]
 fn json_reads_back_as_the_same_alert() {
     let safe = SafeAlert::new(fixture::incident());
     let back: Alert = serde_json::from_str(&json::line(&safe, None)).unwrap();

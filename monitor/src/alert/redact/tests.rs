@@ -174,3 +174,16 @@ fn text_that_repeats_what_is_looked_for_needs_no_more_stack() {
     };
     std::thread::Builder::new().stack_size(128 << 10).spawn(work).unwrap().join().unwrap();
 }
+
+#[test]
+fn words_end_at_every_blank_and_at_what_shells_and_json_put_between_them() {
+    let breaks = |c: char| {
+        c.is_whitespace()
+            || matches!(c, '"' | '\'' | ';' | '&' | '?' | '|' | ',' | '(' | ')' | '{' | '}' | '<' | '>' | '`')
+    };
+    for c in (0..0x3100).filter_map(char::from_u32) {
+        assert_eq!(is_break(c), breaks(c), "{c:?}");
+        let text = format!("aé{c}z");
+        assert_eq!(next_break(&text), if breaks(c) { 3 } else { text.len() }, "{c:?}");
+    }
+}

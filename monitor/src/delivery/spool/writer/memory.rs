@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Event, Writer, json};
+use super::{Event, Writer};
 use crate::delivery::Class;
 use crate::delivery::spool::evict;
 use crate::delivery::spool::format::Raw;
@@ -27,13 +27,13 @@ impl Writer {
                     log.tail.iter().filter(|entry| entry.number >= log.stored).cloned().collect()
                 };
                 for entry in entries {
-                    let Some(json) = json(&entry.record) else { continue };
+                    let json = entry.record.alert.line().as_bytes();
                     let raw = Raw {
                         number: entry.number,
                         accepted: entry.record.accepted,
                         sort: entry.sort,
                         seqs: entry.seqs.clone(),
-                        alert: &json,
+                        alert: json,
                     };
                     self.make_room(class, json.len());
                     if !self.write(class, &raw, Some(&entry.record.alert)) {

@@ -188,11 +188,9 @@ impl Writer {
         if sinks.is_empty() {
             return;
         }
-        if let Some(json) = json(&record) {
-            self.make_room(record.class, json.len());
-            self.put(record, &json, Sort::Alert, sinks);
-            self.bound_memory();
-        }
+        self.make_room(record.class, record.alert.line().len());
+        self.put(record, Sort::Alert, sinks);
+        self.bound_memory();
     }
 
     /// What is due: records to disk for good, old ones out, what is evicted said.
@@ -256,7 +254,7 @@ impl Writer {
         self.drop_dealt_with();
     }
 
-    fn put(&mut self, record: Record, json: &[u8], sort: Sort, sinks: &[usize]) {
+    fn put(&mut self, record: Record, sort: Sort, sinks: &[usize]) {
         let class = record.class;
         let order = class.order();
         self.reserve(sinks);
@@ -272,9 +270,11 @@ impl Writer {
             }
             (number, seqs, in_order)
         };
+        let json = record.alert.line().as_bytes();
         let raw = Raw { number, accepted: record.accepted, sort, seqs: seqs.clone(), alert: json };
         let on_disk = in_order && self.write(class, &raw, Some(&record.alert));
-        let entry = Arc::new(Entry { number, sort, seqs, size: json.len(), record });
+        let size = json.len();
+        let entry = Arc::new(Entry { number, sort, seqs, size, record });
         let gone = (sort == Sort::Evicted).then_some(&*entry.record.alert);
         let mut index = self.shared.lock();
         index.log(class).push(Arc::clone(&entry), on_disk);
@@ -338,9 +338,7 @@ impl Writer {
         let alert = (self.say)(eviction);
         let accepted = nanoseconds(&*self.clock);
         let record = Record { class: Class::High, accepted, alert: crate::alert::SafeAlert::new(alert) };
-        if let Some(json) = json(&record) {
-            self.put(record, &json, Sort::Evicted, &[eviction.sink]);
-        }
+        self.put(record, Sort::Evicted, &[eviction.sink]);
     }
 
     /// What a power cut would cut.
@@ -382,12 +380,6 @@ fn index(found: &Found, mut sinks: Vec<SinkState>) -> Index {
     }
     index.sinks = sinks;
     index
-}
-
-fn json(record: &Record) -> Option<Vec<u8>> {
-    serde_json::to_vec(&record.alert)
-        .inspect_err(|error| tracing::error!(%error, "an alert could not be written as JSON"))
-        .ok()
 }
 
 pub(crate) fn nanoseconds(clock: &dyn Clock) -> i64 {
