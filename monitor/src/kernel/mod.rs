@@ -30,6 +30,7 @@ mod options;
 mod overlay;
 mod prealloc;
 mod rings;
+mod rolling;
 mod sensor;
 mod sequence;
 mod start;

@@ -21,6 +21,7 @@ use super::options::{Rates, SensorOptions};
 use super::overlay;
 pub use super::rings::Polled;
 use super::rings::Rings;
+use super::rolling::Rolling;
 use super::sequence::{Gap, SequenceTracker};
 
 /// The kernel's type information.
@@ -44,6 +45,7 @@ pub struct Sensor {
     labels: BTreeSet<u32>,
     /// First label of the next check of the law.
     next_label: u32,
+    rolling: Rolling,
     settled: Settled,
     overlay_known: bool,
 }
@@ -89,6 +91,11 @@ pub trait Probes {
     fn set_rates(&mut self, rates: Rates) -> Result<(), KernelError>;
     /// A snapshot of the counters.
     fn counters(&self) -> Result<Counters, KernelError>;
+    /// The same, cheaper, for each second: where there are many workers, of those that sent no record the counters may be as they
+    /// were some seconds ago (see `rolling`).
+    fn counters_soon(&mut self) -> Result<Counters, KernelError> {
+        self.counters()
+    }
     /// Checks the law (see `law`), a share of the workers at a time; meant to be called each second. What else the sensor has to
     /// look after now and then, it does on the way.
     fn check_law(&mut self) -> Result<LawReport, KernelError>;
@@ -134,6 +141,7 @@ impl Sensor {
             canary,
             labels: label.into_iter().collect(),
             next_label: 0,
+            rolling: Rolling::default(),
             settled: Settled::default(),
             overlay_known,
         }
@@ -215,7 +223,11 @@ impl Probes for Sensor {
         if !timeout.is_zero() {
             self.rings.wait(timeout)?;
         }
-        let polled = self.rings.drain(&mut self.tracker, each);
+        let rolling = &mut self.rolling;
+        let polled = self.rings.drain(&mut self.tracker, &mut |record| {
+            rolling.hear(record);
+            each(record);
+        });
         self.settled.drained |= polled.drained;
         Ok(polled)
     }
@@ -266,6 +278,14 @@ impl Probes for Sensor {
         self.maps.counters(&self.programs, &labels)
     }
 
+    fn counters_soon(&mut self) -> Result<Counters, KernelError> {
+        let labels = self.rolling.take_heard(&self.labels);
+        let mut counters = self.maps.counters(&self.programs, &labels)?;
+        self.rolling.read(&labels, &counters.workers);
+        counters.workers = self.rolling.all();
+        Ok(counters)
+    }
+
     fn check_law(&mut self) -> Result<LawReport, KernelError> {
         self.refresh_overlay()?;
         let labels = self.labels_to_check();
@@ -273,6 +293,7 @@ impl Probes for Sensor {
         let second = self.maps.law_terms(&self.programs, &labels)?;
         let settled = if self.settled.drained { self.settled.lanes.as_slice() } else { &[] };
         let report = law::check(&first, &second, settled, &self.tracker, self.coverage.host.cpus);
+        self.rolling.read(&labels, &second.workers);
         self.close_streams();
         self.settled = Settled { lanes: second.lanes, drained: false };
         Ok(report)

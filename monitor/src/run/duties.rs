@@ -59,7 +59,7 @@ impl<P: Probes> Agent<P> {
                 ..GapReport::default()
             });
         }
-        match self.probes.counters() {
+        match self.probes.counters_soon() {
             Ok(counters) => {
                 self.compare(&counters, now);
                 let total = counters.total();
