@@ -134,8 +134,17 @@ impl Glob {
 
     /// Whether `text` matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
+        self.matches_ending(text, last_component(text))
+    }
+
+    /// The same; `last` is the last component of `text`.
+    fn matches_ending(&self, text: &str, last: &str) -> bool {
         if self.flat {
             return self.components.first().is_some_and(|c| component_matches(c, text, self.case));
+        }
+        // No pattern ends with `**`, so the ends belong together: where they differ, nearly always, there is no more to look at.
+        if !self.components.last().is_some_and(|end| component_matches(end, last, self.case)) {
+            return false;
         }
         // Components are matched left to right; a mismatch goes back to the last `**`, which then takes one more.
         let mut pattern = 0;
@@ -187,6 +196,10 @@ impl Glob {
         }
         Some(out)
     }
+}
+
+fn last_component(text: &str) -> &str {
+    text.rsplit_once('/').map_or(text, |(_, last)| last)
 }
 
 fn split_component(text: &str) -> (&str, Option<&str>) {
@@ -415,7 +428,8 @@ impl Globs {
 
     /// Whether one of them matches.
     pub(crate) fn matches(&self, text: &str) -> bool {
-        self.0.iter().any(|g| g.matches(text))
+        let last = last_component(text);
+        self.0.iter().any(|g| g.matches_ending(text, last))
     }
 }
 
