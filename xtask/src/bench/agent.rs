@@ -104,24 +104,27 @@ impl Agent {
 
     /// Resident memory in bytes, now and at its highest.
     pub(crate) fn memory(&self) -> Result<(u64, u64)> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let kib = |key: &str| {
-            status
-                .lines()
-                .find_map(|line| line.strip_prefix(key))
-                .and_then(|rest| rest.split_whitespace().next())
-                .and_then(|number| number.parse::<u64>().ok())
-                .with_context(|| format!("/proc/PID/status has no {key}"))
-        };
-        Ok((kib("VmRSS:")? * 1024, kib("VmHWM:")? * 1024))
+        Ok((self.status_kib("VmRSS:")? * 1024, self.status_kib("VmHWM:")? * 1024))
     }
 
-    /// Processor time used so far.
+    /// A line of `/proc/PID/status` that is in KiB.
+    pub(crate) fn status_kib(&self, key: &str) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|number| number.parse().ok())
+            .with_context(|| format!("/proc/PID/status has no {key}"))
+    }
+
+    /// Processor time used so far, by all its threads and its canary's helper.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        // schedstat counts nanoseconds, where stat has ticks of 10 ms.
-        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.pid()))?;
-        let nanoseconds = text.split_whitespace().next().and_then(|n| n.parse().ok());
-        Ok(Duration::from_nanos(nanoseconds.context("/proc/PID/schedstat has no number")?))
+        let own = threads_cpu(self.pid())?;
+        let helpers = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid()))?;
+        let helpers = helpers.split_whitespace().filter_map(|pid| pid.parse().ok());
+        // One that has ended since is simply not there.
+        Ok(own + helpers.filter_map(|pid| threads_cpu(pid).ok()).sum())
     }
 
     /// Memory of all its BPF maps in bytes, as the kernel accounts it, each map once.
@@ -150,6 +153,19 @@ impl Drop for Agent {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Processor time of all threads that a process has now.
+fn threads_cpu(pid: u32) -> Result<Duration> {
+    let dir = PathBuf::from(format!("/proc/{pid}/task"));
+    let mut nanoseconds = 0u64;
+    for thread in std::fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
+        // schedstat counts nanoseconds, where stat has ticks of 10 ms.
+        let Ok(text) = std::fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let number = text.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
+        nanoseconds += number.with_context(|| format!("a schedstat of process {pid} has no number"))?;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 fn fdinfo(pid: u32) -> Result<Vec<String>> {

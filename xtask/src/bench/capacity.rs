@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Flood {
     /// Opens a second that the flooders made.
     pub(crate) per_second: f64,
+    /// The same without the agent, of a single flooder.
+    pub(crate) alone: Option<f64>,
     pub(crate) opens: u64,
     /// The agent's own account.
     pub(crate) summary: Summary,
@@ -22,9 +24,16 @@ pub(crate) struct Flood {
 pub(crate) fn flood(lab: &Lab, program: &Path, hooks: &str, flooders: usize, millis: u64) -> Result<Flood> {
     let workers: Vec<_> =
         (0..flooders).map(|n| lab.add_cgroup(&format!("worker-flood-{n}"))).collect::<Result<_>>()?;
+    let options = Options { load: Load::Open, path: Some(lab.secret_file()), port: 0, millis, rate: 0 };
+    let alone = match &workers[..] {
+        [worker] => {
+            let options = Options { millis: millis / 5, ..options.clone() };
+            Some(1e9 / lab.run(Some(worker), &options)?.each())
+        }
+        _ => None,
+    };
     let agent = Agent::start(lab, program, hooks, Rates::Shipped)?;
     let started = Instant::now();
-    let options = Options { load: Load::Open, path: Some(lab.secret_file()), port: 0, millis, rate: 0 };
     let children: Vec<Child> =
         workers.iter().map(|worker| lab.start(Some(worker), &options)).collect::<Result<_>>()?;
     let mut opens = 0;
@@ -34,7 +43,7 @@ pub(crate) fn flood(lab: &Lab, program: &Path, hooks: &str, flooders: usize, mil
     let seconds = started.elapsed().as_secs_f64();
     std::thread::sleep(Duration::from_millis(300));
     let summary = agent.stop()?;
-    Ok(Flood { per_second: opens as f64 / seconds, opens, summary })
+    Ok(Flood { per_second: opens as f64 / seconds, alone, opens, summary })
 }
 
 /// Share of one processor that the agent takes while nothing happens.

@@ -6,13 +6,22 @@ use super::load::{Load, Options, monotonic_ns};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-/// Milliseconds of each exec. Every exec happens in a worker of its own, so that each is a new incident with
+/// What an exec took, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exec {
+    /// From before the call to the alert's line.
+    pub(crate) line: f64,
+    /// Of these, until the kernel raised the event: what the call itself takes on this machine.
+    pub(crate) event: f64,
+}
+
+/// Each exec. Every one happens in a worker of its own, so that each is a new incident with
 /// a line of its own; the worker's first process may execute nothing.
 ///
 /// With `background`, another worker opens a watched file that often a second meanwhile.
-pub(crate) fn measure(lab: &Lab, prefix: &str, count: usize, background: u64) -> Result<Vec<f64>> {
+pub(crate) fn measure(lab: &Lab, prefix: &str, count: usize, background: u64) -> Result<Vec<Exec>> {
     let mut workers = Vec::new();
     for number in 0..count {
         workers.push(lab.add_cgroup(&format!("strict-{prefix}-{number}"))?);
@@ -38,7 +47,7 @@ pub(crate) fn measure(lab: &Lab, prefix: &str, count: usize, background: u64) ->
     Ok(times)
 }
 
-fn one(lab: &Lab, worker: &std::path::Path) -> Result<f64> {
+fn one(lab: &Lab, worker: &std::path::Path) -> Result<Exec> {
     let mut alerts = std::fs::File::open(lab.alerts()).ok();
     if let Some(file) = &mut alerts {
         file.seek(SeekFrom::End(0))?;
@@ -49,14 +58,15 @@ fn one(lab: &Lab, worker: &std::path::Path) -> Result<f64> {
     let Some(stdout) = child.stdout.take() else { bail!("the exec loop has no output") };
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut text = String::new();
-    let seen = loop {
+    let (seen, since_event) = loop {
         if alerts.is_none() {
             alerts = std::fs::File::open(lab.alerts()).ok();
         }
         if let Some(file) = &mut alerts {
             file.read_to_string(&mut text)?;
-            if text.lines().any(|line| line.contains(&name)) {
-                break monotonic_ns();
+            if let Some(line) = text.lines().find(|line| line.contains(&name)) {
+                let (now, wall) = (monotonic_ns(), SystemTime::now());
+                break (now, since_event(line, wall)?);
             }
         }
         if Instant::now() > deadline {
@@ -70,7 +80,36 @@ fn one(lab: &Lab, worker: &std::path::Path) -> Result<f64> {
     child.wait()?;
     // Something before the exec was alerted on: then it is not the exec's line that was timed.
     let passed = seen.checked_sub(before).with_context(|| format!("{name} had an alert before its exec"))?;
-    Ok(passed as f64 / 1e6)
+    let line = passed as f64 / 1e6;
+    Ok(Exec { line, event: line - since_event.as_secs_f64() * 1e3 })
+}
+
+/// How long before `now` the event of an alert was.
+fn since_event(line: &str, now: SystemTime) -> Result<Duration> {
+    #[derive(serde::Deserialize)]
+    struct Alert {
+        time: String,
+    }
+    let alert: Alert = serde_json::from_str(line).context("the alert is no JSON")?;
+    let event = since_epoch(&alert.time).with_context(|| format!("`{}` is no time", alert.time))?;
+    Ok(now.duration_since(SystemTime::UNIX_EPOCH)?.saturating_sub(event))
+}
+
+/// Reads `2026-11-27T17:38:34.783984123Z`.
+fn since_epoch(text: &str) -> Option<Duration> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let numbers = |text: &str, by: char| -> Option<[u64; 3]> {
+        let numbers: Vec<u64> = text.split(by).map(str::parse).collect::<Result<_, _>>().ok()?;
+        numbers.try_into().ok()
+    };
+    let ([year, month, day], [hours, minutes, seconds]) = (numbers(date, '-')?, numbers(time, ':')?);
+    // Days since the epoch, in years that begin with March so that the leap day is their last.
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
+    let days = days.checked_sub(719_468)?;
+    let nanoseconds = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    Some(Duration::new(((days * 24 + hours) * 60 + minutes) * 60 + seconds, nanoseconds))
 }
 
 /// Processor time the agent takes for 1,000 events, in milliseconds, at a steady rate; and the events' rate.
@@ -87,4 +126,18 @@ pub(crate) fn cpu_per_thousand(lab: &Lab, agent: &Agent, rate: u64) -> Result<(f
 
 fn load(load: Load, path: Option<PathBuf>, millis: u64, rate: u64) -> Options {
     Options { load, path, port: 0, millis, rate }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::since_epoch;
+
+    #[test]
+    fn time_of_an_alert_is_read_across_leap_days() {
+        let time = |text| since_epoch(text).map(|time| (time.as_secs(), time.subsec_nanos()));
+        assert_eq!(time("1970-01-01T00:00:00Z"), Some((0, 0)));
+        assert_eq!(time("2024-02-29T12:00:01.5Z"), Some((1_709_208_001, 500_000_000)));
+        assert_eq!(time("2026-11-27T17:38:34.783984123Z"), Some((1_795_801_114, 783_984_123)));
+        assert_eq!(time("yesterday"), None);
+    }
 }
