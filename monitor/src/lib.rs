@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod demo;
 pub mod detect;
 pub mod event;
+mod frugal;
 pub mod kernel;
 pub mod ledger;
 pub mod metadata;

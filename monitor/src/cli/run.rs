@@ -9,6 +9,7 @@ use super::{CliError, Exit, RulesFrom, load_rules};
 use crate::config::{self, Config, Hooks, SinkConfig, SinkKind};
 use crate::control::{self, ConfigState};
 use crate::delivery::{Engine, Setup};
+use crate::frugal;
 use crate::kernel::{Sensor, SensorOptions};
 use crate::ledger::Hash;
 use crate::observe::{LogFormat, start_log};
@@ -44,6 +45,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let folders = folders(&RulesFrom::choose(&args.files.rules, &config.rules));
     let files = RuleFiles::whole(loader(args.clone()), folders, file.clone());
     // With the last probe attached and before the first thread: those of delivery start in `Agent::new`.
+    frugal::take_short_turns();
     privilege::lower().log(&written_later(&config));
     let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
     let digest = config_digest(&args.files);
@@ -67,6 +69,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     }
     agent.beat(config.heartbeat.every.0, mark);
     tracing::info!(workers = agent.pipeline().workers.present(), "watching");
+    frugal::give_back();
     let summary = run::run(agent)?;
     // Not through the log, whose level may leave it out.
     crate::observe::complain(&format!("sandwatch: {summary}"));

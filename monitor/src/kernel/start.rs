@@ -71,7 +71,8 @@ pub(crate) fn start(options: &SensorOptions) -> Result<Sensor, KernelError> {
     .climb()?;
     let canary = if options.canary { keep(canary, options, &mut maps, &mut warnings) } else { None };
     programs.close_ladder();
-    trim();
+    // Of what reading BTF took.
+    crate::frugal::trim();
     maps.set_filter(&super::filter::KernelFilter::default())?;
     maps.set_rates(options.rates)?;
 
@@ -166,14 +167,5 @@ fn state(
         warnings,
         programs: programs.reports(),
         start: began.elapsed(),
-    }
-}
-
-/// Gives back what reading BTF took.
-fn trim() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: no precondition; it only returns free memory to the system.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }

@@ -274,6 +274,10 @@ impl<P: Probes> Agent<P> {
         self.read_rings()?;
         // Before anything else: an alert waits for no duty, no map and no file system.
         self.deliver();
+        if self.pipeline.detector.has_begun() {
+            // The look around takes its time, on the processor where the threads of delivery may have been woken just now.
+            std::thread::yield_now();
+        }
         if is_ready(RULES) && self.rules.changed() {
             self.reload("a file changed");
         }

@@ -212,6 +212,7 @@ impl<P: Probes> Agent<P> {
                 }
                 self.take_rules(loaded.rules, why);
                 self.keep_good();
+                crate::frugal::give_back();
             }
             Err(Refused::Rules(errors)) => self.refuse_rules(why, &errors),
             Err(Refused::Config(error)) => self.refuse_config(why, error),
