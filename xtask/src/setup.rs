@@ -23,6 +23,14 @@ const VM: [Package; 3] = [
 ];
 /// Needed to run a container on this kernel.
 const LIVE: [Package; 1] = [Package { name: "runc", proof: "/usr/sbin/runc" }];
+/// Container engines that are started by their tests.
+const CONTAINERS: [Package; 5] = [
+    Package { name: "docker.io", proof: "/usr/sbin/dockerd" },
+    Package { name: "containerd", proof: "/usr/bin/containerd" },
+    Package { name: "podman", proof: "/usr/bin/podman" },
+    Package { name: "runc", proof: "/usr/sbin/runc" },
+    Package { name: "busybox-static", proof: "/bin/busybox" },
+];
 /// Needed to check shell scripts.
 const LINT: [Package; 1] = [Package { name: "shellcheck", proof: "/usr/bin/shellcheck" }];
 
@@ -74,6 +82,11 @@ pub(crate) fn vm_packages() -> Result<()> {
 /// The Debian packages that the live tests need.
 pub(crate) fn live_packages() -> Result<()> {
     host::ensure(&LIVE)
+}
+
+/// The Debian packages of container engines that their tests start.
+pub(crate) fn container_packages() -> Result<()> {
+    host::ensure(&CONTAINERS)
 }
 
 /// The Debian packages that the lints need.

@@ -12,11 +12,12 @@ const BEGIN: &str =
 const END: &str = "<!-- end of what is generated -->\n";
 
 /// Sections in the order they are read in; the first is the file itself.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("", "The file"),
     ("Workers", "workers"),
     ("Assign", "workers.assign"),
     ("PodsConfig", "pods"),
+    ("ContainersConfig", "containers"),
     ("Kernel", "kernel"),
     ("SpoolConfig", "spool"),
     ("HeartbeatConfig", "heartbeat"),

@@ -45,6 +45,9 @@ pub struct Config {
     /// What is asked about the pods that workers are.
     #[serde(default)]
     pub pods: PodsConfig,
+    /// Where the container engines of this host keep what they know of their containers.
+    #[serde(default)]
+    pub containers: ContainersConfig,
     /// Rule directories, in order: a later document of the same name replaces the earlier.
     #[serde(default = "default_rules")]
     pub rules: Vec<PathBuf>,
@@ -169,6 +172,22 @@ pub struct PodsConfig {
     pub wait: Span,
 }
 
+/// Where the names and images of containers come from that are in no pod: read from the engines' own folders, which are root's.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContainersConfig {
+    /// `data-root` of Docker Engine; `null`: not looked at.
+    pub docker: Option<PathBuf>,
+    /// `graphroot` of root's Podman; `null`: not looked at.
+    pub podman: Option<PathBuf>,
+}
+
+impl Default for ContainersConfig {
+    fn default() -> Self {
+        Self { docker: Some("/var/lib/docker".into()), podman: Some("/var/lib/containers/storage".into()) }
+    }
+}
+
 /// Who is asked about pods.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -259,6 +278,7 @@ impl Default for Config {
             listen: None,
             workers: Workers::default(),
             pods: PodsConfig::default(),
+            containers: ContainersConfig::default(),
             rules: default_rules(),
             hooks: Hooks::default(),
             kernel: Kernel::default(),

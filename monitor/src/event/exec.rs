@@ -146,6 +146,14 @@ pub struct Exec {
     pub stdio: [Stdio; 3],
 }
 
+impl Exec {
+    /// Whether the program has a path in nobody's root: it is in memory, or was reached through a mount that was taken away at once. So
+    /// container runtimes enter, with a copy of themselves.
+    pub fn is_nowhere(&self) -> bool {
+        self.home.memfd || self.exe.none || &*self.exe.view == "/"
+    }
+}
+
 /// Namespace inode numbers; 0 if unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

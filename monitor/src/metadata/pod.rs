@@ -312,7 +312,7 @@ fn owner(references: Vec<Owner>, labels: &BTreeMap<String, String>) -> Option<(O
     Some((owner.kind, name))
 }
 
-fn bounded(mut text: String) -> String {
+pub(super) fn bounded(mut text: String) -> String {
     if text.len() > TEXT_MAX {
         let mut end = TEXT_MAX;
         while !text.is_char_boundary(end) {

@@ -154,7 +154,7 @@ impl Pipeline {
             }
             Body::Exec(exec) => {
                 let sealed = self.workers.get(label).is_some_and(|worker| worker.sealed);
-                if !self.processes.sets_up(&event, exec, sealed) {
+                if !self.processes.sets_up(&event, exec, sealed, &*self.proc) {
                     self.seal(&event, &Program::of_exec(exec, event.subject.uid));
                 }
                 let worker = self.workers.get(label);

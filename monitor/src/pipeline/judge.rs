@@ -86,7 +86,10 @@ impl Pipeline {
         let root = image.map_or(0, |image| image.author_root);
         let attribution = || self.attributions.of(&self.processes, at, root, items, pod);
         // What the runtime holds open from outside while it sets a worker up is nobody's way out.
-        let setting_up = standing.entering && worker.is_some_and(|worker| !worker.sealed);
+        // Nothing was executed inside yet; who was moved in runs what no record told of.
+        let on_its_way =
+            || image.is_none_or(|image| !image.program.exe.is_known() || image.program.is_nowhere());
+        let setting_up = worker.is_some_and(|worker| !worker.sealed) && (standing.entering || on_its_way());
         let (run_dir, nested_mount) = match &event.body {
             Body::Open(open) => (
                 self.processes.run_dir(at),

@@ -229,11 +229,12 @@ impl Pipeline {
         let Some(worker) = self.workers.get(label) else { return Vec::new() };
         // Whatever ran before the agent looked is taken for the worker's own: who joined later cannot be told any more.
         let placing = Placing { outsider: RoleId::ENTRY, ..placing(&self.rules, Some(worker), &*self.proc) };
+        let set_up = !worker.sealed;
         let mut states = Vec::new();
         let mut ids = Vec::new();
         for process in found {
             let (key, uid, exe) = (process.key, process.uid, process.program.exe_id);
-            let at = self.processes.scanned(process, label, now, &placing);
+            let at = self.processes.scanned(process, label, now, &placing, set_up);
             ids.push(at);
             let Some(image) = self.processes.get(at).and_then(|process| process.image()) else { continue };
             states.push((

@@ -245,7 +245,7 @@ impl Pipeline {
 /// The exec of a program that is not the runtime's own on its way in.
 fn inside(event: &Event) -> Option<&Exec> {
     match &event.body {
-        Body::Exec(exec) if !exec.home.memfd => Some(exec),
+        Body::Exec(exec) if !exec.is_nowhere() => Some(exec),
         _ => None,
     }
 }

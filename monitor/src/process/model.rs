@@ -79,6 +79,12 @@ impl Program {
         }
     }
 
+    /// The same as [`crate::event::Exec::is_nowhere`], of a program that may have been read from /proc.
+    pub fn is_nowhere(&self) -> bool {
+        let exe: &str = &self.exe.view;
+        self.exe.none || exe == "/" || exe.starts_with("/memfd:")
+    }
+
     /// A program of which only the executable's identity is known.
     pub fn unknown(exe_id: FileId) -> Self {
         let unread = Path { unreadable: true, ..Path::default() };

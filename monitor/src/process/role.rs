@@ -115,7 +115,8 @@ impl ProcessTable {
     pub fn executed(&mut self, event: &Event, exec: &Exec, placing: &Placing<'_>) -> Executed {
         let subject = &event.subject;
         let known = self.find(subject.key);
-        let set_up = self.sets_up(event, exec, placing.outsider == RoleId::OPERATOR);
+        let sealed = placing.outsider == RoleId::OPERATOR;
+        let set_up = self.sets_up(event, exec, sealed, placing.proc);
         let at = known.unwrap_or_else(|| {
             self.infer_process(
                 subject.key,
@@ -157,14 +158,21 @@ impl ProcessTable {
         }
     }
 
-    /// Whether an exec is the container runtime's on its way in: from memory, by a process that came from outside and has
-    /// executed nothing inside. Nobody inside can have made that memory.
-    pub fn sets_up(&self, event: &Event, exec: &Exec, sealed: bool) -> bool {
+    /// Whether an exec is the container runtime's on its way in: from memory or a mount that is gone, by a process that came from
+    /// outside and has executed nothing inside. Nobody inside can have made either.
+    ///
+    /// One that was found in the worker, before anything was executed inside, is on its way in too while it has the host's mounts: it was
+    /// there before its copy.
+    pub fn sets_up(&self, event: &Event, exec: &Exec, sealed: bool, proc: &dyn ProcReader) -> bool {
         let subject = &event.subject;
         let entering = || match self.find(subject.key) {
             Some(at) => {
-                let image = self.get(at).and_then(Process::image);
-                !subject.unknown_history && image.is_some_and(|image| image.standing.entering)
+                let process = self.get(at);
+                let image = process.and_then(Process::image);
+                let found = process
+                    .is_some_and(|process| process.history == History::Scanned && process.images.len() == 1);
+                (!subject.unknown_history && image.is_some_and(|image| image.standing.entering))
+                    || (found && !sealed && exec.ns.mnt == proc.init_mounts())
             }
             // It was moved in, which no fork told of. Once somebody is inside it could be theirs, whose fork was lost.
             None => {
@@ -172,7 +180,7 @@ impl ProcessTable {
                 !sealed && !below && subject.author_root == 0
             }
         };
-        exec.home.memfd && entering()
+        exec.is_nowhere() && entering()
     }
 
     /// A process ended.
@@ -212,13 +220,15 @@ impl ProcessTable {
         Acted { at, author_root }
     }
 
-    /// A process found in /proc. Its creator is its parent there, if that is a worker's process too.
+    /// A process found in /proc. Its creator is its parent there, if that is a worker's process too. `set_up`: nothing was
+    /// executed inside the worker yet, so a container runtime's copy of itself is still on its way in.
     pub fn scanned(
         &mut self,
         scanned: Scanned,
         label: u32,
         now: BootNs,
         placing: &Placing<'_>,
+        set_up: bool,
     ) -> ProcessRef {
         if let Some(at) = self.find_pid(scanned.key.pid)
             && self.get(at).is_some_and(|process| same_start(scanned.key, process.key))
@@ -255,8 +265,10 @@ impl ProcessTable {
             mounts: 0,
             children: 0,
         });
-        // The role that this program takes below its creator, as if it had just been executed.
-        self.run(at, exec_id, scanned.key.start, program, placing);
+        if !(set_up && base.0.entering && program.is_nowhere()) {
+            // The role that this program takes below its creator, as if it had just been executed.
+            self.run(at, exec_id, scanned.key.start, program, placing);
+        }
         at
     }
 
@@ -296,6 +308,7 @@ impl ProcessTable {
     /// A process runs something and stays what it is: it is still on its way in.
     fn pass_through(&mut self, at: ProcessRef, exec_id: u64, time: BootNs, program: Program) -> Ran {
         let before = self.get(at).and_then(Process::image).map(|image| image.standing);
+        let before = before.filter(|before| before.entering);
         let before = before.unwrap_or_else(|| outsider(RoleId::ENTRY, time));
         let image = Image {
             exec_id,

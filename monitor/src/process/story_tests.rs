@@ -6,7 +6,7 @@ use monitor_common::hook::Kind;
 use monitor_common::record::Header;
 
 use super::*;
-use crate::event::{Body, Event, Exec, decode, fixture};
+use crate::event::{Body, Event, Exec, ProcessKey, decode, fixture};
 use crate::profile::{Facts, Pin, RoleId, RuleSet, Source};
 
 const PROFILE: &str = r#"
@@ -141,6 +141,11 @@ fn the_runtime_on_its_way_in_seals_nothing_and_what_it_starts_is_the_entry() {
     assert_eq!((entry.before.role, story.role(entry.at)), (RoleId::ENTRY, "engine".into()));
     let memfd = story.exec(init, 120, 130, &["dropper"], |exec| exec.home.memfd = true);
     assert!(!memfd.set_up, "once inside, a program from memory is nobody's set-up");
+    // A runtime that does not copy itself mounts its program, opens it and takes the mount away.
+    let other = (20, 200);
+    story.fork(other, OUTSIDE, 130);
+    let set_up = story.exec(other, 200, 210, &["runc", "init"], |exec| exec.exe.view = "/".into());
+    assert!(set_up.set_up && !set_up.entered);
 }
 
 /// As a runtime does that moves its init into the cgroup: no fork tells of it.
@@ -155,6 +160,28 @@ fn the_runtime_that_was_moved_in_sets_up_as_long_as_nobody_is_inside() {
     story.sealed = true;
     let later = story.exec((20, 200), 0, 210, &["dropper"], memory);
     assert!(!later.set_up, "now it could be somebody's of inside whose fork was lost");
+}
+
+/// The agent looks at a new cgroup while the runtime is about to execute its copy.
+#[test]
+fn the_runtime_that_was_found_before_its_copy_sets_up_while_it_has_the_hosts_mounts() {
+    for (mounts, sealed, sets_up) in [(0, false, true), (7, false, false), (0, true, false)] {
+        let mut story = Story::begin();
+        let key = ProcessKey { pid: 10, start: 10_000_000 };
+        let mut program = Program::unknown(Default::default());
+        program.exe.view = "/usr/sbin/runc".into();
+        let found = Scanned { key, ppid: OUTSIDE.0, ns_pid: None, uid: 0, gid: 0, program };
+        story.table.scanned(found, 1, 20_000_000, &Story::placing(&story.rules, false), !sealed);
+        story.sealed = sealed;
+        let who = (10, 10_000_055);
+        let copy = story.exec(who, scanned_exec_id(key), 30_000_000, &["runc", "init"], |exec| {
+            exec.exe.none = true;
+            exec.ns.mnt = mounts;
+        });
+        assert_eq!(copy.set_up, sets_up, "mounts {mounts}, sealed: {sealed}");
+        let entering = story.table.get(copy.at).unwrap().image().unwrap().standing.entering;
+        assert_eq!(entering, sets_up);
+    }
 }
 
 #[test]

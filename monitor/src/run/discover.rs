@@ -92,7 +92,11 @@ impl<P: Probes> Agent<P> {
     }
 
     fn found(&mut self, label: u32, fresh: bool) {
-        let Some(worker) = self.pipeline.workers.get(label) else { return };
+        let Some(worker) = self.pipeline.workers.get_mut(label) else { return };
+        // Its engine wrote it down before it had the container made.
+        if let Some(host) = self.engines.find(&worker.place) {
+            worker.learn_host(host);
+        }
         tracing::info!(worker = %worker.name, cgroup = %worker.path, label, "worker found");
         let path = worker.path.to_string();
         let mut pids = Vec::new();

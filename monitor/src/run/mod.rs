@@ -33,6 +33,7 @@ use crate::delivery::Engine;
 use crate::detect::{Envelope, HostFacts, WallClock, boot_now};
 use crate::event::BootNs;
 use crate::kernel::{KEPT_MARKER, KernelError, Probes};
+use crate::metadata::HostEngines;
 use crate::pipeline::{Effect, Pipeline};
 use crate::process::{ProcReader, SystemProc};
 use crate::profile::RuleSet;
@@ -94,6 +95,7 @@ pub struct Agent<P: Probes> {
     duties: duties::Duties,
     keeper: Option<incidents::Keeper>,
     learning: Option<pods::Learning>,
+    engines: HostEngines,
     logbook: Option<logbook::Logbook>,
     pulse: Option<pulse::Pulse>,
     reporter: Option<status::Reporter>,
@@ -182,6 +184,7 @@ impl<P: Probes> Agent<P> {
             duties: duties::Duties::default(),
             keeper: None,
             learning: None,
+            engines: HostEngines::new(&config.containers),
             logbook: None,
             pulse: None,
             reporter: None,

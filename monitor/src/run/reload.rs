@@ -269,6 +269,7 @@ impl<P: Probes> Agent<P> {
             ("control", old.control != new.control),
             ("listen", old.listen != new.listen),
             ("pods", old.pods != new.pods),
+            ("containers", old.containers != new.containers),
             ("hooks", old.hooks != new.hooks),
             ("kernel", old.kernel != new.kernel),
             ("spool", old.spool != new.spool),

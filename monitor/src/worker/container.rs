@@ -67,8 +67,8 @@ pub struct Place {
     pub container: Option<Container>,
     /// The pod around it: its uid, with dashes; of a static pod the hash of its configuration, which is not its uid in the API.
     pub pod: Option<Arc<str>>,
-    /// The pod lies inside another container or pod. It is not this node's kubelet's, whatever its name: who may make
-    /// cgroups inside a container may call them as he likes.
+    /// The pod, or the container if it is in none, lies inside another container or pod. It is not this node's kubelet's or engine's,
+    /// whatever its name: who may make cgroups inside a container may call them as he likes.
     pub nested: bool,
 }
 
@@ -87,7 +87,7 @@ pub fn place_of(path: &str) -> Place {
                 (None, Some((parent, around))) => (pod_of(parent), around),
                 (None, None) => (None, above),
             };
-            let nested = pod.is_some() && is_inside(around);
+            let nested = is_inside(if pod.is_some() { around } else { above });
             return Place { container: Some(container), pod, nested };
         }
         if let Some(pod) = pod_of(part) {

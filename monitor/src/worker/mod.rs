@@ -8,6 +8,7 @@
 mod container;
 mod discovery;
 mod executions;
+mod host;
 mod labels;
 mod pattern;
 mod pod;
@@ -20,6 +21,7 @@ mod watch;
 pub use container::{Container, Place, Runtime, place_of};
 pub use discovery::{Change, Discovery, LabelMap};
 pub use executions::Execution;
+pub use host::HostContainer;
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
 pub use pod::WorkerPod;
 pub use reach::{Reach, is_credential_name};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::container::{Place, place_of};
+use super::host::HostContainer;
 use super::pattern::Assignment;
 use super::pod::WorkerPod;
 use crate::event::{BootNs, ProcessKey};
@@ -34,6 +35,8 @@ pub struct Worker {
     pub is_sandbox: bool,
     /// What Kubernetes says of it, once that is known.
     pub pod: Option<WorkerPod>,
+    /// What its host's container engine says of it, if it is in no pod.
+    pub host: Option<HostContainer>,
     /// Image of its container, where that is known.
     pub image: Option<String>,
     /// Labels of its pod, where they are known.
@@ -81,6 +84,7 @@ impl Worker {
             awaits_pod: false,
             is_sandbox: false,
             pod: None,
+            host: None,
             image: None,
             pod_labels: BTreeMap::new(),
             posture: Vec::new(),
@@ -111,6 +115,12 @@ impl Worker {
     pub fn reassign(&mut self, assignment: Assignment) {
         self.name = match &self.pod {
             Some(pod) if assignment.name.is_none() => pod.long_name().into(),
+            None if assignment.name.is_none() => {
+                match self.host.as_ref().and_then(HostContainer::long_name) {
+                    Some(name) => name.into(),
+                    None => name_of(&self.path, &assignment, self.unit.as_ref(), &self.place),
+                }
+            }
             _ => name_of(&self.path, &assignment, self.unit.as_ref(), &self.place),
         };
         self.assignment = assignment;
@@ -131,6 +141,15 @@ impl Worker {
         self.awaits_pod &= pod.container.is_none();
         self.pod = Some(pod);
         true
+    }
+
+    /// Takes what its host's container engine says of it.
+    pub fn learn_host(&mut self, host: HostContainer) {
+        if let (None, Some(name)) = (&self.assignment.name, host.long_name()) {
+            self.name = name.into();
+        }
+        self.image.clone_from(&host.image);
+        self.host = Some(host);
     }
 
     /// It is its pod's sandbox, of which nothing is expected that its pod's profile says.
@@ -161,7 +180,10 @@ impl Worker {
             pod_labels: labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             namespace: pod.map(|pod| pod.namespace.clone()),
             owner: pod.and_then(|pod| pod.owner.clone()),
-            container: pod.and_then(|pod| pod.container.clone()),
+            container: match pod {
+                Some(pod) => pod.container.clone(),
+                None => self.host.as_ref().and_then(|host| host.name.clone()),
+            },
         }
     }
 }

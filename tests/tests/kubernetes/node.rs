@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::image;
+use super::lab::leftovers;
 
 /// The node's address, on a bridge of the namespace.
 pub(crate) const ADDRESS: &str = "10.77.0.1";
@@ -276,62 +277,14 @@ impl Drop for Node {
             let _ = child.kill();
             let _ = child.wait();
         }
-        end_shims(self.folder.path());
-        unmount_below(self.folder.path());
-        remove_kubepods();
+        leftovers::end_shims(&self.path("run/containerd.sock"));
+        leftovers::unmount_below(self.folder.path());
+        leftovers::remove_cgroups("kubepods");
         for log in pod_logs().into_iter().filter(|log| !self.logs_before.contains(log)) {
             let _ = if log.is_dir() { fs::remove_dir_all(&log) } else { fs::remove_file(&log) };
         }
         let _ = Command::new("ip").args(["netns", "del", &self.netns]).status();
     }
-}
-
-/// The runtime's helpers outlive it; those of this node are told by the socket they were given.
-fn end_shims(folder: &Path) {
-    let socket = folder.join("run/containerd.sock");
-    let socket = socket.to_str().unwrap().as_bytes();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        if line.split(|byte| *byte == 0).any(|argument| argument == socket) {
-            // SAFETY: kill only takes numbers; the command line says that it is this node's own.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-        }
-    }
-}
-
-fn unmount_below(folder: &Path) {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let prefix = folder.to_str().unwrap();
-    let own =
-        mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|path| path.starts_with(prefix));
-    for path in own.collect::<Vec<_>>().into_iter().rev() {
-        let _ = Command::new("umount").args(["-l", path]).stderr(Stdio::null()).status();
-    }
-}
-
-/// Cgroups of pods, in every hierarchy there is: only those that are empty can be removed.
-fn remove_kubepods() {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    for line in mounts.lines() {
-        let mut fields = line.split(' ');
-        if let (Some(_), Some(path), Some("cgroup" | "cgroup2")) =
-            (fields.next(), fields.next(), fields.next())
-        {
-            remove(&Path::new(path).join("kubepods"));
-        }
-    }
-}
-
-fn remove(path: &Path) {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            remove(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(path);
 }
 
 fn pod_logs() -> Vec<PathBuf> {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+pub(crate) mod leftovers;
 pub(crate) mod runc;
 
 pub(crate) const CGROUPS: &str = "/proc/self/mountinfo";

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// The test program that needs real engines.
 const ENGINES_TEST: &str = "engines";
+/// The one that needs Docker Engine, containerd and Podman.
+const CONTAINERS_TEST: &str = "container-engines";
 /// The one that needs a Kubernetes.
 const KUBERNETES_TEST: &str = "kubernetes";
 
@@ -50,6 +52,13 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
         tier("systemd", "the service under a real systemd", Group::Full, 120, systemd_tier),
+        tier(
+            CONTAINERS_TEST,
+            "containers of Docker, containerd and Podman",
+            Group::Full,
+            60,
+            containers_tier,
+        ),
         tier("image", "the container image, read and run by others", Group::Full, 600, |_| {
             package::image_tier()
         }),
@@ -136,8 +145,15 @@ fn rules_tier(deadline: &Deadline) -> Result<Outcome> {
 
 fn live_tier(deadline: &Deadline) -> Result<Outcome> {
     setup::live_packages()?;
-    let wanted = |name: &str| ![ENGINES_TEST, KUBERNETES_TEST].contains(&name) && !receivers::has(name);
+    let wanted = |name: &str| {
+        ![ENGINES_TEST, KUBERNETES_TEST, CONTAINERS_TEST].contains(&name) && !receivers::has(name)
+    };
     programs("live", wanted, deadline)
+}
+
+fn containers_tier(deadline: &Deadline) -> Result<Outcome> {
+    setup::container_packages()?;
+    programs(CONTAINERS_TEST, |name| name == CONTAINERS_TEST, deadline)
 }
 
 /// Test programs of the tests package, one after the other, as root.

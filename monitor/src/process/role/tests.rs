@@ -157,8 +157,8 @@ fn scanned_parent_and_child_are_linked_and_later_records_find_them() {
             gid: 0,
             program: Program::unknown(Default::default()),
         };
-        let parent = table.scanned(found(10, 10_000_000, 1), 1, 50_000_000, placing);
-        let child = table.scanned(found(11, 20_000_000, 10), 1, 50_000_000, placing);
+        let parent = table.scanned(found(10, 10_000_000, 1), 1, 50_000_000, placing, false);
+        let child = table.scanned(found(11, 20_000_000, 10), 1, 50_000_000, placing, false);
         assert_eq!(table.get(child).unwrap().creator, Some(parent));
         let exact = (11, 20_000_123);
         let scanned_id = scanned_exec_id(ProcessKey { pid: 11, start: 20_000_000 });
@@ -180,7 +180,7 @@ fn scan_does_not_replace_what_records_said() {
             gid: 0,
             program: Program::unknown(Default::default()),
         };
-        assert_eq!(table.scanned(scanned, 1, 30_000_000, placing), seen);
+        assert_eq!(table.scanned(scanned, 1, 30_000_000, placing, false), seen);
         assert_eq!(&*table.get(seen).unwrap().image().unwrap().program.exe.view, "/bin/x");
     });
 }
@@ -195,5 +195,29 @@ fn target_of_procfs_is_told_by_lineage() {
         assert_eq!(table.proc_target(entry, 11), ProcTarget::Descendant);
         assert_eq!(table.proc_target(child, 10), ProcTarget::EngineSide);
         assert_eq!(table.proc_target(child, 1), ProcTarget::Outside);
+    });
+}
+
+#[test]
+fn scanned_copy_of_a_runtime_is_on_its_way_in_until_it_executes_inside() {
+    with_placing(RoleId::ENTRY, |placing| {
+        let entering = |view: &str, set_up| {
+            let mut table = ProcessTable::new(16);
+            let mut program = Program::unknown(Default::default());
+            program.exe.view = view.into();
+            let key = ProcessKey { pid: 10, start: 10_000_000 };
+            let scanned = Scanned { key, ppid: 1, ns_pid: None, uid: 0, gid: 0, program };
+            let at = table.scanned(scanned, 1, 50_000_000, placing, set_up);
+            let before = table.get(at).unwrap().image().unwrap().standing.entering;
+            let (exact, scanned_id) = ((10, 10_000_123), scanned_exec_id(key));
+            assert_eq!(exec(&mut table, placing, exact, scanned_id, 60_000_000, (1, 1)).at, at);
+            assert!(!table.get(at).unwrap().image().unwrap().standing.entering, "it is inside: {view}");
+            before
+        };
+        for copy in ["/", "/memfd:runc_cloned:/proc/self/exe"] {
+            assert!(entering(copy, true), "{copy}");
+            assert!(!entering(copy, false), "somebody was there already: {copy}");
+        }
+        assert!(!entering("/usr/bin/node", true), "it has begun");
     });
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{FileFact, ProcessFact};
 use crate::event::BootNs;
 use crate::profile;
-use crate::worker::{Assignment, Worker, WorkerPod, unit_of};
+use crate::worker::{Assignment, HostContainer, Worker, WorkerPod, unit_of};
 
 /// A worker, and what was read of the host when it was found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct WorkerFact {
     /// Its pod, if that was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod: Option<WorkerPod>,
+    /// What its host's container engine says of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostContainer>,
     /// Facts that the configuration states of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, Vec<String>>,
@@ -72,6 +75,7 @@ impl WorkerFact {
             pod_labels: worker.pod_labels.clone(),
             awaits_pod: worker.awaits_pod,
             pod: worker.pod.clone(),
+            host: worker.host.clone(),
             facts: worker.assignment.facts.written(),
             probes: worker.assignment.probes.clone(),
             fresh,
@@ -98,6 +102,9 @@ impl WorkerFact {
         let worker = Worker::new(self.label, self.cgroup, &self.path, unit, assignment, self.time);
         let mut worker = Worker { image: self.image.clone(), pod_labels: self.pod_labels.clone(), ..worker };
         worker.awaits_pod = self.awaits_pod;
+        if let Some(host) = &self.host {
+            worker.learn_host(host.clone());
+        }
         if let Some(pod) = &self.pod {
             worker.learn(pod.clone());
         }

@@ -117,6 +117,7 @@ fn worker(doc: &ScenarioWorker) -> Result<WorkerFact, (At<String>, String, Strin
         pod_labels: doc.pod_labels.clone(),
         awaits_pod: false,
         pod: pod(doc),
+        host: None,
         facts: doc.facts.iter().map(|(name, values)| (name.clone(), values.0.clone())).collect(),
         probes: doc.probes.clone(),
         fresh: true,
