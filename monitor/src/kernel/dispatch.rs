@@ -1,5 +1,6 @@
 //! One way to load, attach and unload for each kind of program.
 
+use std::any::Any;
 use std::fs::File;
 
 use aya::programs::{CgroupAttachMode, Program, ProgramError};
@@ -26,31 +27,41 @@ pub(crate) fn load_program(
     }
 }
 
+/// Keeps a program attached for as long as it lives.
+pub(crate) type Link = Box<dyn Any + Send>;
+
 /// Attaches a loaded program; `cgroup` is the cgroup2 root.
 pub(crate) fn attach_program(
     program: &mut Program,
     attach: Attach,
     cgroup: Option<&File>,
-) -> Result<(), ProgramError> {
+) -> Result<Link, ProgramError> {
     // Link attachments take no flags (6.18: EINVAL with any) and are multi by nature (kernel/bpf/cgroup.c, `cgroup_bpf_link_attach`).
     const MODE: CgroupAttachMode = CgroupAttachMode::Single;
+    // The link is taken out: the library's program goes once the ladder is closed.
+    macro_rules! attached {
+        ($program:ident $(, $argument:expr)*) => {{
+            let link = $program.attach($($argument),*)?;
+            Ok(Box::new($program.take_link(link)?))
+        }};
+    }
     let root = || cgroup.ok_or(ProgramError::NotAttached);
     match (attach, program) {
-        (Attach::Lsm(_), Program::Lsm(program)) => program.attach().map(drop),
-        (Attach::Fentry(_), Program::FEntry(program)) => program.attach().map(drop),
-        (Attach::TpBtf(_), Program::BtfTracePoint(program)) => program.attach().map(drop),
-        (Attach::Kprobe(function), Program::KProbe(program)) => program.attach(function, 0).map(drop),
-        (Attach::RawTp(name), Program::RawTracePoint(program)) => program.attach(name).map(drop),
+        (Attach::Lsm(_), Program::Lsm(program)) => attached!(program),
+        (Attach::Fentry(_), Program::FEntry(program)) => attached!(program),
+        (Attach::TpBtf(_), Program::BtfTracePoint(program)) => attached!(program),
+        (Attach::Kprobe(function), Program::KProbe(program)) => attached!(program, function, 0),
+        (Attach::RawTp(name), Program::RawTracePoint(program)) => attached!(program, name),
         (Attach::Tracepoint(category, name), Program::TracePoint(program)) => {
-            program.attach(category, name).map(drop)
+            attached!(program, category, name)
         }
-        (Attach::CgroupSockAddr, Program::CgroupSockAddr(program)) => program.attach(root()?, MODE).map(drop),
-        (Attach::CgroupSock, Program::CgroupSock(program)) => program.attach(root()?, MODE).map(drop),
+        (Attach::CgroupSockAddr, Program::CgroupSockAddr(program)) => attached!(program, root()?, MODE),
+        (Attach::CgroupSock, Program::CgroupSock(program)) => attached!(program, root()?, MODE),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
 
-/// Detaches and unloads a program; that it was not loaded is no error worth a word.
+/// Unloads a program; that it was not loaded is no error worth a word.
 pub(crate) fn unload(program: &mut Program) {
     let _ = match program {
         Program::Lsm(program) => program.unload(),

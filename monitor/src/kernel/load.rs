@@ -5,17 +5,18 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use aya::programs::Program;
+use aya::maps::Map;
+use aya::programs::{Program, ProgramFd};
 use aya::{Ebpf, EbpfLoader};
 use monitor_common::program::{Attach, ENTRY_ONLY, EXIT_ONLY, PROGRAMS, ProgramSpec};
 
 use super::btf::{Btf, Target};
 use super::coverage::{ProgramReport, Verdict};
-use super::dispatch::{attach_program, describe, load_program, target, unload};
+use super::dispatch::{Link, attach_program, describe, load_program, target, unload};
 use super::error::KernelError;
 use super::host::Host;
 use super::neighbours;
@@ -31,7 +32,15 @@ const LOADERS_MAX: usize = 4;
 
 /// The object's programs.
 pub(crate) struct Programs {
-    ebpf: Ebpf,
+    /// What attaches them, by name. Goes before what is attached.
+    links: BTreeMap<&'static str, Link>,
+    /// The library's programs with all their instructions; only needed until the ladder is climbed.
+    ebpf: Option<Ebpf>,
+    /// What is left of them then: descriptors of those that are attached, by name, and maps that nobody has taken.
+    running: BTreeMap<&'static str, ProgramFd>,
+    maps: Vec<Map>,
+    /// Their ids.
+    own: Vec<u32>,
     /// Ids of the functions and tracepoints to attach to; only needed until the ladder is climbed.
     table: Option<aya::Btf>,
     targets: Vec<Target>,
@@ -62,6 +71,7 @@ impl Programs {
         btf: &Btf<'_>,
         offsets: Offsets,
         sizes: &MapSizes,
+        loader: EbpfLoader<'static>,
     ) -> Result<Self, KernelError> {
         // Fetch-and-add is refused before 5.12 (kernel/bpf/verifier.c, `check_atomic`), pointers to functions before 5.13.
         let variant = if host.at_least(5, 13) { Variant::Atomics } else { Variant::Plain };
@@ -69,9 +79,9 @@ impl Programs {
             reason: "none are built in (it was built with SANDWATCH_SKIP_BPF=1)".into(),
         })?;
         let ebpf = if host.at_least(6, 1) {
-            load(bytes, &offsets, sizes)?
+            load(loader, bytes, &offsets, sizes)?
         } else {
-            load(&preallocated(bytes)?, &offsets, sizes)?
+            load(loader, &preallocated(bytes)?, &offsets, sizes)?
         };
         let all: Vec<Target> = PROGRAMS.iter().filter_map(|(_, spec)| target(spec.attach)).collect();
         let targets: Vec<Target> = all.iter().filter(|target| btf.has_target(target)).cloned().collect();
@@ -79,14 +89,25 @@ impl Programs {
         let table = Some(btf.attach_table(&targets).map_err(source)?);
         let cgroup =
             host.cgroup2.as_deref().filter(|_| host.cgroup2_is_root).and_then(|root| File::open(root).ok());
-        let (ahead, reports) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { ebpf, table, targets, offsets, cgroup, ahead, reports })
+        Ok(Self {
+            links: BTreeMap::new(),
+            ebpf: Some(ebpf),
+            running: BTreeMap::new(),
+            maps: Vec::new(),
+            own: Vec::new(),
+            table,
+            targets,
+            offsets,
+            cgroup,
+            ahead: BTreeMap::new(),
+            reports: BTreeMap::new(),
+        })
     }
 
     /// Takes a map out; it must be kept open as long as programs are loaded.
-    pub(crate) fn take_map(&mut self, name: &'static str) -> Result<aya::maps::Map, KernelError> {
+    pub(crate) fn take_map(&mut self, name: &'static str) -> Result<Map, KernelError> {
         let missing = || KernelError::ObjectMismatch { reason: format!("they have no map {name}") };
-        self.ebpf.take_map(name).ok_or_else(missing)
+        self.ebpf.as_mut().and_then(|ebpf| ebpf.take_map(name)).ok_or_else(missing)
     }
 
     /// Whether this kernel does without a program of a rung: either it gives a system call's arguments when the call ends, or a
@@ -102,14 +123,14 @@ impl Programs {
     /// Loads programs side by side: the verifier runs for privileged callers in parallel (kernel/bpf/verifier.c, `bpf_check`), and
     /// it is most of the start-up time. What fails is told by [`Programs::attach`].
     pub(crate) fn load_ahead(&mut self, wanted: &[u32]) {
-        let Some(table) = &self.table else { return };
+        let (Some(table), Some(ebpf)) = (&self.table, &mut self.ebpf) else { return };
         let specs = PROGRAMS.iter().filter(|(number, spec)| {
             wanted.contains(number) && obstacle(spec, &self.offsets, &self.targets).is_none()
         });
         let mut specs: BTreeMap<&str, &(u32, ProgramSpec)> =
             specs.map(|entry| (entry.1.name, entry)).collect();
         let mut jobs: Vec<(u32, Attach, &mut Program)> = Vec::new();
-        for (name, program) in self.ebpf.programs_mut() {
+        for (name, program) in ebpf.programs_mut() {
             if let Some((number, spec)) = specs.remove(name) {
                 jobs.push((*number, spec.attach, program));
             }
@@ -148,10 +169,12 @@ impl Programs {
         if let Some(reason) = obstacle(spec, &self.offsets, &self.targets) {
             return refused(reason);
         }
-        let Some(program) = self.ebpf.program_mut(spec.name) else {
+        let (Some(table), Some(ebpf)) = (&self.table, &mut self.ebpf) else {
+            return refused("the ladder is closed".into());
+        };
+        let Some(program) = ebpf.program_mut(spec.name) else {
             return refused(format!("no program {} is built in for this kernel", spec.name));
         };
-        let Some(table) = &self.table else { return refused("the ladder is closed".into()) };
         let (load, loaded) = self.ahead.remove(&number).unwrap_or_else(|| {
             let started = Instant::now();
             let result = load_program(program, spec.attach, table);
@@ -164,12 +187,13 @@ impl Programs {
                 Failure::new(Verdict::AttachFailed, words(&error))
             })
         });
-        (load, attached)
+        (load, attached.map(|link| drop(self.links.insert(spec.name, link))))
     }
 
     /// Detaches and unloads a program, and says why.
     pub(crate) fn detach(&mut self, number: u32, spec: &ProgramSpec, reason: &str) {
-        if let Some(program) = self.ebpf.program_mut(spec.name) {
+        self.links.remove(spec.name);
+        if let Some(program) = self.ebpf.as_mut().and_then(|ebpf| ebpf.program_mut(spec.name)) {
             unload(program);
         }
         if let Some(report) = self.reports.get_mut(&number) {
@@ -185,23 +209,33 @@ impl Programs {
 
     /// Frees what only attaching needs, and unloads what was loaded ahead and not attached.
     pub(crate) fn close_ladder(&mut self) {
-        for (number, spec) in PROGRAMS {
-            if self.ahead.remove(number).is_some()
-                && let Some(program) = self.ebpf.program_mut(spec.name)
-            {
+        let ahead = std::mem::take(&mut self.ahead);
+        let Some(ebpf) = &mut self.ebpf else { return };
+        for (_, spec) in PROGRAMS.iter().filter(|(number, _)| ahead.contains_key(number)) {
+            if let Some(program) = ebpf.program_mut(spec.name) {
                 unload(program);
             }
         }
         self.table = None;
         self.targets = Vec::new();
+        self.own = ids(ebpf);
+        let descriptor =
+            |name: &&'static str| Some((*name, ebpf.program(name)?.fd().ok()?.try_clone().ok()?));
+        // Without its descriptor nothing could be asked of a program: then the library's part stays.
+        let Some(running) = self.links.keys().map(descriptor).collect() else { return };
+        self.running = running;
+        let names: Vec<String> = ebpf.maps().map(|(name, _)| name.to_owned()).collect();
+        self.maps = names.iter().filter_map(|name| ebpf.take_map(name)).collect();
+        self.ebpf = None;
     }
 
     /// Other people's programs on the cgroup hooks.
     pub(crate) fn neighbours(&self) -> Vec<String> {
         let Some(cgroup) = &self.cgroup else { return Vec::new() };
-        let own: Vec<u32> =
-            self.ebpf.programs().filter_map(|(_, program)| Some(program.info().ok()?.id())).collect();
-        neighbours::find(cgroup, &own)
+        match &self.ebpf {
+            Some(ebpf) => neighbours::find(cgroup, &ids(ebpf)),
+            None => neighbours::find(cgroup, &self.own),
+        }
     }
 
     /// Every program that was tried.
@@ -211,15 +245,22 @@ impl Programs {
 
     /// What the kernel counts of a program (kernel/bpf/syscall.c, `bpf_prog_show_fdinfo`).
     pub(crate) fn costs(&self, spec: &ProgramSpec) -> Costs {
-        use std::os::fd::AsRawFd;
-        let fd =
-            self.ebpf.program(spec.name).and_then(|program| Some(program.fd().ok()?.as_fd().as_raw_fd()));
+        let fd = self.fd(spec.name).map(|fd| fd.as_raw_fd());
         let text = fd.and_then(|fd| short_file(&format!("/proc/self/fdinfo/{fd}")).ok());
         Costs::of(&text.unwrap_or_default())
     }
 
+    /// The descriptor of a loaded program.
+    fn fd(&self, name: &str) -> Option<BorrowedFd<'_>> {
+        match &self.ebpf {
+            Some(ebpf) => Some(ebpf.program(name)?.fd().ok()?.as_fd()),
+            None => Some(self.running.get(name)?.as_fd()),
+        }
+    }
+
     fn report(&self, spec: &ProgramSpec, load: Duration, failure: Option<&Failure>) -> ProgramReport {
-        let info = self.ebpf.program(spec.name).and_then(|program| program.info().ok());
+        let program = self.ebpf.as_ref().and_then(|ebpf| ebpf.program(spec.name));
+        let info = program.and_then(|program| program.info().ok());
         ProgramReport {
             name: spec.name,
             rung: spec.rung,
@@ -233,6 +274,11 @@ impl Programs {
             error: failure.map(|failure| failure.reason.clone()),
         }
     }
+}
+
+/// Ids of those programs that are loaded.
+fn ids(ebpf: &Ebpf) -> Vec<u32> {
+    ebpf.programs().filter_map(|(_, program)| Some(program.info().ok()?.id())).collect()
 }
 
 /// Reads a short file with one call, where `read_to_string` makes half a dozen: this is done for each program each second.
@@ -279,10 +325,21 @@ fn take<T>(queue: &Mutex<Vec<T>>) -> Option<T> {
     queue.lock().ok()?.pop()
 }
 
-fn load(bytes: &[u8], offsets: &Offsets, sizes: &MapSizes) -> Result<Ebpf, KernelError> {
+/// A loader of programs. It comes before anything else reads the kernel's BTF: the library does, too, and takes most of what the
+/// agent ever takes for it. The probes carry no CO-RE relocations, so it goes again at once.
+pub(crate) fn loader() -> EbpfLoader<'static> {
     let mut loader = EbpfLoader::new();
-    // The probes carry no CO-RE relocations: the library need not keep the kernel's BTF while it loads.
     loader.btf(None);
+    crate::frugal::trim();
+    loader
+}
+
+fn load<'a>(
+    mut loader: EbpfLoader<'a>,
+    bytes: &[u8],
+    offsets: &'a Offsets,
+    sizes: &MapSizes,
+) -> Result<Ebpf, KernelError> {
     for (symbol, value) in offsets.values() {
         // A global that no program reads is not in the object.
         loader.override_global(symbol, value, false);

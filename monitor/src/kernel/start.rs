@@ -16,7 +16,7 @@ use super::error::KernelError;
 use super::gaps;
 use super::host::Host;
 use super::ladder::{self, Climb, Climbed};
-use super::load::Programs;
+use super::load::{Programs, loader};
 use super::maps::Maps;
 use super::offsets::Offsets;
 use super::options::SensorOptions;
@@ -105,6 +105,7 @@ fn open(
     host: &Host,
     options: &SensorOptions,
 ) -> Result<(Programs, Option<monitor_common::map::OverlayOffsets>), KernelError> {
+    let loader = loader();
     let bytes = fs::read(VMLINUX).map_err(|source| KernelError::NoBtf { path: VMLINUX.into(), source })?;
     let btf = Btf::parse(&bytes).map_err(|source| KernelError::BadBtf { path: VMLINUX.into(), source })?;
     drop(bytes);
@@ -112,7 +113,7 @@ fn open(
     if let Some(missing) = offsets.missing(Group::Core) {
         return Err(KernelError::MissingOffsets { missing });
     }
-    Ok((Programs::open(host, &btf, offsets, &options.sizes)?, overlay::find(&btf)))
+    Ok((Programs::open(host, &btf, offsets, &options.sizes, loader)?, overlay::find(&btf)))
 }
 
 /// Kernels before 5.11 count BPF memory against this limit (kernel/bpf/syscall.c, `bpf_charge_memlock`). Says what failed.
