@@ -13,8 +13,8 @@ use std::process::Command;
 use std::time::Duration;
 
 const MIB: f64 = 1024.0 * 1024.0;
-/// So long that every duty has its turn: what is done every 30 s comes twice.
-const CROWD_IDLE: Duration = Duration::from_secs(60);
+/// So long that every duty has its turn: the rarest is done every 30 s.
+const IDLE: Duration = Duration::from_secs(31);
 
 /// What `xtask bench-measure` takes.
 #[derive(Clone, Debug, clap::Args)]
@@ -111,7 +111,7 @@ impl Run<'_> {
         self.value("resident memory at start, highest", highest as f64 / MIB, "MiB", None);
         self.value("kernel memory of all maps at start", agent.map_memory()? as f64 / MIB, "MiB", None);
         let share =
-            capacity::idle_share(&agent, Duration::from_secs(if self.options.quick { 3 } else { 60 }))?;
+            capacity::idle_share(&agent, if self.options.quick { Duration::from_secs(3) } else { IDLE })?;
         self.value("idle CPU", share * 100.0, "% of a core", Some(Budget::AtMost(0.1)));
         let (milliseconds, rate) = latency::cpu_per_thousand(self.lab, &agent, 15_000)?;
         let what = format!("agent CPU per 1,000 events, at {rate:.0} events/s");
@@ -211,7 +211,7 @@ impl Run<'_> {
     fn crowd(&mut self) -> Result<()> {
         let agent = self.start()?;
         let (memory, maps, idle) = capacity::crowded(self.lab, 1000, 10_000, || {
-            let idle = capacity::idle_share(&agent, CROWD_IDLE)?;
+            let idle = capacity::idle_share(&agent, IDLE)?;
             let (memory, _) = agent.memory()?;
             Ok((memory, agent.map_memory()?, idle))
         })?;
