@@ -23,12 +23,12 @@ const DEBIAN: [Package; 2] = [
 
 /// Checks with a name each.
 #[derive(Default)]
-struct Checks {
-    outcome: Outcome,
+pub(super) struct Checks {
+    pub(super) outcome: Outcome,
 }
 
 impl Checks {
-    fn check(&mut self, name: &str, result: Result<()>) {
+    pub(super) fn check(&mut self, name: &str, result: Result<()>) {
         self.outcome.add(match result {
             Ok(()) => Outcome::single(true, ""),
             Err(error) => Outcome::broken(&format!("{name}: {error:#}")),

@@ -37,7 +37,12 @@ pub(super) fn build(architectures: &[Architecture]) -> Result<Made> {
         programs.push((*architecture, program));
     }
     let packed = archive(&programs, time()?)?;
-    let path = folder()?.join(format!("sandwatch-{}.oci.tar", env!("CARGO_PKG_VERSION")));
+    // The usual one is not replaced by one that does not run here.
+    let only = match architectures {
+        [Architecture::Arm64] => "-arm64",
+        _ => "",
+    };
+    let path = folder()?.join(format!("sandwatch-{}{only}.oci.tar", env!("CARGO_PKG_VERSION")));
     std::fs::write(&path, &packed.bytes).with_context(|| format!("cannot write {}", path.display()))?;
     for (architecture, program) in &programs {
         unpacked(*architecture, &files(*architecture, program)?)?;

@@ -3,6 +3,7 @@
 //! `program` builds it, `tree` lays out the files that go with it, `image` and `deb` wrap them, `sbom` says what is inside.
 //! The same input gives the same bytes: names are sorted, every time is that of the commit.
 
+mod arm64;
 mod checks;
 mod deb;
 mod image;
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
 
+pub(crate) use arm64::arm64_tier;
 pub(crate) use checks::{deb_tier, image_tier};
 use program::Architecture;
 

@@ -45,7 +45,7 @@ impl Architecture {
     pub(super) fn remark(self) -> &'static str {
         match self {
             Self::Amd64 => "",
-            Self::Arm64 => " (cross-built, never run: untested)",
+            Self::Arm64 => " (cross-built, its probes have never run: untested)",
         }
     }
 

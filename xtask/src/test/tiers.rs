@@ -74,6 +74,10 @@ pub(crate) fn all() -> Vec<Tier> {
         }),
         tier("kubernetes", "a real node of Kubernetes", Group::Kubernetes, 300, kubernetes_tier),
         tier("kafka", "alerts to a Kafka broker", Group::Kafka, 300, receivers::kafka),
+        // Another build of everything: last, if there is time for it.
+        tier("arm64", "the image and package for aarch64, emulated", Group::Full, 400, |_| {
+            package::arm64_tier()
+        }),
         tier("soak", "hours of load", Group::Soak, 0, no_tests),
     ]
 }
