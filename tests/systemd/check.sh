@@ -37,9 +37,10 @@ else
     broke "$name" "$verdict"
 fi
 
-# `start` returns once the agent has said that it watches.
+# `start` and `enable --now` return once the agent has said that it watches.
 name=service_is_ready_once_the_agent_watches
-if systemctl start sandwatch.service && [ "$(property ActiveState)" = active ] && [ "$(property StatusText)" = "watching 1 worker" ]; then
+systemctl daemon-reload
+if systemctl enable --now sandwatch && [ "$(property ActiveState)" = active ] && [ "$(property StatusText)" = "watching 1 worker" ]; then
     passed "$name"
 else
     broke "$name" "status: $(property StatusText)"
@@ -48,6 +49,19 @@ fi
 name=theft_in_a_unit_is_told_under_all_restrictions_of_the_service
 systemctl restart toy.service
 if until_true "grep -q '\"identity\":\"ssh-private-key\"' $alerts"; then passed "$name"; else broke "$name" "$(tail -3 $alerts)"; fi
+
+# What docs/install-host.md and docs/operations.md have a person ask.
+name=service_answers_as_the_documents_say
+wrong=
+systemctl status sandwatch --no-pager | grep -q 'watching 1 worker' || wrong="$wrong systemctl status;"
+until_true 'sandwatch status --ready >/dev/null' || wrong="$wrong status --ready;"
+sandwatch status >/dev/null || wrong="$wrong status;"
+sandwatch log verify >/dev/null || wrong="$wrong log verify;"
+# 1: not everything is seen here.
+code=0
+sandwatch doctor >/dev/null || code=$?
+[ $code -le 1 ] || wrong="$wrong doctor ($code);"
+if [ -z "$wrong" ]; then passed "$name"; else broke "$name" "$wrong"; fi
 
 name=agent_has_the_capabilities_of_its_unit_and_no_other
 # BPF 39, PERFMON 38, SYS_PTRACE 19, NET_ADMIN 12, DAC_READ_SEARCH 2; of these it keeps 39, 19 and 2, in every thread.

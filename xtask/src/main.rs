@@ -7,6 +7,7 @@ mod bench;
 mod build;
 mod chart;
 mod cluster;
+mod commands;
 mod demo;
 mod engines;
 mod fuzz;
@@ -72,6 +73,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Why this program would not take a command that a document has of it; `None` also if it is another's.
+fn refused(text: &str) -> Option<String> {
+    let words = text.strip_prefix("cargo xtask ")?.split_whitespace();
+    let words = std::iter::once("xtask").chain(words);
+    Cli::try_parse_from(words).err().map(|error| error.to_string())
+}
+
 fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup(options) => setup::main(&options).map(|()| ExitCode::SUCCESS),
@@ -86,5 +94,18 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Deb(options) => package::deb(&options).map(|()| ExitCode::SUCCESS),
         Command::Lint => lint::main().map(|()| ExitCode::SUCCESS),
         Command::VmTest(options) => vm::main(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::refused;
+
+    #[test]
+    fn command_of_this_program_is_held_against_its_options() {
+        assert_eq!(refused("cargo xtask image --arch arm64"), None);
+        assert_eq!(refused("helm install x"), None);
+        assert!(refused("cargo xtask image --arch sparc").is_some());
+        assert!(refused("cargo xtask picture").is_some());
     }
 }

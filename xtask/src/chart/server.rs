@@ -3,6 +3,7 @@
 
 use super::render::{self, SETS};
 use super::{Tools, folder, tools};
+use crate::commands;
 use crate::host::{self, capture};
 use crate::test::Outcome;
 use anyhow::{Context, Result, bail, ensure};
@@ -28,6 +29,7 @@ pub(crate) fn run(programs: &Path) -> Result<Outcome> {
             Err(error) => Outcome::broken(&format!("{name}: {error:#}")),
         });
     };
+    check("the document's commands".to_owned(), server.by_the_document(&tools));
     for set in SETS {
         check(format!("dry run {set}"), server.dry_run(&tools, set));
     }
@@ -101,7 +103,6 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(250));
         }
-        server.kubectl(&["create", "namespace", NAMESPACE])?;
         Ok(server)
     }
 
@@ -122,6 +123,37 @@ impl Server {
     fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         let mut command = Command::new(self.programs.join("kubectl"));
         capture(command.arg("--kubeconfig").arg(self.work.join("kubeconfig")).args(arguments))
+    }
+
+    /// What the document has a person type, with the values it has him write. It makes the namespace that the checks after it are in.
+    fn by_the_document(&self, tools: &Tools) -> Result<()> {
+        const DOCUMENT: &str = "docs/install-kubernetes.md";
+        let folder = self.work.join("document");
+        std::fs::create_dir_all(folder.join("bin"))
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let helm = tools.helm();
+        std::os::unix::fs::symlink(helm.get_program(), folder.join("bin/helm"))
+            .context("cannot link Helm")?;
+        std::os::unix::fs::symlink(self.programs.join("kubectl"), folder.join("bin/kubectl"))
+            .context("cannot link kubectl")?;
+        std::os::unix::fs::symlink(host::repo()?.join("deploy"), folder.join("deploy"))
+            .context("cannot link the chart")?;
+        std::fs::write(
+            folder.join("my-values.yaml"),
+            commands::block(DOCUMENT, "yaml", "# my-values.yaml")?,
+        )?;
+        for name in ["ca.crt", "tls.crt", "tls.key"] {
+            std::fs::write(folder.join(name), "only looked at by the agent\n")?;
+        }
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", folder.join("bin").display());
+        for text in commands::of_tier("chart-server")? {
+            let mut command = Command::new("sh");
+            command.args(["-e", "-c", &text]).current_dir(&folder);
+            command.envs(helm.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.env("PATH", &path).env("KUBECONFIG", self.work.join("kubeconfig"));
+            capture(&mut command)?;
+        }
+        Ok(())
     }
 
     fn dry_run(&self, tools: &Tools, set: &str) -> Result<()> {

@@ -4,7 +4,7 @@ use super::program::Architecture;
 use super::{deb, folder, image, pod, time};
 use crate::host::{self, Package, capture, checked, shown};
 use crate::test::Outcome;
-use crate::{chart, systemd};
+use crate::{chart, commands, systemd};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,7 @@ pub(crate) fn image_tier() -> Result<Outcome> {
     let mut checks = Checks::default();
     checks.check("the same again", reproducible(&archive));
     checks.check("skopeo reads it", described(&archive));
+    checks.check("the document's commands", copied());
     let bundle = unpack(&archive);
     checks
         .check("umoci unpacks it", bundle.as_ref().map(|_| ()).map_err(|error| anyhow::anyhow!("{error:#}")));
@@ -91,6 +92,25 @@ fn described(archive: &Path) -> Result<()> {
         ensure!(config["config"]["Labels"][&label].is_string(), "no label {label}");
     }
     Ok(())
+}
+
+/// What the document does with the image. There is no registry: a folder stands for it.
+fn copied() -> Result<()> {
+    const REGISTRY: &str = "docker://registry.example/";
+    let work = folder()?.join("copied");
+    if work.exists() {
+        std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
+    }
+    std::fs::create_dir_all(work.join("registry"))
+        .with_context(|| format!("cannot make {}", work.display()))?;
+    std::os::unix::fs::symlink(host::target()?, work.join("target")).context("cannot link what was built")?;
+    for text in commands::of_tier("image")? {
+        ensure!(text.contains(REGISTRY), "`{text}` copies to no {REGISTRY}");
+        let (from, name) = text.split_once(REGISTRY).unwrap_or_default();
+        let text = format!("{from}dir:registry/{}", name.replace(['/', ':'], "-"));
+        capture(Command::new("sh").args(["-e", "-c", &text]).current_dir(&work))?;
+    }
+    std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))
 }
 
 /// A bundle for runc: umoci needs the archive as a folder.
@@ -183,6 +203,7 @@ pub(crate) fn deb_tier() -> Result<Outcome> {
     checks.check("downgrade", root.downgrade(&old));
     checks.check("remove", root.remove());
     checks.check("purge", root.purge(&new));
+    checks.check("the document's commands", root.by_the_document(&old));
     Ok(checks.outcome)
 }
 
@@ -334,6 +355,30 @@ impl Root {
         ensure!(!self.file("usr/bin/sandwatch").exists(), "the program is still there");
         ensure!(self.file("etc/sandwatch/sandwatch.yaml").exists(), "the configuration is gone");
         ensure!(self.file("var/lib/sandwatch/spool/kept").exists(), "the spool is gone");
+        Ok(())
+    }
+
+    /// What the document has a person type, in a folder with what was built: from the package, then by hand.
+    fn by_the_document(&self, package: &Path) -> Result<()> {
+        let name = package.file_name().context("the package has no name")?;
+        let program = folder()?.join("sandwatch-amd64");
+        for (from, to) in
+            [(package, Path::new("target/package").join(name)), (&program, "target/release/sandwatch".into())]
+        {
+            let to = self.file("src").join(to);
+            std::fs::create_dir_all(to.parent().context("no folder")?)?;
+            std::fs::copy(from, &to).with_context(|| format!("cannot make {}", to.display()))?;
+        }
+        for part in ["rules", "deploy"] {
+            capture(Command::new("cp").arg("-r").arg(host::repo()?.join(part)).arg(self.file("src")))?;
+        }
+        for text in commands::of_tier("package")? {
+            self.run(&["sh", "-e", "-c", &format!("cd /src && {text}")])?;
+        }
+        ensure!(self.file("etc/systemd/system/sandwatch.service").exists(), "the unit is not there");
+        let wrong =
+            self.run(&["systemd-analyze", "verify", "--man=no", "/etc/systemd/system/sandwatch.service"])?;
+        ensure!(wrong.is_empty(), "the unit that was put there: {wrong}");
         Ok(())
     }
 

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use table::Row;
 use tier::{Group, Tier};
+pub(crate) use tiers::names as tier_names;
 
 /// What `cargo xtask test` takes.
 #[derive(clap::Args)]

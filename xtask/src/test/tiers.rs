@@ -6,7 +6,7 @@ use super::receivers;
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::{Results, Skip};
-use crate::{chart, cluster, engines, fuzz, host, links, package, setup, systemd, vm};
+use crate::{chart, cluster, commands, engines, fuzz, host, links, package, setup, systemd, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,7 +35,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("setup", "tools and Debian packages", Group::Default, 30, setup_tier),
         tier("format", "rustfmt", Group::Default, 5, format_tier),
         tier("shell", "shellcheck", Group::Default, 5, shell_tier),
-        tier("docs", "links in the documentation", Group::Default, 5, docs_tier),
+        tier("docs", "links and commands in the documentation", Group::Default, 60, docs_tier),
         tier("lint", "clippy and rustc, warnings are errors", Group::Default, 60, lint_tier),
         tier("unit", "unit, property and golden tests", Group::Default, 60, unit_tier),
         tier("rules", "the shipped rules and their tests", Group::Default, 20, rules_tier),
@@ -113,8 +113,11 @@ fn shell_tier(deadline: &Deadline) -> Result<Outcome> {
 }
 
 fn docs_tier(_: &Deadline) -> Result<Outcome> {
-    let broken = links::check()?;
-    Ok(Outcome { passed: usize::from(broken.is_empty()), failed: broken, ..Outcome::default() })
+    let mut outcome = Outcome::default();
+    for wrong in [links::check()?, commands::check()?] {
+        outcome.add(Outcome { passed: usize::from(wrong.is_empty()), failed: wrong, ..Outcome::default() });
+    }
+    Ok(outcome)
 }
 
 fn lint_tier(deadline: &Deadline) -> Result<Outcome> {
