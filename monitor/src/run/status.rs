@@ -255,8 +255,19 @@ fn say_wrong(snapshot: &mut Snapshot) {
     for lane in snapshot.lanes.iter().filter(|lane| lane.lost > 0) {
         wrong.push(format!("{} records were lost in the {} lane since the start", lane.lost, lane.lane));
     }
-    for sink in snapshot.sinks.iter().filter(|sink| sink.failing) {
-        wrong.push(format!("sink {} fails at the moment, {} alerts wait", sink.name, sink.waiting));
+    for sink in &snapshot.sinks {
+        if sink.failing {
+            wrong.push(format!("sink {} fails at the moment, {} alerts wait", sink.name, sink.waiting));
+        }
+        for (why, count) in sink.dropped.iter().filter(|(_, count)| **count > 0) {
+            wrong.push(format!("{count} alerts did not get to sink {} since the start: {why}", sink.name));
+        }
+        if sink.rejected > 0 {
+            wrong.push(format!(
+                "the receiver of sink {} refused {} alerts for good since the start; `sandwatch alert dead` counts those that are kept",
+                sink.name, sink.rejected
+            ));
+        }
     }
 }
 
@@ -316,6 +327,23 @@ fn sink(name: String, stats: &SinkStats) -> SinkState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sink_that_did_not_get_everything_is_named_and_one_that_did_is_not() {
+        let lacks = SinkStats { queued: 9, rejected: 2, evicted: 3, letters: 1, ..SinkStats::default() };
+        let sinks = vec![
+            sink("whole".to_owned(), &SinkStats { queued: 9, acknowledged: 9, ..SinkStats::default() }),
+            sink("lacks".to_owned(), &lacks),
+        ];
+        let mut snapshot = Snapshot { sinks, ..Snapshot::default() };
+        say_wrong(&mut snapshot);
+        assert_eq!(snapshot.wrong.len(), 3, "{:?}", snapshot.wrong);
+        assert!(
+            snapshot.wrong[0].contains("1 alerts did not get to sink lacks since the start: dead-letters")
+        );
+        assert!(snapshot.wrong[1].contains("3 alerts did not get to sink lacks since the start: evicted"));
+        assert!(snapshot.wrong[2].contains("refused 2 alerts for good"));
+    }
 
     #[test]
     fn every_figure_of_a_sink_is_put_up() {

@@ -5,8 +5,8 @@
 //! disk takes no more (a full disk lets files go), and made again when everything is written. If it is missing at a start, or
 //! is of another boot, numbers may have been given that no file knows of.
 //!
-//! It also says which file it is. If it is another one, somebody has put the folder back from a copy, and what was given since is
-//! in none of its files.
+//! It also says which file of which machine it is. If it is another one, somebody has put the folder back from a copy, or has made
+//! other machines of this one, and what was given since is in none of its files.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
@@ -16,6 +16,7 @@ use std::time::UNIX_EPOCH;
 
 pub(crate) const NAME: &str = "boot";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const MACHINE_ID: &str = "/etc/machine-id";
 
 /// What the folder has of the numbers that were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +67,8 @@ pub(crate) fn unset(folder: &Path) -> io::Result<()> {
 /// Numbers of files are given again, but not at the same moment.
 fn identity(meta: &Metadata) -> String {
     let born = meta.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    format!("{} {}", meta.ino(), born.map_or(0, |at| at.as_nanos()))
+    let machine = fs::read_to_string(MACHINE_ID).unwrap_or_default();
+    format!("{} {} {}", meta.ino(), born.map_or(0, |at| at.as_nanos()), machine.trim())
 }
 
 #[cfg(test)]
@@ -100,6 +102,21 @@ mod tests {
         fs::create_dir(dir.path().join("moved")).unwrap();
         fs::rename(dir.path().join(NAME), dir.path().join("moved").join(NAME)).unwrap();
         assert_eq!(has(&dir.path().join("moved")), Has::All);
+    }
+
+    #[test]
+    fn folder_of_another_machine_is_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        set(dir.path()).unwrap();
+        let path = dir.path().join(NAME);
+        let text = fs::read_to_string(&path).unwrap();
+        let machine = fs::read_to_string(MACHINE_ID).unwrap_or_default();
+        let other = format!("{}5f1c9b0e\n", text.trim_end().strip_suffix(machine.trim()).unwrap());
+        // The very file, as in a clone of the disk.
+        fs::write(&path, other).unwrap();
+        assert_eq!(has(dir.path()), Has::Copied);
+        fs::write(&path, text).unwrap();
+        assert_eq!(has(dir.path()), Has::All);
     }
 
     #[test]
