@@ -5,8 +5,8 @@
 //! which there is preemption; kernel/bpf/trampoline.c, `__bpf_prog_enter`). From 5.13 on the agent loads the second
 //! object, where another task's run may interrupt ours on the same CPU, with real fetch-and-add.
 
-use monitor_common::hook::{SIGNALS, Signal};
-use monitor_common::map::{ErrorKey, Tally};
+use monitor_common::hook::Signal;
+use monitor_common::map::{ErrorKey, Tally, tally_index};
 
 use crate::maps::{ERRORS, LABEL_TALLY, PROGRAM_TALLY};
 use crate::read;
@@ -111,7 +111,7 @@ pub struct Tallies {
 pub fn tallies(program: u32, label: u32, signal: Signal) -> Option<Tallies> {
     Some(Tallies {
         program: PROGRAM_TALLY.get_ptr_mut(program)?,
-        label: LABEL_TALLY.get_ptr_mut(label * SIGNALS as u32 + signal as u32)?,
+        label: LABEL_TALLY.get_ptr_mut(tally_index(label, signal))?,
     })
 }
 

@@ -35,13 +35,13 @@ fn ring(lane: Lane) -> *mut core::ffi::c_void {
 }
 
 /// Wake-up flags of a record. The priority ring wakes its reader if it had caught up; in the lifecycle ring fork and
-/// exit only do when it is a quarter full, so an exec behind them has to force it. Neither does while the reader is awake
+/// exit only do when it is a quarter full, so an exec or a new cgroup behind them has to force it. Neither does while the reader is awake
 /// anyway.
 #[inline(always)]
 fn wake(tally: *mut LaneTally, kind: Kind, lane: Lane, now: u64, filled: Filled) -> u64 {
     let flags = match (lane, kind) {
         (Lane::Priority, _) => 0,
-        (Lane::Lifecycle, Kind::Exec) => BPF_RB_FORCE_WAKEUP as u64,
+        (Lane::Lifecycle, Kind::Exec | Kind::CgroupNew) => BPF_RB_FORCE_WAKEUP as u64,
         (Lane::Lifecycle, _) if filled.quarter => BPF_RB_FORCE_WAKEUP as u64,
         (Lane::Lifecycle, _) => return BPF_RB_NO_WAKEUP as u64,
     };

@@ -6,7 +6,7 @@
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, generated};
 use monitor_common::ABI_VERSION;
 use monitor_common::hook::{Kind, Lane, Rung, Signal};
-use monitor_common::map::{ProcState, label_state, proc_flags};
+use monitor_common::map::{ProcState, UNCLASSIFIED, label_state, proc_flags};
 use monitor_common::record::{Header, header_flags};
 
 use crate::count::{self, Tallies};
@@ -87,12 +87,15 @@ pub fn current(program: u32, signal: Signal, rung: Rung) -> Option<Subject> {
     let cgroup = cgroup();
     let label = LABELS.get_ptr(&cgroup)?;
     // SAFETY: a map value; it may change under us, each word is read once.
-    let (id, state) = unsafe { ((*label).id, (*label).state) };
+    let (id, kind) = unsafe { ((*label).id, (*label).state & label_state::KIND) };
+    if kind == label_state::FOLDER {
+        return None;
+    }
     let ids = bpf_get_current_pid_tgid();
     let (pid, tid) = ((ids >> 32) as u32, ids as u32);
     let task = task();
     let agent = SETTINGS.get(0).map_or(0, |settings| settings.agent_pid);
-    let (label, flags) = match state {
+    let (label, flags) = match kind {
         label_state::WORKER if pid != agent => (id, 0),
         label_state::PENDING if pid != agent => (id, header_flags::PENDING),
         label_state::CHECK_PROCESS => (moved(task, pid)?, header_flags::MOVED),
@@ -165,6 +168,23 @@ pub fn fill_with(
         h.uid = uid;
         h.gid = gid;
         describe(h, state);
+        classify(subject, state);
+    }
+}
+
+/// A process that was met before the agent had looked at its cgroup keeps the label that the cgroup has by now.
+#[inline(always)]
+fn classify(subject: &Subject, state: Option<*mut ProcState>) {
+    if subject.label == UNCLASSIFIED || subject.flags & header_flags::MOVED != 0 {
+        return;
+    }
+    if let Some(state) = state {
+        // SAFETY: a word of a map value, or of the caller's copy of one.
+        unsafe {
+            if (*state).label == UNCLASSIFIED {
+                (*state).label = subject.label;
+            }
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::str::FromStr as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use monitor::event::{Body, Event, Rung, Signal, decode};
+use monitor::event::{Body, Event, NewCgroup, Rung, Signal, decode, new_cgroup};
 use monitor::kernel::{Coverage, HookChoice, KernelFilter, MapSizes, Probes as _, Sensor, SensorOptions};
 use monitor_common::filter::access;
 use monitor_common::map::{Label, label_state};
@@ -32,6 +32,7 @@ pub struct World {
     cgroup: PathBuf,
     events: BTreeMap<u32, Vec<Event>>,
     malformed: u64,
+    announced: Vec<NewCgroup>,
 }
 
 impl World {
@@ -55,7 +56,14 @@ impl World {
         };
         let mut sensor = Sensor::start(&options).context("the sensor does not start")?;
         sensor.set_filter(&Self::filter())?;
-        Ok(Self { sensor, label: 0, cgroup: PathBuf::new(), events: BTreeMap::new(), malformed: 0 })
+        Ok(Self {
+            sensor,
+            label: 0,
+            cgroup: PathBuf::new(),
+            events: BTreeMap::new(),
+            malformed: 0,
+            announced: Vec::new(),
+        })
     }
 
     /// What the cases watch: a file name and a folder name wherever they lie.
@@ -162,6 +170,11 @@ impl World {
         self.events.remove(&self.label).unwrap_or_default()
     }
 
+    /// The cgroups that were announced since the last call.
+    pub(crate) fn take_announced(&mut self) -> Vec<NewCgroup> {
+        std::mem::take(&mut self.announced)
+    }
+
     /// Events of another label, taken.
     pub(crate) fn take_of(&mut self, label: u32) -> Vec<Event> {
         self.events.remove(&label).unwrap_or_default()
@@ -173,12 +186,13 @@ impl World {
 
     /// Reads the rings until they are empty.
     pub(crate) fn poll(&mut self, timeout: Duration) -> Result<()> {
-        let (events, malformed) = (&mut self.events, &mut self.malformed);
+        let (events, malformed, announced) = (&mut self.events, &mut self.malformed, &mut self.announced);
         let mut wait = timeout;
         for _ in 0..10_000 {
-            let polled = self.sensor.poll(wait, &mut |bytes| match decode(bytes) {
-                Ok(event) => events.entry(event.subject.label).or_default().push(event),
-                Err(_) => *malformed += 1,
+            let polled = self.sensor.poll(wait, &mut |bytes| match (new_cgroup(bytes), decode(bytes)) {
+                (Some(Ok(new)), _) => announced.push(new),
+                (None, Ok(event)) => events.entry(event.subject.label).or_default().push(event),
+                (Some(Err(_)), _) | (None, Err(_)) => *malformed += 1,
             })?;
             if polled.drained {
                 break;

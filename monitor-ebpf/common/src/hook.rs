@@ -44,6 +44,8 @@ numbered! {
         CgroupMove = 9 => "cgroup-move",
         /// An io_uring open seen at submission (tracepoint rung only).
         UringOpen = 10 => "uring-open",
+        /// A cgroup was made that may be a worker.
+        CgroupNew = 11 => "cgroup-new",
     }
 }
 
@@ -52,7 +54,7 @@ numbered! {
     pub enum Lane: u16 {
         /// Opens of watched paths, connects, socket and cgroup moves.
         Priority = 0 => "priority",
-        /// fork, exec, exit.
+        /// fork, exec, exit, new cgroups.
         Lifecycle = 1 => "lifecycle",
     }
 }

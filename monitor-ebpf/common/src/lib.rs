@@ -19,7 +19,7 @@ pub mod record;
 pub mod socket;
 
 /// Version of every layout in this crate; first field of each record.
-pub const ABI_VERSION: u16 = 1;
+pub const ABI_VERSION: u16 = 2;
 
 /// Implements the byte-cast traits the agent decodes with, when built for the agent.
 #[macro_export]

@@ -1,28 +1,44 @@
 //! Keys and values of the maps that both sides read or write.
 
-use crate::hook::LANES;
+use crate::hook::{LANES, SIGNALS, Signal};
 use crate::wire;
 
 wire! {
     /// Value of the cgroup label map (key: cgroup id of the v2 hierarchy).
     pub struct Label {
-        /// Label id given by the agent: the worker's index, `0` is never used.
+        /// Label id given by the agent: the worker's index, `0` is never used; or [`UNCLASSIFIED`].
         pub id: u32,
         /// [`label_state`].
         pub state: u32,
     } size 8
 }
 
-/// States of a [`Label`].
+/// Label id of what runs in a cgroup that the agent has not looked at yet. Whose it is, the agent finds out by the cgroup's id.
+pub const UNCLASSIFIED: u32 = 1 << 31;
+
+/// Where the counters of a label and signal are. What is [`UNCLASSIFIED`] has the place of the label 0, which is never given.
+#[inline(always)]
+pub const fn tally_index(label: u32, signal: Signal) -> u32 {
+    (label & !UNCLASSIFIED).saturating_mul(SIGNALS as u32).saturating_add(signal as u32)
+}
+
+/// States of a [`Label`]: one of the kinds, and flags.
 pub mod label_state {
+    /// The part of the state that is the kind.
+    pub const KIND: u32 = 0xff;
+    /// Flag: cgroups made in it are [`PENDING`] and announced until the agent has looked at them.
+    pub const HANDS_DOWN: u32 = 0x100;
     /// Its processes are a worker's.
     pub const WORKER: u32 = 1;
-    /// Below a watched parent, not classified yet: events are sent and marked.
+    /// Made in a folder that hands down, or below such a one, and not looked at yet: its id is [`super::UNCLASSIFIED`], events are
+    /// sent and marked.
     pub const PENDING: u32 = 2;
     /// Not a worker, but a labelled process was moved (or born) into it: look at the process map.
     pub const CHECK_PROCESS: u32 = 3;
     /// The agent's own cgroup while it tries its rungs, and later for its canary.
     pub const CANARY: u32 = 4;
+    /// No worker, but workers may be made in it.
+    pub const FOLDER: u32 = 5;
 }
 
 wire! {

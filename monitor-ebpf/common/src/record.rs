@@ -429,9 +429,21 @@ wire! {
 }
 
 wire! {
+    /// A cgroup was made in a folder that hands down. The header's `cgroup` is the new one; who made it is its subject.
+    pub struct CgroupNew {
+        /// Head.
+        pub header: Header,
+        /// Id of the cgroup it was made in.
+        pub parent: u64,
+        /// Its path from the root of the hierarchy; empty if it could not be told.
+        pub path: Slice,
+    } size 120
+}
+
+wire! {
     /// A labelled process was moved to another cgroup.
     pub struct CgroupMove {
-        /// Head; `cgroup` is the one it came from, if known.
+        /// Head; `cgroup` is the one it came from, if known; pending: the destination is.
         pub header: Header,
         /// Cgroup it was moved to (id in the v2 hierarchy).
         pub to: u64,

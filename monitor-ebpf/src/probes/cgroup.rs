@@ -1,4 +1,4 @@
-//! Upkeep of the labels: new cgroups inherit, removed ones are forgotten, moves are followed.
+//! Upkeep of the labels: new cgroups inherit or wait to be looked at, removed ones are forgotten, moves are followed.
 //!
 //! Only events of the v2 hierarchy count (`cgroup::is_v2`). All three tracepoints fire under the cgroup lock
 //! (kernel/cgroup/cgroup.c), so nothing can enter a new cgroup before it has its label.
@@ -7,9 +7,9 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use monitor_common::hook::{Kind, Lane, Rung, Signal};
-use monitor_common::map::{Label, ProcState, label_state, place};
+use monitor_common::map::{Label, ProcState, UNCLASSIFIED, label_state, place};
 use monitor_common::program;
-use monitor_common::record::{CgroupMove, Header};
+use monitor_common::record::{CgroupMove, CgroupNew, Header, header_flags};
 
 use super::fork;
 use crate::count;
@@ -17,14 +17,14 @@ use crate::maps::LABELS;
 use crate::offsets::OFF_TASK_TGID;
 use crate::read::field;
 use crate::record::Record;
-use crate::scratch::Small;
+use crate::scratch::{CHUNK, Small};
 use crate::subject::{self, Subject};
 use crate::{cgroup, emit, procs};
 
 /// Arguments: the new `struct cgroup`, its path.
 #[raw_tracepoint(tracepoint = "cgroup_mkdir")]
 pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
-    if let Err(errno) = inherit(ctx.arg(0)) {
+    if let Err(errno) = inherit(ctx.arg(0), ctx.arg(1)) {
         count::failed(place::CGROUP_READ, errno);
     }
     0
@@ -50,21 +50,73 @@ pub fn cgroup_attach(ctx: RawTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn inherit(cgroup: u64) -> Result<(), i32> {
+fn inherit(cgroup: u64, path: u64) -> Result<(), i32> {
     if !cgroup::is_v2(cgroup)? {
         return Ok(());
     }
     let parent = cgroup::parent_id(cgroup)?;
-    let Some(label) = LABELS.get_ptr(&parent) else { return Ok(()) };
+    let Some(above) = LABELS.get_ptr(&parent) else { return Ok(()) };
     // SAFETY: a map value.
-    let label = unsafe { *label };
-    if label.state != label_state::WORKER && label.state != label_state::PENDING {
+    let above = unsafe { *above };
+    let kind = above.state & label_state::KIND;
+    let label = if above.state & label_state::HANDS_DOWN != 0 || kind == label_state::PENDING {
+        PENDING
+    } else if kind == label_state::WORKER {
+        above
+    } else {
         return Ok(());
-    }
-    if let Err(errno) = LABELS.insert(&cgroup::id(cgroup)?, &label, 0) {
+    };
+    let id = cgroup::id(cgroup)?;
+    if let Err(errno) = LABELS.insert(&id, &label, 0) {
         count::failed(place::LABELS_INSERT, errno);
     }
+    if label.state == label_state::PENDING {
+        announce(id, parent, path);
+    }
     Ok(())
+}
+
+/// The label of a cgroup that may be a worker, until the agent has looked at it.
+const PENDING: Label = Label { id: UNCLASSIFIED, state: label_state::PENDING };
+
+/// Tells the agent of a cgroup that may be gone by the time it looks.
+#[inline(always)]
+fn announce(id: u64, parent: u64, path: u64) {
+    let Some(tallies) = count::tallies(program::CGROUP_MKDIR, UNCLASSIFIED, Signal::Fork) else { return };
+    let ids = bpf_get_current_pid_tgid();
+    let (pid, tid) = ((ids >> 32) as u32, ids as u32);
+    let task = subject::task();
+    let start = subject::start_of(task);
+    let subject = Subject {
+        label: UNCLASSIFIED,
+        flags: header_flags::PENDING,
+        pid,
+        tid,
+        // As for moves: it belongs to what is known of the lineage.
+        signal: Signal::Fork,
+        rung: Rung::RawTp,
+        cgroup: id,
+        task,
+        tallies,
+    };
+    count::hit(tallies);
+    let fill = |new: *mut CgroupNew| {
+        // SAFETY: a claimed slot or reserved ring memory.
+        unsafe { (*new).parent = parent };
+    };
+    match Record::<Small, CgroupNew>::claim() {
+        Some(mut record) => {
+            let path = record.kernel_str(path, CHUNK as u32, 0);
+            fill(record.fixed());
+            // SAFETY: the fixed part of a claimed slot.
+            unsafe { (*record.fixed()).path = path };
+            let header: *mut Header = record.fixed().cast();
+            let maker = procs::of(pid, start);
+            subject::fill_with(header, &subject, Kind::CgroupNew, Lane::Lifecycle, start, maker);
+            record.finish(&subject, Kind::CgroupNew, Lane::Lifecycle, fill);
+        }
+        None => emit::bare::<CgroupNew>(&subject, Kind::CgroupNew, Lane::Lifecycle, fill),
+    }
 }
 
 #[inline(always)]
@@ -97,25 +149,28 @@ fn attach(cgroup: u64, task: u64) -> Result<(), i32> {
     if label == 0 || label == own.id {
         return Ok(());
     }
-    match own.state {
-        label_state::WORKER | label_state::PENDING => {
+    match own.state & label_state::KIND {
+        label_state::WORKER => {
             // From one worker into another: it is the other's now.
             // SAFETY: a map value.
             unsafe { (*state).label = own.id };
         }
-        label_state::CHECK_PROCESS => {}
+        // Whose that cgroup is, the agent will say; if it is nobody's, the process is still who it was.
+        label_state::PENDING | label_state::CHECK_PROCESS => {}
         _ => fork::watch(to),
     }
-    report(label, to, pid, own.id, state);
+    let pending = own.state & label_state::KIND == label_state::PENDING;
+    report(label, to, pid, (own.id, if pending { header_flags::PENDING } else { 0 }), state);
     Ok(())
 }
 
 /// A process nobody knew enters a worker's cgroup: from now on it keeps the label.
 #[inline(always)]
 fn enrol(own: Label, pid: u32, task: u64, start: u64) -> Result<(), i32> {
+    let kind = own.state & label_state::KIND;
     let tallies = count::tallies(program::CGROUP_ATTACH, own.id, Signal::Fork);
     if let Some(tallies) = tallies
-        && (own.state == label_state::WORKER || own.state == label_state::PENDING)
+        && (kind == label_state::WORKER || kind == label_state::PENDING)
     {
         let subject = Subject {
             label: own.id,
@@ -135,7 +190,7 @@ fn enrol(own: Label, pid: u32, task: u64, start: u64) -> Result<(), i32> {
 
 /// Sends the move. The subject is who moved it; the record counts for the label the process had.
 #[inline(always)]
-fn report(label: u32, to: u64, target: u32, to_label: u32, state: *mut ProcState) {
+fn report(label: u32, to: u64, target: u32, (to_label, flags): (u32, u32), state: *mut ProcState) {
     let ids = bpf_get_current_pid_tgid();
     let (pid, tid) = ((ids >> 32) as u32, ids as u32);
     let task = subject::task();
@@ -144,7 +199,7 @@ fn report(label: u32, to: u64, target: u32, to_label: u32, state: *mut ProcState
     let mover = if pid == target { Some(state) } else { procs::of(pid, start) };
     let subject = Subject {
         label,
-        flags: 0,
+        flags,
         pid,
         tid,
         // Moves have no signal of their own: they belong to the lineage that fork keeps.

@@ -1,5 +1,6 @@
 //! exit: the last thread of a process ended.
 
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::{btf_tracepoint, raw_tracepoint};
 use aya_ebpf::programs::{BtfTracePointContext, RawTracePointContext};
 use monitor_common::hook::{Kind, Lane, Rung, Signal};
@@ -36,7 +37,10 @@ const SIGNAL_GROUP_EXIT: u32 = 4;
 
 #[inline(always)]
 fn exit(program: u32, rung: Rung) -> i32 {
-    let Some(subject) = subject::worker(program, Signal::Exit, rung) else { return 0 };
+    let Some(subject) = subject::worker(program, Signal::Exit, rung) else {
+        forget();
+        return 0;
+    };
     // The tracepoint fires for each thread, after `signal->live` went down (kernel/exit.c, do_exit): the process is over
     // with the last one. Its newer `group_dead` argument says the same, but its place differs by kernel.
     let signal = or_zero::<u64>(subject.task, &OFF_TASK_SIGNAL);
@@ -87,4 +91,16 @@ fn exit(program: u32, rung: Rung) -> i32 {
         None => emit::bare::<Exit>(&subject, Kind::Exit, Lane::Lifecycle, fill),
     }
     0
+}
+
+/// Drops what the process map knows of a process that ends in a cgroup that is no worker's: it was met before the agent had
+/// looked at its cgroup.
+#[inline(always)]
+fn forget() {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if PROCS.get_ptr(&pid).is_some()
+        && or_zero::<i32>(or_zero(subject::task(), &OFF_TASK_SIGNAL), &OFF_SIGNAL_LIVE) <= 0
+    {
+        let _ = PROCS.remove(&pid);
+    }
 }

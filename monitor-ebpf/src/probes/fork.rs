@@ -105,9 +105,14 @@ fn child_subject(
             Some(own) => {
                 // SAFETY: a map value.
                 let own = unsafe { *own };
-                match own.state {
+                match own.state & label_state::KIND {
                     label_state::WORKER => (label, flags) = (own.id, 0),
                     label_state::PENDING => (label, flags) = (own.id, header_flags::PENDING),
+                    // Born outside, of a worker's process, like one whose cgroup has no label.
+                    label_state::FOLDER if label != 0 => {
+                        watch(cgroup);
+                        flags |= header_flags::MOVED;
+                    }
                     _ => {}
                 }
             }
@@ -134,10 +139,20 @@ pub fn watch(cgroup: u64) {
     // BPF_NOEXIST: the agent may have labelled it at this very moment.
     const NOEXIST: u64 = 1;
     const EEXIST: i32 = -17;
-    if let Err(errno) = LABELS.insert(&cgroup, &Label { id: 0, state: label_state::CHECK_PROCESS }, NOEXIST)
-        && errno != EEXIST
-    {
-        count::failed(place::LABELS_INSERT, errno);
+    match LABELS.insert(&cgroup, &Label { id: 0, state: label_state::CHECK_PROCESS }, NOEXIST) {
+        Ok(()) => {}
+        Err(EEXIST) => {
+            if let Some(label) = LABELS.get_ptr_mut(&cgroup) {
+                // SAFETY: words of a map value.
+                unsafe {
+                    if (*label).state & label_state::KIND == label_state::FOLDER {
+                        (*label).state =
+                            label_state::CHECK_PROCESS | ((*label).state & label_state::HANDS_DOWN);
+                    }
+                }
+            }
+        }
+        Err(errno) => count::failed(place::LABELS_INSERT, errno),
     }
 }
 

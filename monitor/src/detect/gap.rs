@@ -158,6 +158,7 @@ fn alert(
         "law-broken" => "The probes' counters do not add up: events may have been missed".to_owned(),
         "undecodable" => format!("{count} could not be decoded"),
         "unexplained" => format!("{count}{of} judged without their process's history"),
+        "unplaced" => format!("{count} of a cgroup that came and went could not be given to a worker"),
         "unwatched" => "A cgroup that should be watched is not".to_owned(),
         reason => format!("{count}{of} may have been missed: {reason}"),
     };

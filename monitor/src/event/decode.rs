@@ -60,13 +60,7 @@ pub enum DecodeError {
 
 /// Decodes one record.
 pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
-    let header: wire::Header = fixed(bytes)?.0;
-    if header.abi != ABI_VERSION {
-        return Err(DecodeError::Abi(header.abi));
-    }
-    if header.len as usize != bytes.len() {
-        return Err(DecodeError::Length { stated: header.len as usize, got: bytes.len() });
-    }
+    let header = head(bytes)?;
     if Lane::from_wire(header.lane).is_none() {
         return Err(DecodeError::Lane(header.lane));
     }
@@ -83,6 +77,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         Kind::Unix => unix(bytes)?,
         Kind::Socket => socket(bytes)?,
         Kind::CgroupMove => cgroup_move(bytes)?,
+        // No event of a worker: `announce` reads it.
+        Kind::CgroupNew => return Err(DecodeError::Kind(header.kind)),
     };
     if header.flags & header_flags::NO_SCRATCH != 0 {
         without_strings(&mut body);
@@ -95,6 +91,18 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         body,
         degraded: header.flags & (header_flags::DEGRADED | header_flags::NO_SCRATCH) != 0,
     })
+}
+
+/// The head of a record of this layout and length.
+pub(super) fn head(bytes: &[u8]) -> Result<wire::Header, DecodeError> {
+    let header: wire::Header = fixed(bytes)?.0;
+    if header.abi != ABI_VERSION {
+        return Err(DecodeError::Abi(header.abi));
+    }
+    if header.len as usize != bytes.len() {
+        return Err(DecodeError::Length { stated: header.len as usize, got: bytes.len() });
+    }
+    Ok(header)
 }
 
 /// A record that was written without scratch memory has no strings, and of an exec little more than that it happened: what
@@ -135,7 +143,7 @@ fn connect_outcome(error: i32) -> (Outcome, i32) {
     (outcome_of_errno(error), error.saturating_neg().max(0))
 }
 
-fn fixed<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+pub(super) fn fixed<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
     T::read_from_prefix(bytes).map_err(|_| DecodeError::Short { got: bytes.len(), need: size_of::<T>() })
 }
 
@@ -377,7 +385,7 @@ fn cgroup_move(bytes: &[u8]) -> Result<Body, DecodeError> {
     Ok(Body::CgroupMove { to: moved.to, target_pid: moved.target_pid, to_labelled: moved.to_label != 0 })
 }
 
-fn slice<'a>(data: &'a [u8], at: &wire::Slice) -> Result<&'a [u8], DecodeError> {
+pub(super) fn slice<'a>(data: &'a [u8], at: &wire::Slice) -> Result<&'a [u8], DecodeError> {
     let start = usize::from(at.off);
     data.get(start..start + usize::from(at.len)).ok_or(DecodeError::Slice {
         off: at.off,

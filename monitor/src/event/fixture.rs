@@ -2,13 +2,14 @@
 
 use monitor_common::ABI_VERSION;
 use monitor_common::hook::{Kind, Lane, Rung, Signal};
+use monitor_common::map::UNCLASSIFIED;
 use monitor_common::record::{self as wire, Header, Slice};
 use zerocopy::{Immutable, IntoBytes};
 
 /// A head for a record of `kind`, with everything else zero; the length is filled in by [`Build::finish`].
 pub(crate) fn header(kind: Kind, pid: u32, start: u64, label: u32) -> Header {
     let lane = match kind {
-        Kind::Fork | Kind::Exec | Kind::Exit => Lane::Lifecycle,
+        Kind::Fork | Kind::Exec | Kind::Exit | Kind::CgroupNew => Lane::Lifecycle,
         _ => Lane::Priority,
     };
     Header {
@@ -49,6 +50,19 @@ impl Build {
         bytes[at..at + 4].copy_from_slice(&len.to_ne_bytes());
         bytes
     }
+}
+
+/// A new cgroup below `parent`.
+pub(crate) fn cgroup_new(cgroup: u64, parent: u64, path: &str, time: u64) -> Vec<u8> {
+    let mut build = Build::default();
+    let path = build.put(path.as_bytes(), 0);
+    let header = Header { time, cgroup, ..header(Kind::CgroupNew, 1, 1, UNCLASSIFIED) };
+    build.finish(&wire::CgroupNew { header, parent, path })
+}
+
+/// A move to another cgroup.
+pub(crate) fn cgroup_move(header: Header, to: u64, to_label: u32) -> Vec<u8> {
+    Build::default().finish(&wire::CgroupMove { header, to, target_pid: header.pid, to_label })
 }
 
 /// A fork of `pid` by `parent` (pid and start), both of `label`.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use aya::maps::PerCpuValues;
-use monitor_common::hook::{Lane, SIGNALS, Signal};
-use monitor_common::map::{LaneTally, Tally};
+use monitor_common::hook::{Lane, Signal};
+use monitor_common::map::{LaneTally, Tally, tally_index};
 use monitor_common::program::PROGRAMS;
 
 use super::error::KernelError;
@@ -122,7 +122,7 @@ impl Maps {
     pub(crate) fn forget_tally(&mut self, label: u32) -> Result<(), KernelError> {
         let cpus = aya::util::nr_cpus().unwrap_or(1);
         for signal in Signal::ALL {
-            let index = label.saturating_mul(SIGNALS as u32).saturating_add(u32::from(*signal as u16));
+            let index = tally_index(label, *signal);
             let none = PerCpuValues::try_from(vec![Tally::ZERO; cpus])
                 .map_err(|source| KernelError::Os { action: "lay out a value for each CPU", source })?;
             self.label_tally.set(index, none, 0).map_err(|error| failed("LABEL_TALLY", "write", &error))?;
@@ -173,7 +173,7 @@ impl Maps {
         let mut workers = Vec::new();
         for label in labels {
             for signal in Signal::ALL {
-                let index = label.saturating_mul(SIGNALS as u32).saturating_add(u32::from(*signal as u16));
+                let index = tally_index(*label, *signal);
                 let tally = absent(self.label_tally.get(&index, 0));
                 let tally = tally.map_err(|error| failed("LABEL_TALLY", "read", &error))?;
                 let tally = tally.map_or(Tally::ZERO, |cpus| cpus.iter().fold(Tally::ZERO, add));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use monitor_common::hook::Lane;
-use monitor_common::map::{Label, ProcState};
+use monitor_common::map::{Label, ProcState, UNCLASSIFIED, label_state};
 
 use super::btf::Btf;
 use super::canary::{Act, Kept};
@@ -73,6 +73,50 @@ pub trait Probes {
     fn unlabel_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError>;
     /// The label of a cgroup, as the probes see it (also those inherited in the kernel).
     fn cgroup_label(&self, cgroup: u64) -> Result<Option<Label>, KernelError>;
+    /// From now on a cgroup that is made in this one is `PENDING` from its first moment on, and announced.
+    fn hand_down(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        let label = self.cgroup_label(cgroup)?;
+        let state = match label {
+            Some(label) if label.state & label_state::KIND != label_state::PENDING => label.state,
+            _ => label_state::FOLDER,
+        };
+        let id = label.filter(|label| label.id != UNCLASSIFIED).map_or(0, |label| label.id);
+        let handing = Label { id, state: state | label_state::HANDS_DOWN };
+        if label == Some(handing) { Ok(()) } else { self.label_cgroup(cgroup, handing) }
+    }
+    /// The contrary of [`Probes::hand_down`].
+    fn hand_down_no_more(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        match self.cgroup_label(cgroup)? {
+            None => Ok(()),
+            Some(label) if label.state & label_state::KIND == label_state::FOLDER => {
+                self.unlabel_cgroup(cgroup)
+            }
+            Some(label) => {
+                self.label_cgroup(cgroup, Label { state: label.state & !label_state::HANDS_DOWN, ..label })
+            }
+        }
+    }
+    /// Takes away the label that the kernel gave a cgroup until it was looked at; any other stays.
+    fn settle_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        match self.cgroup_label(cgroup)? {
+            Some(label) if label.state & label_state::KIND == label_state::PENDING => {
+                self.unlabel_cgroup(cgroup)
+            }
+            _ => Ok(()),
+        }
+    }
+    /// A worker's process is in this cgroup, which is no worker's: what runs there is asked who it was.
+    fn check_processes(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        let label = self.cgroup_label(cgroup)?;
+        let flags = match label {
+            None => 0,
+            Some(label) if label.state & label_state::KIND == label_state::FOLDER => {
+                label.state & label_state::HANDS_DOWN
+            }
+            Some(_) => return Ok(()),
+        };
+        self.label_cgroup(cgroup, Label { id: 0, state: label_state::CHECK_PROCESS | flags })
+    }
     /// Puts a process found in /proc into the process map; an entry made by a probe meanwhile stays: `false`.
     fn put_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError>;
     /// The kernel's entry of a process.
@@ -233,7 +277,12 @@ impl Probes for Sensor {
     }
 
     fn label_cgroup(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError> {
-        self.labels.insert(label.id);
+        if label.id != 0 {
+            self.labels.insert(label.id);
+        }
+        if label.state & label_state::HANDS_DOWN != 0 {
+            self.labels.insert(UNCLASSIFIED);
+        }
         self.maps.label(cgroup, label)
     }
 

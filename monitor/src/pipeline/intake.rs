@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Effect, Pipeline, entry_of, placing};
 use crate::detect::GapReport;
 use crate::event::join::Release;
-use crate::event::{Body, BootNs, DecodeError, Event, Lane, Subject, decode};
+use crate::event::{Body, BootNs, DecodeError, Event, Lane, Subject, decode, new_cgroup};
 use crate::process::{ProcessTable, Program};
 
 /// What the pipeline has seen.
@@ -19,6 +19,8 @@ pub struct Counts {
     pub events: BTreeMap<&'static str, u64>,
     /// Events of a label that names no worker.
     pub no_worker: u64,
+    /// Events of cgroups that turned out to be no worker's.
+    pub no_workers: u64,
     /// Priority events judged without their process's history.
     pub unexplained: u64,
     /// Findings.
@@ -31,6 +33,11 @@ impl Pipeline {
     /// Takes one record as it came from a ring.
     pub fn handle(&mut self, record: &[u8], now: BootNs) {
         self.counts.records += 1;
+        match new_cgroup(record) {
+            Some(Ok(new)) => return self.was_announced(new),
+            Some(Err(error)) => return self.undecodable(error, now),
+            None => {}
+        }
         match decode(record) {
             Ok(event) => self.take(event, now),
             Err(error) => self.undecodable(error, now),
@@ -40,6 +47,12 @@ impl Pipeline {
     /// Takes one event: the way of a replayed recording.
     pub fn take(&mut self, event: Event, now: BootNs) {
         *self.counts.events.entry(kind(&event.body)).or_default() += 1;
+        self.take_since(event, now, now);
+    }
+
+    /// Takes one event that was read at `since`.
+    pub(super) fn take_since(&mut self, event: Event, since: BootNs, now: BootNs) {
+        let Some(event) = self.place(event, since) else { return };
         if let Some(event) = self.keep_waiting(event, now) {
             self.admit(event, now);
         }
@@ -86,6 +99,7 @@ impl Pipeline {
 
     /// What is due by the clock: held events, repeats, ended incidents, gaps, exited processes. About once a second.
     pub fn tick(&mut self, now: BootNs) {
+        self.place_waiting(now);
         self.turn_over(None, now);
         self.processes.expire(now);
         self.attributions.tidy(&self.processes, now);
@@ -101,6 +115,7 @@ impl Pipeline {
 
     /// The end: everything that is held, counted or waiting is said now.
     pub fn finish(&mut self, now: BootNs) {
+        self.place_waiting(BootNs::MAX);
         self.let_overdue_go(BootNs::MAX);
         self.turn_over(Some(BootNs::MAX), now);
         while self.look_around(now) {}

@@ -3,7 +3,8 @@
 //! [`Pipeline`] owns those rooms' state and needs no kernel: records, clock and /proc come in from outside, alerts and
 //! [`Effect`]s (what the kernel side has to be told) go out. A replayed recording walks the very same way. `intake` takes
 //! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
-//! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, `posture` looks at how workers are set up,
+//! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, `place` what was
+//! written before its cgroup was looked at, `posture` looks at how workers are set up,
 //! `canary` knows the agent's own signs of life, and `reach` looks up what the process behind a new incident could read.
 
 mod attribute;
@@ -13,6 +14,7 @@ mod judge;
 mod leak;
 mod missed;
 mod notice;
+mod place;
 mod posture;
 mod reach;
 mod tap;
@@ -47,6 +49,11 @@ pub enum Effect {
         /// The image that is the root.
         root: u64,
     },
+    /// A worker's process was moved to a cgroup that is no worker's.
+    CheckProcesses {
+        /// Its id.
+        cgroup: u64,
+    },
     /// The watched-path filter changed: see [`Pipeline::kernel_filter`].
     Filter,
 }
@@ -68,6 +75,7 @@ pub struct Pipeline {
     postures: posture::Postures,
     reads: leak::Reads,
     waiting: waiting::Waiting,
+    unplaced: place::Unplaced,
     canary: Option<canary::Canary>,
     counts: Counts,
     proc: Box<dyn ProcReader>,
@@ -100,6 +108,7 @@ impl Pipeline {
             postures: posture::Postures::default(),
             reads: leak::Reads::default(),
             waiting: waiting::Waiting::default(),
+            unplaced: place::Unplaced::default(),
             canary: None,
             counts: Counts::default(),
             proc,

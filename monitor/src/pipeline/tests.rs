@@ -19,6 +19,7 @@ mod any;
 mod incident;
 mod leak;
 mod notice;
+mod place;
 mod posture;
 mod reach;
 mod restart;

@@ -28,6 +28,7 @@ const CONDITIONS: [(&str, &[&str]); 2] = [
             "law-broken",
             "undecodable",
             "unexplained",
+            "unplaced",
             "evicted",
             "unreadable",
             "unclean-end",

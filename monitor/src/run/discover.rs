@@ -1,13 +1,20 @@
 //! Workers come and go.
 
-use monitor_common::map::Label;
+mod orders;
+
+use std::time::Duration;
+
+use orders::{Orders, ProbeLabels};
 
 use super::{Agent, RunError};
 use crate::config::Config;
 use crate::detect::{GapReport, boot_now};
-use crate::kernel::Probes;
+use crate::event::BootNs;
+use crate::kernel::{KernelError, Polled, Probes};
+use crate::metadata::HostEngines;
+use crate::pipeline::Pipeline;
 use crate::profile::Facts;
-use crate::worker::{Assignment, CgroupPatterns, CgroupTree, Change, LabelMap};
+use crate::worker::{Assignment, CgroupPatterns, CgroupTree, Change};
 
 /// The patterns of the configuration.
 pub(super) fn patterns(config: &Config) -> Result<CgroupPatterns, RunError> {
@@ -25,15 +32,67 @@ pub(super) fn patterns(config: &Config) -> Result<CgroupPatterns, RunError> {
     Ok(CgroupPatterns::new(config.workers.watch.iter().map(String::as_str), assign)?)
 }
 
-struct ProbeLabels<'a, P>(&'a mut P);
+/// A container's engine wrote down what it is before it had it made.
+fn learn_host(pipeline: &mut Pipeline, engines: &HostEngines, label: u32) {
+    if let Some(worker) = pipeline.workers.get_mut(label)
+        && let Some(host) = engines.find(&worker.place)
+    {
+        worker.learn_host(host);
+    }
+}
 
-impl<P: Probes> LabelMap for ProbeLabels<'_, P> {
-    fn label(&mut self, cgroup: u64, label: Label) -> Result<(), String> {
-        self.0.label_cgroup(cgroup, label).map_err(|error| error.to_string())
+impl<P: Probes> Agent<P> {
+    /// Reads the rings. Cgroups that are announced in them are looked at before the next record is taken: it may be one of theirs.
+    pub(super) fn read_records(&mut self, now: BootNs) -> Result<Polled, KernelError> {
+        self.pipeline.place_waiting(now);
+        let (mut orders, mut folders, mut changes) = (Orders::default(), Vec::new(), Vec::new());
+        let (pipeline, discovery, tree) = (&mut self.pipeline, &mut self.discovery, &self.tree);
+        let engines = &self.engines;
+        let polled = self.probes.poll(Duration::ZERO, &mut |record| {
+            pipeline.handle(record, now);
+            while let Some(new) = pipeline.next_announced() {
+                let visit = &mut |folder: &str| folders.push(folder.to_owned());
+                let workers = &mut pipeline.workers;
+                let found = discovery.announced(&new, tree, &mut orders, workers, now, visit);
+                for change in &found {
+                    if let Change::Found { label, .. } = change {
+                        learn_host(pipeline, engines, *label);
+                        // Nothing ran in it before the kernel watched: there is nobody to be looked for.
+                        pipeline.worker_found(*label, &[], true, now);
+                    }
+                }
+                changes.extend(found);
+                pipeline.place_waiting(now);
+            }
+        });
+        for (cgroup, reason) in orders.carry_out(&mut ProbeLabels(&mut self.probes)) {
+            self.unwatched(&format!("cgroup {cgroup}"), &reason);
+        }
+        folders.iter().for_each(|folder| self.watch_folder(folder));
+        for change in changes {
+            match change {
+                Change::Found { label, .. } => {
+                    self.say_found(label);
+                    self.ask_for_pods();
+                }
+                other => self.changed(vec![other], true),
+            }
+        }
+        polled
     }
 
-    fn unlabel(&mut self, cgroup: u64) -> Result<(), String> {
-        self.0.unlabel_cgroup(cgroup).map_err(|error| error.to_string())
+    fn watch_folder(&mut self, folder: &str) {
+        if let Err(error) = self.watch.add(folder) {
+            let reason =
+                format!("new cgroups in it are found by their announcements and the rescan only: {error}");
+            self.unwatched(folder, &reason);
+        }
+    }
+
+    fn say_found(&self, label: u32) {
+        if let Some(worker) = self.pipeline.workers.get(label) {
+            tracing::info!(worker = %worker.name, cgroup = %worker.path, label, "worker found");
+        }
     }
 }
 
@@ -56,7 +115,9 @@ impl<P: Probes> Agent<P> {
             },
         );
         if let Some((folder, error)) = failed {
-            self.unwatched(&folder, &format!("new cgroups in it are found by the rescan only: {error}"));
+            let reason =
+                format!("new cgroups in it are found by their announcements and the rescan only: {error}");
+            self.unwatched(&folder, &reason);
         }
         self.changed(changes, fresh);
     }
@@ -65,7 +126,7 @@ impl<P: Probes> Agent<P> {
         let now = boot_now();
         for change in changes {
             match change {
-                Change::Found { label } => self.found(label, fresh),
+                Change::Found { label, from_birth } => self.found(label, fresh, from_birth),
                 Change::Gone { label } => {
                     if let Some(worker) = self.pipeline.workers.get(label) {
                         tracing::info!(worker = %worker.name, cgroup = %worker.path, "worker gone");
@@ -91,16 +152,16 @@ impl<P: Probes> Agent<P> {
         self.look("/", false);
     }
 
-    fn found(&mut self, label: u32, fresh: bool) {
-        let Some(worker) = self.pipeline.workers.get_mut(label) else { return };
-        // Its engine wrote it down before it had the container made.
-        if let Some(host) = self.engines.find(&worker.place) {
-            worker.learn_host(host);
-        }
-        tracing::info!(worker = %worker.name, cgroup = %worker.path, label, "worker found");
+    fn found(&mut self, label: u32, fresh: bool, from_birth: bool) {
+        learn_host(&mut self.pipeline, &self.engines, label);
+        self.say_found(label);
+        let Some(worker) = self.pipeline.workers.get(label) else { return };
         let path = worker.path.to_string();
         let mut pids = Vec::new();
-        self.processes_below(&path, &mut pids);
+        // What a record tells of is not guessed from /proc.
+        if !from_birth {
+            self.processes_below(&path, &mut pids);
+        }
         let states = self.pipeline.worker_found(label, &pids, fresh, boot_now());
         for (pid, state) in states {
             // `false`: a probe met it meanwhile; what the probe saw is better.

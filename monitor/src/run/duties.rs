@@ -81,6 +81,10 @@ impl<P: Probes> Agent<P> {
                 ..GapReport::default()
             });
         }
+        // Their announcement was lost: they may still be there to be looked at.
+        if self.pipeline.has_unplaced() {
+            self.look("/", true);
+        }
         self.pipeline.tick(now);
         self.pipeline.look_again(self.duties.turns, RESCAN_EVERY, now);
         self.pipeline.look_at_setups(now);

@@ -267,7 +267,6 @@ impl<P: Probes> Agent<P> {
             Err(errno) => return Err(os("wait for events")(errno)),
         };
         let is_ready = |number| ready.iter().take(count).any(|event| event.data() == number);
-        // A new worker's label first: its records may be in the ring already.
         if is_ready(CGROUPS) {
             self.cgroups_changed();
         }
@@ -333,8 +332,7 @@ impl<P: Probes> Agent<P> {
 
     fn read_rings(&mut self) -> Result<(), RunError> {
         let before = boot_now();
-        let pipeline = &mut self.pipeline;
-        let polled = self.probes.poll(Duration::ZERO, &mut |record| pipeline.handle(record, before))?;
+        let polled = self.read_records(before)?;
         if polled.records > 0 {
             self.last_record = before;
         }
@@ -361,6 +359,11 @@ impl<P: Probes> Agent<P> {
                     // `false`: it has executed something else or is gone; its lineage is in the table all the same.
                     if let Err(error) = self.probes.mark_author(pid, exec_id, root) {
                         tracing::warn!(pid, %error, "author root not marked in the kernel");
+                    }
+                }
+                Effect::CheckProcesses { cgroup } => {
+                    if let Err(error) = self.probes.check_processes(cgroup) {
+                        tracing::warn!(cgroup, %error, "a process that left its worker is not followed");
                     }
                 }
                 Effect::Filter => {

@@ -2,9 +2,12 @@
 //!
 //! A cgroup that matches a pattern is a worker, with everything below it. A matching *slice* (it has child cgroups and has
 //! never held a process of its own) is none: there the children are looked at. Children made below a labelled cgroup inherit
-//! the label in the kernel before their first exec; a new cgroup that matches by itself is labelled when the folder's
-//! creation is noticed, so what runs in it before that (well under a millisecond after its creation, when nothing is in
-//! it yet) is found by the scan of its processes instead of being seen.
+//! the label in the kernel before their first exec. A cgroup that is made where workers are made (a folder that *hands down*)
+//! is labelled as pending by the kernel at that very moment, and announced: what runs in it is sent from its first exec on,
+//! and belongs to whom the look at the announced path says (`announced`), even if the cgroup is gone by then.
+
+mod announced;
+mod repattern;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -14,6 +17,7 @@ use monitor_common::map::{Label, label_state};
 
 use super::labels::LabelPool;
 use super::pattern::{CgroupPatterns, unit_of};
+use super::placed::Placed;
 use super::table::{Worker, Workers};
 use super::tree::CgroupTree;
 use crate::event::BootNs;
@@ -24,15 +28,26 @@ pub trait LabelMap {
     fn label(&mut self, cgroup: u64, label: Label) -> Result<(), String>;
     /// Removes a cgroup's label.
     fn unlabel(&mut self, cgroup: u64) -> Result<(), String>;
+    /// From now on cgroups made in this one are pending from their first moment on, and announced.
+    fn hand_down(&mut self, cgroup: u64) -> Result<(), String>;
+    /// And now they are not any more.
+    fn hand_down_no_more(&mut self, cgroup: u64) -> Result<(), String>;
+    /// Whether it is pending.
+    fn is_pending(&self, cgroup: u64) -> bool;
+    /// A pending cgroup is no worker's.
+    fn settle(&mut self, cgroup: u64) -> Result<(), String>;
 }
 
 /// What a look at the hierarchy changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A new worker; its processes have to be scanned.
+    /// A new worker.
     Found {
         /// Its label.
         label: u32,
+        /// The kernel has watched it from its first moment on: of each of its processes a record tells. Otherwise they have to be
+        /// scanned.
+        from_birth: bool,
     },
     /// A worker's cgroup is gone.
     Gone {
@@ -50,32 +65,30 @@ pub enum Change {
 
 struct Known {
     cgroup: u64,
-    label: u32,
+    /// `None`: no pattern names it.
+    label: Option<u32>,
+    hands_down: bool,
 }
 
-/// The labelled cgroups.
+/// The cgroups that were looked at.
 pub struct Discovery {
     patterns: CgroupPatterns,
     pool: LabelPool,
-    /// Labelled cgroups by path.
+    /// By path.
     known: BTreeMap<String, Known>,
-    by_id: HashMap<u64, u32>,
+    /// Their paths by id.
+    paths: HashMap<u64, String>,
 }
 
 impl Discovery {
     /// Discovery by these patterns, with label ids up to `max_labels`.
     pub fn new(patterns: CgroupPatterns, max_labels: u32) -> Self {
-        Self { patterns, pool: LabelPool::new(max_labels), known: BTreeMap::new(), by_id: HashMap::new() }
+        Self { patterns, pool: LabelPool::new(max_labels), known: BTreeMap::new(), paths: HashMap::new() }
     }
 
     /// Whether new cgroups directly below `path` have to be noticed.
     pub fn watches(&self, path: &str) -> bool {
         self.patterns.may_match_below(path)
-    }
-
-    /// The label of a cgroup, if it is a worker's.
-    pub fn label_of(&self, cgroup: u64) -> Option<u32> {
-        self.by_id.get(&cgroup).copied()
     }
 
     /// Looks at the cgroup at `path` and everything below it (`/`: all), labels what is new and forgets what is gone.
@@ -95,48 +108,6 @@ impl Discovery {
         let inherited = scan.nearest_label(above);
         scan.walk(path, inherited);
         scan.changes
-    }
-
-    /// Takes other patterns: workers that no pattern names any more are let go, the assignments of the others are those of the new
-    /// ones. A scan finds what is new.
-    pub fn set_patterns(
-        &mut self,
-        patterns: CgroupPatterns,
-        map: &mut dyn LabelMap,
-        workers: &mut Workers,
-        now: BootNs,
-    ) -> Vec<Change> {
-        self.patterns = patterns;
-        let mut changes = Vec::new();
-        for worker in workers.iter_mut().filter(|worker| worker.gone.is_none()) {
-            match self.patterns.assignment(&worker.path) {
-                Some(assignment) if *assignment == worker.assignment => {}
-                Some(assignment) => worker.reassign(assignment.clone()),
-                None => changes.push(Change::Gone { label: worker.label }),
-            }
-        }
-        let labels: Vec<u32> = changes
-            .iter()
-            .map(|change| if let Change::Gone { label } = change { *label } else { 0 })
-            .collect();
-        let left: Vec<(String, u64, u32)> = self
-            .known
-            .iter()
-            .filter(|(_, known)| labels.contains(&known.label))
-            .map(|(path, known)| (path.clone(), known.cgroup, known.label))
-            .collect();
-        for (path, cgroup, label) in left {
-            self.known.remove(&path);
-            self.by_id.remove(&cgroup);
-            if let Err(reason) = map.unlabel(cgroup) {
-                changes.push(Change::Unwatched {
-                    path,
-                    reason: format!("its label cannot be removed: {reason}"),
-                });
-            }
-            workers.gone(label, cgroup, now);
-        }
-        changes
     }
 
     /// Gives a label id back once nothing speaks of its worker any more.
@@ -159,11 +130,14 @@ impl Scan<'_> {
     fn walk(&mut self, path: &str, inherited: Option<u32>) {
         let Some(id) = self.checked(path, "its id cannot be read", self.tree.id(path)) else { return };
         let label = match self.discovery.known.get(path) {
-            Some(known) if known.cgroup == id => Some(known.label),
+            Some(known) if known.cgroup == id => known.label,
             _ => self.classify(path, id, inherited),
         };
         if self.discovery.watches(path) {
             (self.visit)(path);
+            if label.is_none() {
+                self.hand_down(path, id);
+            }
         } else if label.is_none() {
             return;
         }
@@ -177,27 +151,77 @@ impl Scan<'_> {
         }
     }
 
+    /// A folder in which workers may be made says so to the kernel, before its children are listed.
+    fn hand_down(&mut self, path: &str, id: u64) {
+        if self.discovery.known.get(path).is_some_and(|known| known.hands_down) {
+            return;
+        }
+        match self.map.hand_down(id) {
+            Ok(()) => {
+                if let Some(known) = self.discovery.known.get_mut(path) {
+                    known.hands_down = true;
+                }
+            }
+            Err(reason) => self.changes.push(Change::Unwatched { path: path.to_owned(), reason }),
+        }
+    }
+
     /// The label a cgroup that is not known yet gets, if any; labels it.
     fn classify(&mut self, path: &str, id: u64, inherited: Option<u32>) -> Option<u32> {
         let matched = path != "/" && self.discovery.patterns.assignment(path).is_some();
-        let label = match inherited {
-            Some(label) if matched && self.is_hollow(label) => self.new_worker(path, id)?,
-            Some(label) => label,
-            None if matched && !self.is_slice(path) => self.new_worker(path, id)?,
-            None => return None,
+        let own = match inherited {
+            Some(label) if matched && self.is_hollow(label) => true,
+            Some(_) => false,
+            None => matched && !self.is_slice(path),
         };
-        if let Err(reason) = self.map.label(id, Label { id: label, state: label_state::WORKER }) {
+        let label = if own { self.new_worker(path, id) } else { inherited };
+        let label = label.and_then(|label| self.give(path, id, label));
+        match label {
+            Some(label) => self.know(path, id, Some(label)),
+            None => {
+                self.is_nobodys(path, id);
+                // A slice may become a worker, and what could not be labelled is tried again.
+                if !matched && inherited.is_none() {
+                    self.know(path, id, None);
+                }
+            }
+        }
+        label
+    }
+
+    fn know(&mut self, path: &str, id: u64, label: Option<u32>) {
+        let hands_down = label.is_some() && self.discovery.watches(path);
+        self.discovery.known.insert(path.to_owned(), Known { cgroup: id, label, hands_down });
+        self.discovery.paths.insert(id, path.to_owned());
+    }
+
+    fn is_nobodys(&mut self, path: &str, id: u64) {
+        if self.workers.placed(id) == Some(Placed::Nobody) {
+            return;
+        }
+        if let Err(reason) = self.map.settle(id) {
+            tracing::warn!(cgroup = path, reason, "events of a cgroup that is no worker go on being sent");
+        }
+        self.workers.place(id, Placed::Nobody);
+    }
+
+    /// Labels a cgroup in the kernel.
+    fn give(&mut self, path: &str, id: u64, label: u32) -> Option<u32> {
+        let hands_down = if self.discovery.watches(path) { label_state::HANDS_DOWN } else { 0 };
+        let state = label_state::WORKER | hands_down;
+        let is_own = self.workers.get(label).is_some_and(|worker| worker.cgroup == id);
+        let from_birth = is_own && self.map.is_pending(id);
+        if let Err(reason) = self.map.label(id, Label { id: label, state }) {
             self.changes.push(Change::Unwatched { path: path.to_owned(), reason });
-            if self.workers.get(label).is_some_and(|worker| worker.cgroup == id) {
+            if is_own {
                 self.workers.remove(label);
                 self.discovery.release(label, self.now);
             }
             return None;
         }
-        self.discovery.known.insert(path.to_owned(), Known { cgroup: id, label });
-        self.discovery.by_id.insert(id, label);
-        if self.workers.get(label).is_some_and(|worker| worker.cgroup == id) {
-            self.changes.push(Change::Found { label });
+        self.workers.place(id, Placed::Worker(label));
+        if is_own {
+            self.changes.push(Change::Found { label, from_birth });
         }
         Some(label)
     }
@@ -225,16 +249,20 @@ impl Scan<'_> {
     /// A worker that turned out to be a slice: it has never held a process of its own.
     fn is_hollow(&self, label: u32) -> bool {
         self.workers.get(label).is_some_and(|worker| {
+            // One that is gone already: of whatever it ran a record was read before.
             worker.entry.is_none()
-                && self.tree.processes(&worker.path).is_ok_and(|processes| processes.is_empty())
+                && self
+                    .tree
+                    .processes(&worker.path)
+                    .map_or_else(|error| is_gone(&error), |processes| processes.is_empty())
         })
     }
 
     fn nearest_label(&self, path: &str) -> Option<u32> {
         let mut path = path;
         while !path.is_empty() {
-            if let Some(known) = self.discovery.known.get(path) {
-                return Some(known.label);
+            if let Some(label) = self.discovery.known.get(path).and_then(|known| known.label) {
+                return Some(label);
             }
             path = path.rsplit_once('/')?.0;
         }
@@ -244,7 +272,7 @@ impl Scan<'_> {
     /// Forgets known cgroups at or below `path` that are gone, or were made anew under the same name.
     fn forget_gone(&mut self, path: &str) {
         let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
-        let candidates: Vec<(String, u64, u32)> = self
+        let candidates: Vec<(String, u64, Option<u32>)> = self
             .discovery
             .known
             .range(path.to_owned()..)
@@ -257,12 +285,15 @@ impl Scan<'_> {
                 continue;
             }
             self.discovery.known.remove(&known);
-            self.discovery.by_id.remove(&cgroup);
+            self.discovery.paths.remove(&cgroup);
+            self.workers.left(cgroup, self.now);
             // The kernel removed the label with the cgroup; this is for kernels where that program did not load.
             if let Err(reason) = self.map.unlabel(cgroup) {
                 tracing::warn!(cgroup = known, reason, "label of a removed cgroup stays in the kernel map");
             }
-            if self.workers.gone(label, cgroup, self.now) {
+            if let Some(label) = label
+                && self.workers.gone(label, cgroup, self.now)
+            {
                 self.changes.push(Change::Gone { label });
             }
         }
@@ -272,7 +303,7 @@ impl Scan<'_> {
         match result {
             Ok(value) => Some(value),
             // Removed while we looked: the next look forgets it.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => None,
+            Err(error) if is_gone(&error) => None,
             Err(error) => {
                 self.changes
                     .push(Change::Unwatched { path: path.to_owned(), reason: format!("{what}: {error}") });
@@ -280,6 +311,11 @@ impl Scan<'_> {
             }
         }
     }
+}
+
+/// Whether that is what the file system says of a cgroup that was removed.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }
 
 #[cfg(test)]

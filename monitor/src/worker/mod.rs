@@ -3,7 +3,7 @@
 //! `pattern` compiles what the configuration watches, `discovery` looks for matching cgroups (`tree`), labels them in the
 //! kernel with ids from `labels` and enters them into the `table`; `container` reads off the path which container and pod
 //! each is; `watch` notices new ones; `secrets` knows where the
-//! catalogue's files are in each; `reach` says what a process of one could read.
+//! catalogue's files are in each; `placed` remembers by a cgroup's id whose it is; `reach` says what a process of one could read.
 
 mod container;
 mod discovery;
@@ -11,6 +11,7 @@ mod executions;
 mod host;
 mod labels;
 mod pattern;
+mod placed;
 mod pod;
 mod reach;
 mod secrets;
@@ -23,6 +24,7 @@ pub use discovery::{Change, Discovery, LabelMap};
 pub use executions::Execution;
 pub use host::HostContainer;
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
+pub use placed::Placed;
 pub use pod::WorkerPod;
 pub use reach::{Reach, is_credential_name};
 pub use secrets::{FoundFile, KnownFiles, RootFiles, SystemRoots};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::container::{Place, place_of};
 use super::host::HostContainer;
 use super::pattern::Assignment;
+use super::placed::{Placed, Placements};
 use super::pod::WorkerPod;
 use crate::event::{BootNs, ProcessKey};
 use crate::profile::{EntryProcess, ProfileId, Selection, WorkerFacts};
@@ -192,6 +193,7 @@ impl Worker {
 #[derive(Debug, Default)]
 pub struct Workers {
     by_label: BTreeMap<u32, Worker>,
+    placements: Placements,
 }
 
 impl Workers {
@@ -228,6 +230,26 @@ impl Workers {
         self.by_label.values_mut()
     }
 
+    /// Whose the cgroup of this id is, or was lately; `None`: it was not looked at.
+    pub fn placed(&self, cgroup: u64) -> Option<Placed> {
+        self.placements.get(cgroup)
+    }
+
+    /// Remembers whose a cgroup is.
+    pub fn place(&mut self, cgroup: u64, placed: Placed) {
+        self.placements.set(cgroup, placed);
+    }
+
+    /// Whose a cgroup is has to be found out again.
+    pub fn unplace(&mut self, cgroup: u64) {
+        self.placements.forget(cgroup);
+    }
+
+    /// A cgroup, a worker's or not, is gone.
+    pub fn left(&mut self, cgroup: u64, now: BootNs) {
+        self.placements.left(cgroup, now);
+    }
+
     /// Number of workers whose cgroup exists.
     pub fn present(&self) -> usize {
         self.by_label.values().filter(|worker| worker.gone.is_none()).count()
@@ -246,6 +268,7 @@ impl Workers {
 
     /// Removes the workers that have been gone for [`Self::KEEP`]; returns their labels.
     pub fn expire(&mut self, now: BootNs) -> Vec<u32> {
+        self.placements.expire(now);
         let expired: Vec<u32> = self
             .iter()
             .filter(|worker| worker.gone.is_some_and(|gone| now.saturating_sub(gone) >= Self::KEEP))

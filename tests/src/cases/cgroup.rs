@@ -1,10 +1,13 @@
 //! The label map: children inherit, processes keep their label, the neighbours are silent.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use monitor::event::Body;
+use monitor::event::{Body, Event};
+use monitor::kernel::Probes as _;
+use monitor_common::map::{Label, UNCLASSIFIED, label_state};
 
 use super::{ensure_same, ensure_that};
 use crate::child::{self, Child};
@@ -18,6 +21,10 @@ pub(super) const CASES: &[Case] = &[
     ("moved_process_keeps_its_label", moved),
     ("move_out_of_the_worker_is_a_signal", move_signal),
     ("removed_cgroup_loses_its_label", removed),
+    ("cgroup_made_in_a_folder_is_announced_and_seen_from_its_first_exec_100_times", handed_down),
+    ("cgroup_made_in_an_announced_one_is_announced_too", handed_down_twice),
+    ("process_born_before_its_cgroup_was_looked_at_is_its_workers_afterwards", born_before),
+    ("folder_itself_and_what_was_settled_give_nothing", settled),
 ];
 
 fn outside(world: &mut World) -> Result<Verdict> {
@@ -92,7 +99,6 @@ fn move_signal(world: &mut World) -> Result<Verdict> {
 }
 
 fn removed(world: &mut World) -> Result<Verdict> {
-    use monitor::kernel::Probes as _;
     let inner = world.cgroup().join("short");
     fs::create_dir(&inner)?;
     let id = cgroup_id(&inner)?;
@@ -103,5 +109,147 @@ fn removed(world: &mut World) -> Result<Verdict> {
     );
     fs::remove_dir(&inner)?;
     ensure_same!(world.sensor().cgroup_label(id)?.map(|label| label.id), None, "label after removal");
+    Ok(Verdict::Holds)
+}
+
+/// A folder of cgroups that hands down.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(world: &mut World, name: &str) -> Result<Self> {
+        let path = world.cgroup().with_extension(name);
+        fs::create_dir(&path)?;
+        let folder = Self(path);
+        world.sensor().hand_down(cgroup_id(&folder.0)?)?;
+        world.take_announced();
+        world.take_of(UNCLASSIFIED);
+        Ok(folder)
+    }
+
+    fn make(&self, name: &str) -> Result<(PathBuf, u64)> {
+        let path = self.0.join(name);
+        fs::create_dir(&path)?;
+        let id = cgroup_id(&path)?;
+        Ok((path, id))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = remove_cgroups(&self.0);
+    }
+}
+
+/// Runs `act` there and waits until it has ended, and been told of.
+fn run_unclassified(world: &mut World, cgroup: &Path, act: impl FnOnce() -> i32) -> Result<Vec<Event>> {
+    let child = Child::spawn(cgroup, act)?;
+    let pid = child.pid;
+    ensure_same!(child.wait()?, 0, "exit code");
+    // The worker's own process afterwards: what came before it in the rings has arrived by then.
+    world.run(|| 0)?;
+    let events = world.take_of(UNCLASSIFIED);
+    ensure_that!(events.iter().all(|event| event.subject.key.pid == pid), "nobody else's: {events:#?}");
+    Ok(events)
+}
+
+fn handed_down(world: &mut World) -> Result<Verdict> {
+    let folder = Folder::new(world, "folder")?;
+    let parent = cgroup_id(&folder.0)?;
+    for round in 0..100 {
+        let (inner, id) = folder.make(&format!("c{round}"))?;
+        let events = run_unclassified(world, &inner, || child::exec(Path::new("/bin/true"), &["true"], &[]))?;
+        let announced = world.take_announced();
+        ensure_same!(announced.len(), 1, "announcements in round {round}: {announced:?}");
+        let new = &announced[0];
+        ensure_same!((new.cgroup, new.parent), (id, parent), "ids in round {round}");
+        let name = new.path.as_deref().and_then(|path| path.rsplit('/').next());
+        ensure_same!(name, Some(format!("c{round}").as_str()), "name");
+        let execs: Vec<_> = events.iter().filter(|event| matches!(event.body, Body::Exec(_))).collect();
+        ensure_same!(execs.len(), 1, "execs in round {round}");
+        ensure_that!(execs[0].subject.pending && execs[0].subject.cgroup == id, "{:?}", execs[0].subject);
+        ensure_that!(new.time <= execs[0].time, "announced before anything runs there");
+        remove_cgroups(&inner)?;
+    }
+    Ok(Verdict::Holds)
+}
+
+fn handed_down_twice(world: &mut World) -> Result<Verdict> {
+    let folder = Folder::new(world, "folder")?;
+    let (pod, pod_id) = folder.make("pod")?;
+    let container = pod.join("container");
+    fs::create_dir(&container)?;
+    let id = cgroup_id(&container)?;
+    let events = run_unclassified(world, &container, || child::exec(Path::new("/bin/true"), &["true"], &[]))?;
+    let announced = world.take_announced();
+    let ids: Vec<_> = announced.iter().map(|new| (new.cgroup, new.parent)).collect();
+    ensure_same!(ids, [(pod_id, cgroup_id(&folder.0)?), (id, pod_id)], "both, in their order");
+    ensure_that!(events.iter().any(|event| matches!(event.body, Body::Exec(_))), "its exec is seen");
+    Ok(Verdict::Holds)
+}
+
+fn born_before(world: &mut World) -> Result<Verdict> {
+    let folder = Folder::new(world, "folder")?;
+    let (inner, id) = folder.make("inner")?;
+    let elsewhere = world.cgroup().with_extension("elsewhere");
+    fs::create_dir(&elsewhere)?;
+    let mut pipe = [0; 2];
+    // SAFETY: room for two descriptors.
+    ensure_same!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0, "pipe");
+    let to = elsewhere.clone();
+    let child = Child::spawn(&inner, move || {
+        // SAFETY: descriptors of this process, room for one byte.
+        unsafe {
+            libc::close(pipe[1]);
+            let mut byte = 0u8;
+            libc::read(pipe[0], (&raw mut byte).cast(), 1);
+        }
+        if child::join(&to).is_err() {
+            return 1;
+        }
+        child::exec(Path::new("/bin/true"), &["true"], &[])
+    })?;
+    let is_there = || fs::read_to_string(inner.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
+    for _ in 0..5_000 {
+        if is_there() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ensure_that!(is_there(), "the child is in its cgroup");
+    let label = Label { id: world.label(), state: label_state::WORKER };
+    world.sensor().label_cgroup(id, label)?;
+    // SAFETY: descriptors of this process.
+    unsafe { (libc::close(pipe[0]), libc::close(pipe[1])) };
+    let pid = child.pid;
+    let code = child.wait()?;
+    world.run(|| 0)?;
+    let events: Vec<_> = world.take_of(UNCLASSIFIED);
+    remove_cgroups(&elsewhere)?;
+    ensure_same!(code, 0, "exit code");
+    let own = || events.iter().filter(|event| event.subject.key.pid == pid);
+    ensure_that!(
+        own().any(|event| matches!(event.body, Body::CgroupMove { .. })),
+        "its move is told: {events:#?}"
+    );
+    let exec =
+        own().find(|event| matches!(event.body, Body::Exec(_))).context("its exec elsewhere is seen")?;
+    ensure_that!(exec.subject.moved, "by the label it was born with");
+    Ok(Verdict::Holds)
+}
+
+fn settled(world: &mut World) -> Result<Verdict> {
+    let folder = Folder::new(world, "folder")?;
+    let events = run_unclassified(world, &folder.0, || child::exec(Path::new("/bin/true"), &["true"], &[]))?;
+    ensure_same!(events.len(), 0, "events of the folder itself");
+    let (inner, id) = folder.make("inner")?;
+    world.sensor().settle_cgroup(id)?;
+    let events = run_unclassified(world, &inner, || child::exec(Path::new("/bin/true"), &["true"], &[]))?;
+    ensure_same!(events.len(), 0, "events of what is nobody's");
+    ensure_same!(world.sensor().cgroup_label(id)?, None, "its label");
+    world.sensor().hand_down_no_more(cgroup_id(&folder.0)?)?;
+    world.take_announced();
+    folder.make("later")?;
+    world.run(|| 0)?;
+    ensure_same!(world.take_announced().len(), 0, "announcements once it hands down no more");
     Ok(Verdict::Holds)
 }

@@ -67,7 +67,7 @@ impl Seen {
                 }
             }
             // What became of a connect is no sign of the hook that sees the connect.
-            Some(Kind::ConnectResult | Kind::CgroupMove) | None => return,
+            Some(Kind::ConnectResult | Kind::CgroupMove | Kind::CgroupNew) | None => return,
             Some(_) => {}
         }
         self.records.insert(place);

@@ -1,0 +1,146 @@
+//! Records that were written before the agent had looked at the cgroup they come from.
+//!
+//! The kernel marks them as unclassified and names the cgroup. They are kept in their order until somebody says whose that
+//! cgroup is: its announcement is on its way in the other ring, or a look at the hierarchy finds it. What nobody claims for
+//! [`PATIENCE`] is told as a gap.
+
+use std::collections::VecDeque;
+
+use monitor_common::map::UNCLASSIFIED;
+
+use super::{Effect, Pipeline};
+use crate::detect::GapReport;
+use crate::event::{Body, BootNs, Event, NewCgroup, ProcessKey};
+use crate::worker::Placed;
+
+/// How long a record waits. ns.
+const PATIENCE: BootNs = 3_000_000_000;
+/// Most records that wait.
+const MAX: usize = 8192;
+
+/// The records that wait, and the cgroups that are to be looked at.
+#[derive(Default)]
+pub(super) struct Unplaced {
+    events: VecDeque<(Event, BootNs)>,
+    announced: VecDeque<NewCgroup>,
+}
+
+/// What is known of whose an event is.
+enum Whose {
+    Workers(u32),
+    Nobodys,
+    Unknown,
+}
+
+impl Pipeline {
+    /// The oldest announced cgroup that was not looked at yet. What is read after its announcement may speak of it: whoever hands
+    /// records in looks at it first, says so in [`Pipeline::workers`], and calls [`Self::place_waiting`].
+    pub fn next_announced(&mut self) -> Option<NewCgroup> {
+        self.unplaced.announced.pop_front()
+    }
+
+    /// Whether records wait for a cgroup to be looked at.
+    pub fn has_unplaced(&self) -> bool {
+        !self.unplaced.events.is_empty()
+    }
+
+    pub(super) fn was_announced(&mut self, new: NewCgroup) {
+        *self.counts.events.entry("cgroup-new").or_default() += 1;
+        self.unplaced.announced.push_back(new);
+    }
+
+    /// Takes the records that waited for what is known by now; gives up those that waited too long.
+    pub fn place_waiting(&mut self, now: BootNs) {
+        if self.unplaced.events.is_empty() {
+            return;
+        }
+        for (event, since) in std::mem::take(&mut self.unplaced.events) {
+            if now.saturating_sub(since) < PATIENCE {
+                self.take_since(event, since, now);
+            } else {
+                self.give_up(&event);
+            }
+        }
+    }
+
+    /// The event with its worker's label; keeps one of which that is not known yet, and drops what is nobody's.
+    pub(super) fn place(&mut self, mut event: Event, since: BootNs) -> Option<Event> {
+        let pending_move = matches!(event.body, Body::CgroupMove { .. }) && event.subject.pending;
+        if event.subject.label != UNCLASSIFIED && !pending_move {
+            return Some(event);
+        }
+        match self.whose(&event) {
+            Whose::Workers(label) => event.subject.label = label,
+            Whose::Nobodys => {
+                self.counts.no_workers += 1;
+                return None;
+            }
+            Whose::Unknown => return self.wait(event, since),
+        }
+        if !pending_move {
+            return Some(event);
+        }
+        // Where it was moved to is known late too.
+        let Body::CgroupMove { to, to_labelled, .. } = &mut event.body else { return Some(event) };
+        match self.workers.placed(*to) {
+            Some(Placed::Worker(label)) if label == event.subject.label => None,
+            Some(Placed::Worker(_)) => Some(event),
+            Some(Placed::Nobody) => {
+                *to_labelled = false;
+                self.effects.push(Effect::CheckProcesses { cgroup: *to });
+                Some(event)
+            }
+            None => self.wait(event, since),
+        }
+    }
+
+    fn whose(&self, event: &Event) -> Whose {
+        let subject = &event.subject;
+        if subject.label != UNCLASSIFIED {
+            return Whose::Workers(subject.label);
+        }
+        let of_process = |key: ProcessKey| {
+            let process = self.processes.find(key).and_then(|at| self.processes.get(at))?;
+            self.workers.get(process.label).map(|worker| worker.label)
+        };
+        let who = match &event.body {
+            // It is not known itself before its fork was taken.
+            Body::Fork(fork) => fork.parent,
+            _ => subject.key,
+        };
+        if subject.moved || subject.cgroup == 0 {
+            return of_process(who).map_or(Whose::Unknown, Whose::Workers);
+        }
+        match self.workers.placed(subject.cgroup) {
+            Some(Placed::Worker(label)) => Whose::Workers(label),
+            // A worker's process that was moved there is still one.
+            Some(Placed::Nobody) => of_process(who).map_or(Whose::Nobodys, Whose::Workers),
+            None => Whose::Unknown,
+        }
+    }
+
+    fn wait(&mut self, event: Event, since: BootNs) -> Option<Event> {
+        if self.unplaced.events.len() >= MAX
+            && let Some((oldest, _)) = self.unplaced.events.pop_front()
+        {
+            self.give_up(&oldest);
+        }
+        self.unplaced.events.push_back((event, since));
+        None
+    }
+
+    fn give_up(&mut self, event: &Event) {
+        self.counts.no_worker += 1;
+        self.gaps.note(GapReport {
+            reason: "unplaced",
+            from: event.time,
+            to: event.time,
+            lost: Some(1),
+            detail: format!(
+                "cgroup {} came and went, and its announcement was lost: whose it was is not known",
+                event.subject.cgroup
+            ),
+            ..GapReport::default()
+        });
+    }
+}
