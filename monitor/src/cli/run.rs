@@ -51,6 +51,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let digest = config_digest(&args.files);
     agent.keep_log(&config.state_dir, &digest);
     agent.keep_incidents(&config.state_dir);
+    agent.keep_postures(&config.state_dir);
     if args.output.is_none() {
         agent.keep_interval(&config.state_dir);
     }

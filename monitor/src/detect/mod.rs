@@ -37,6 +37,6 @@ pub use gap::{GapReport, Gaps};
 pub use incident::{IDLE, QUIET};
 pub use keep::{CloseRequest, Saved, Store, StoreError, read_incidents};
 pub(crate) use keep::{leave_request, request_waits};
-pub use posture::{Over, Posture, posture_alert, posture_over};
+pub use posture::{Over, Posture, SavedPosture, posture_alert, posture_gone, posture_over};
 pub use recent::Recent;
 pub use scene::Scene;

@@ -1,9 +1,11 @@
 //! A worker's posture as an alert: one condition per worker, said when it is found, when it changes and when it is over.
 
+use serde::{Deserialize, Serialize};
+
 use super::describe;
 use super::envelope::Envelope;
 use super::respond;
-use crate::alert::{Alert, AlertKind, ClosedBy, PostureInfo, PostureItem, Severity, State};
+use crate::alert::{Alert, AlertKind, ClosedBy, PostureInfo, PostureItem, Severity, State, WorkerInfo};
 use crate::event::BootNs;
 use crate::profile::{PostureFinding, PostureVerdict, RuleSet};
 use crate::worker::Worker;
@@ -49,21 +51,60 @@ impl Posture {
         &self.unknown
     }
 
+    /// Whether that is what was said.
+    pub fn is_what_was_said(&self, said: &PostureInfo) -> bool {
+        said.unknown == self.unknown
+            && said.findings.iter().eq(self.findings.iter().map(item).collect::<Vec<_>>().iter())
+    }
+
     /// What an alert says of it, held against what was said `before`.
-    fn info(&self, condition: String, before: Option<&Self>) -> PostureInfo {
-        let not_in = |of: &Self, other: Option<&Self>| -> Vec<String> {
-            let known = other.map(Self::ids).unwrap_or_default();
-            of.ids().into_iter().filter(|id| !known.contains(id)).map(str::to_owned).collect()
-        };
+    fn info(&self, condition: String, before: Option<&PostureInfo>) -> PostureInfo {
+        let findings: Vec<PostureItem> = self.findings.iter().map(item).collect();
+        let known = before.map_or(&[][..], |before| &before.findings);
         PostureInfo {
             condition,
             reaches_host: self.reaches_host(),
-            findings: self.findings.iter().map(item).collect(),
-            new: not_in(self, before),
-            over: before.map(|before| not_in(before, Some(self))).unwrap_or_default(),
+            new: not_in(&findings, known),
+            over: not_in(known, &findings),
+            findings,
             unknown: self.unknown.clone(),
         }
     }
+}
+
+/// Ids of those that are not among the others.
+fn not_in(of: &[PostureItem], others: &[PostureItem]) -> Vec<String> {
+    let is_new = |item: &&PostureItem| others.iter().all(|other| other.id != item.id);
+    of.iter().filter(is_new).map(|item| item.id.clone()).collect()
+}
+
+/// What was said of a worker's posture last, for the next run of the agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedPosture {
+    /// The boot it was said in: cgroup ids are of one boot.
+    pub boot: String,
+    /// The worker, as it was told.
+    pub worker: WorkerInfo,
+    /// What was said.
+    pub posture: PostureInfo,
+}
+
+/// The alert on the end of a worker that ended while no agent ran.
+pub fn posture_gone(envelope: &Envelope, saved: &SavedPosture, time: BootNs) -> Alert {
+    let title =
+        format!("Over: {} (the worker has ended)", lowered(&title_of(&saved.worker.name, &saved.posture)));
+    let mut alert = envelope.alert(AlertKind::Posture, Severity::Info, time, title);
+    alert.id = envelope.id("posture", &format!("{}:{time}", saved.posture.condition));
+    alert.worker = Some(saved.worker.clone());
+    close(alert, &saved.posture)
+}
+
+fn close(mut alert: Alert, was: &PostureInfo) -> Alert {
+    alert.state = State::Closed;
+    alert.closed_by = Some(ClosedBy::Recovered);
+    let over = was.findings.iter().map(|item| item.id.clone()).collect();
+    alert.posture = Some(PostureInfo { over, new: Vec::new(), ..was.clone() });
+    alert
 }
 
 fn item(finding: &PostureFinding) -> PostureItem {
@@ -91,14 +132,15 @@ pub fn posture_alert(
     envelope: &Envelope,
     (worker, rules): (&Worker, &RuleSet),
     now: &Posture,
-    before: Option<&Posture>,
+    before: Option<&PostureInfo>,
     time: BootNs,
 ) -> Alert {
     let worst = now.findings.iter().map(|finding| finding.severity).max().unwrap_or(Severity::Low);
-    let title = title_of(&worker.name, now);
+    let info = now.info(condition(envelope, worker), before);
+    let title = title_of(&worker.name, &info);
     let state = if before.is_some() { State::Update } else { State::Open };
     let mut alert = base(envelope, (worker, rules), worst, state, title, time);
-    alert.posture = Some(now.info(condition(envelope, worker), before));
+    alert.posture = Some(info);
     for finding in &now.findings {
         for (catalogue, ids) in &finding.refs {
             let all = alert.refs.entry(catalogue.clone()).or_default();
@@ -113,7 +155,7 @@ pub fn posture_alert(
 pub fn posture_over(
     envelope: &Envelope,
     (worker, rules): (&Worker, &RuleSet),
-    was: &Posture,
+    was: &PostureInfo,
     why: Over,
     time: BootNs,
 ) -> Alert {
@@ -122,12 +164,7 @@ pub fn posture_over(
         Over::Mended => format!("Over: worker {name} is set up as it should be"),
         Over::Gone => format!("Over: {} (the worker has ended)", lowered(&title_of(name, was))),
     };
-    let mut alert = base(envelope, (worker, rules), Severity::Info, State::Closed, title, time);
-    alert.closed_by = Some(ClosedBy::Recovered);
-    let over = was.ids().into_iter().map(str::to_owned).collect();
-    let info = was.info(condition(envelope, worker), Some(was));
-    alert.posture = Some(PostureInfo { over, ..info });
-    alert
+    close(base(envelope, (worker, rules), Severity::Info, State::Closed, title, time), was)
 }
 
 fn base(
@@ -151,7 +188,7 @@ fn condition(envelope: &Envelope, worker: &Worker) -> String {
     envelope.id("posture-condition", &format!("{}:{}", worker.cgroup, worker.path))
 }
 
-fn title_of(name: &str, posture: &Posture) -> String {
+fn title_of(name: &str, posture: &PostureInfo) -> String {
     let worst = posture.findings.first().map_or("could not be looked at", |finding| &*finding.title);
     match posture.findings.len() {
         0 | 1 => format!("Worker {name} {worst}"),

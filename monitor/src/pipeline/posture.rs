@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::Pipeline;
-use crate::detect::{Over, Posture, posture_alert, posture_over};
+use crate::alert::{Alert, State};
+use crate::detect::{Envelope, Over, Posture, SavedPosture, posture_alert, posture_gone, posture_over};
 use crate::event::{BootNs, ProcessKey};
 use crate::process::{Process, WantedVariables};
 use crate::profile::{ProfileId, RoleKind, SetUp, Setup};
@@ -29,6 +30,10 @@ const PROCESSES_MAX: usize = 256;
 #[derive(Default)]
 pub(super) struct Postures {
     by_label: BTreeMap<u32, Watched>,
+    /// What an earlier run of the agent said, of workers that were not looked at yet.
+    earlier: Vec<SavedPosture>,
+    /// What is said has changed.
+    pub(super) changed: bool,
 }
 
 struct Watched {
@@ -38,13 +43,15 @@ struct Watched {
     next: BootNs,
     looks: u32,
     /// What was found and is not over.
-    said: Option<Posture>,
+    found: Option<Posture>,
+    /// What was said of it.
+    said: Option<SavedPosture>,
 }
 
 impl Postures {
     /// What is the matter with a worker.
     pub(super) fn of(&self, label: u32) -> Option<&Posture> {
-        self.by_label.get(&label)?.said.as_ref()
+        self.by_label.get(&label)?.found.as_ref()
     }
 
     /// A worker that is gone.
@@ -67,6 +74,7 @@ impl Postures {
                 profile: worker.profile,
                 next: now.saturating_add(FIRST),
                 looks: 0,
+                found: None,
                 said: None,
             });
             if watched.entry != entry {
@@ -176,18 +184,30 @@ impl Pipeline {
             profile: worker.profile,
             next: now.saturating_add(EVERY),
             looks: 0,
+            found: None,
             said: None,
         });
         let envelope = &self.detector.envelope;
-        let alert = match &watched.said {
-            Some(said) if *said == posture => None,
+        if watched.said.is_none() {
+            watched.said =
+                self.postures.earlier.extract_if(.., |earlier| is_of(earlier, worker, envelope)).next();
+        }
+        let said = watched.said.as_ref().map(|said| &said.posture);
+        let alert = match said {
+            _ if watched.found.as_ref() == Some(&posture) => None,
+            // Nothing has changed while no agent ran.
+            Some(said) if watched.found.is_none() && posture.is_what_was_said(said) => None,
             Some(said) if posture.is_fine() => {
                 Some(posture_over(envelope, (worker, rules), said, Over::Mended, now))
             }
             None if posture.is_fine() => None,
-            said => Some(posture_alert(envelope, (worker, rules), &posture, said.as_ref(), now)),
+            said => Some(posture_alert(envelope, (worker, rules), &posture, said, now)),
         };
-        watched.said = Some(posture).filter(|posture| !posture.is_fine());
+        watched.found = Some(posture).filter(|posture| !posture.is_fine());
+        if let Some(alert) = &alert {
+            watched.said = saved(alert, envelope);
+            self.postures.changed = true;
+        }
         if let Some(alert) = alert {
             tracing::info!(worker = %worker.name, state = alert.state.name(), title = alert.title, "posture");
             self.counts.alerts += 1;
@@ -204,10 +224,50 @@ impl Pipeline {
         let Some(said) = self.postures.by_label.remove(&label).and_then(|watched| watched.said) else {
             return;
         };
+        self.postures.changed = true;
         let Some(worker) = self.workers.get(label) else { return };
         let envelope = &self.detector.envelope;
-        let alert = posture_over(envelope, (worker, &self.rules), &said, Over::Gone, now);
+        let alert = posture_over(envelope, (worker, &self.rules), &said.posture, Over::Gone, now);
         self.counts.alerts += 1;
         self.alerts.push_back(alert);
     }
+
+    /// Goes on with what an earlier run of the agent said: of workers that are still there it is not said again, of the
+    /// others it is over. The workers of this run are known by now.
+    pub fn resume_postures(&mut self, saved: Vec<SavedPosture>, now: BootNs) {
+        let envelope = &self.detector.envelope;
+        let (there, gone): (Vec<_>, Vec<_>) = saved.into_iter().partition(|saved| {
+            self.workers.iter().any(|worker| worker.gone.is_none() && is_of(saved, worker, envelope))
+        });
+        for saved in gone {
+            let alert = posture_gone(&self.detector.envelope, &saved, now);
+            self.postures.changed = true;
+            self.counts.alerts += 1;
+            self.alerts.push_back(alert);
+        }
+        self.postures.earlier = there;
+    }
+
+    /// What is said of postures now, if that has changed since the last call.
+    pub fn take_changed_postures(&mut self) -> Option<Vec<SavedPosture>> {
+        std::mem::take(&mut self.postures.changed).then(|| {
+            let said = self.postures.by_label.values().filter_map(|watched| watched.said.as_ref());
+            said.chain(&self.postures.earlier).cloned().collect()
+        })
+    }
+}
+
+/// What an alert leaves to be known by the next run; `None`: it is over.
+fn saved(alert: &Alert, envelope: &Envelope) -> Option<SavedPosture> {
+    let (Some(worker), Some(posture)) = (&alert.worker, &alert.posture) else { return None };
+    let saved = SavedPosture {
+        boot: envelope.host.boot_id.clone(),
+        worker: worker.clone(),
+        posture: posture.clone(),
+    };
+    (alert.state != State::Closed).then_some(saved)
+}
+
+fn is_of(saved: &SavedPosture, worker: &Worker, envelope: &Envelope) -> bool {
+    saved.boot == envelope.host.boot_id && saved.worker.cgroup.id == worker.cgroup
 }

@@ -59,6 +59,7 @@ const CONDITIONS: [(&str, &[&str]); 2] = [
             "pods-unknown",
             "local-log",
             "incident-state",
+            "posture-state",
         ],
     ),
 ];

@@ -93,6 +93,7 @@ impl<P: Probes> Agent<P> {
         }
         self.ask_for_pods();
         self.keep(self.duties.turns);
+        self.keep_said_postures(self.duties.turns);
         self.beat_if_due(now);
         if self.duties.turns.is_multiple_of(LOOK_AT_LOG_EVERY) {
             self.settle_log();

@@ -16,6 +16,7 @@ mod logbook;
 mod manager;
 mod options;
 mod pods;
+mod postures;
 mod pulse;
 mod reload;
 mod signals;
@@ -94,6 +95,7 @@ pub struct Agent<P: Probes> {
     epoll: Epoll,
     duties: duties::Duties,
     keeper: Option<incidents::Keeper>,
+    postures: Option<postures::Postures>,
     learning: Option<pods::Learning>,
     engines: HostEngines,
     logbook: Option<logbook::Logbook>,
@@ -183,6 +185,7 @@ impl<P: Probes> Agent<P> {
             epoll,
             duties: duties::Duties::default(),
             keeper: None,
+            postures: None,
             learning: None,
             engines: HostEngines::new(&config.containers),
             logbook: None,
@@ -314,6 +317,7 @@ impl<P: Probes> Agent<P> {
         // What a file says was sent has to be in the spool.
         if self.all_spooled() {
             self.keep_last();
+            self.write_postures();
         } else {
             tracing::warn!("alerts wait to be spooled: the files of incidents stay as they were");
         }

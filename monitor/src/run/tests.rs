@@ -2,6 +2,7 @@
 
 mod interval;
 mod logbook;
+mod postures;
 mod pulse;
 mod reload;
 mod status;

@@ -217,3 +217,76 @@ fn a_thousand_workers_have_their_turns_one_after_the_other() {
     assert!((1..=8).contains(&first), "{first}");
     assert_eq!(first + until(&mut pipeline, 3, 20).len(), 100);
 }
+
+/// The next run of the agent: the same worker, and what was kept.
+fn next_run(told: &Told, first: &mut Pipeline) -> Pipeline {
+    let kept = first.take_changed_postures().unwrap();
+    let kept = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
+    let mut second = started_and_told(told);
+    second.resume_postures(kept, 900);
+    second
+}
+
+#[test]
+fn posture_is_not_said_again_by_the_next_run_but_its_change_and_its_end_are() {
+    let told = Told::default();
+    told.say(true, false);
+    let mut first = started_and_told(&told);
+    let open = until(&mut first, 1, 5).remove(0);
+    let mut second = next_run(&told, &mut first);
+    assert_eq!(until(&mut second, 1, 5), []);
+    assert_eq!(
+        second.workers.get(LABEL).unwrap().posture,
+        ["host-processes".into()],
+        "it is known all the same"
+    );
+    let mut third = next_run_of(&told, vec![&mut first, &mut second]);
+    told.say(true, true);
+    let update = until(&mut third, 1, 5).remove(0);
+    assert_eq!(update.state, State::Update);
+    let (was, is) = (open.posture.unwrap(), update.posture.unwrap());
+    assert_eq!((is.condition, is.new), (was.condition, vec!["folder".to_owned()]));
+    third.worker_gone(LABEL, 6 * SECOND);
+    assert_eq!(alerts(&mut third).remove(0).state, State::Closed);
+    assert_eq!(third.take_changed_postures(), Some(Vec::new()));
+}
+
+/// What was kept last is what the first of them said: the second changed nothing.
+fn next_run_of(told: &Told, mut runs: Vec<&mut Pipeline>) -> Pipeline {
+    assert_eq!(runs[1].take_changed_postures(), None, "nothing was said, nothing is written");
+    runs[0].postures.changed = true;
+    next_run(told, runs[0])
+}
+
+#[test]
+fn posture_of_a_worker_that_ended_between_two_runs_is_over() {
+    let told = Told::default();
+    told.say(true, false);
+    let mut first = started_and_told(&told);
+    let open = until(&mut first, 1, 5).remove(0);
+    let kept = first.take_changed_postures().unwrap();
+    let mut second = pipeline_of(RULES, told.clone());
+    second.resume_postures(kept, 900);
+    let over = alerts(&mut second).remove(0);
+    assert_eq!(
+        (over.kind, over.state, over.closed_by),
+        (AlertKind::Posture, State::Closed, Some(ClosedBy::Recovered))
+    );
+    assert_eq!(over.title, "Over: worker toy.service shares the host's processes (the worker has ended)");
+    assert_eq!(over.posture.unwrap().condition, open.posture.unwrap().condition);
+    assert_eq!(second.take_changed_postures(), Some(Vec::new()), "said once");
+}
+
+#[test]
+fn posture_of_another_boot_is_over_even_if_a_cgroup_has_that_id_now() {
+    let told = Told::default();
+    told.say(true, false);
+    let mut first = started_and_told(&told);
+    until(&mut first, 1, 5);
+    let mut kept = first.take_changed_postures().unwrap();
+    kept[0].boot = "another".into();
+    let mut second = started_and_told(&told);
+    second.resume_postures(kept, 900);
+    let said = until(&mut second, 1, 5);
+    assert_eq!([said[0].state, said[1].state], [State::Closed, State::Open]);
+}
