@@ -176,7 +176,8 @@ impl<P: Probes> Agent<P> {
         let mut agent = Self {
             probes,
             pipeline,
-            discovery: Discovery::new(discover::patterns(config)?, labels.saturating_sub(2)),
+            discovery: Discovery::new(discover::patterns(config)?, labels.saturating_sub(2))
+                .without(std::process::id()),
             watch,
             tree: MountedTree::new(cgroup_root),
             sinks,

@@ -5,6 +5,9 @@
 //! the label in the kernel before their first exec. A cgroup that is made where workers are made (a folder that *hands down*)
 //! is labelled as pending by the kernel at that very moment, and announced: what runs in it is sent from its first exec on,
 //! and belongs to whom the look at the announced path says (`announced`), even if the cgroup is gone by then.
+//!
+//! The cgroup that the agent itself runs in is none of its workers, whatever the patterns say: in a pod it would report the
+//! probes that ask it how it is, and its canary, which cannot have a cgroup of its own there, would be one of its processes.
 
 mod announced;
 mod repattern;
@@ -78,12 +81,29 @@ pub struct Discovery {
     known: BTreeMap<String, Known>,
     /// Their paths by id.
     paths: HashMap<u64, String>,
+    /// The agent's own process, and the cgroup it was met in.
+    own: Option<u32>,
+    own_path: Option<String>,
 }
 
 impl Discovery {
     /// Discovery by these patterns, with label ids up to `max_labels`.
     pub fn new(patterns: CgroupPatterns, max_labels: u32) -> Self {
-        Self { patterns, pool: LabelPool::new(max_labels), known: BTreeMap::new(), paths: HashMap::new() }
+        Self {
+            patterns,
+            pool: LabelPool::new(max_labels),
+            known: BTreeMap::new(),
+            paths: HashMap::new(),
+            own: None,
+            own_path: None,
+        }
+    }
+
+    /// The cgroup of this process is not watched.
+    #[must_use]
+    pub fn without(mut self, pid: u32) -> Self {
+        self.own = Some(pid);
+        self
     }
 
     /// Whether new cgroups directly below `path` have to be noticed.
@@ -129,9 +149,11 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn walk(&mut self, path: &str, inherited: Option<u32>) {
         let Some(id) = self.checked(path, "its id cannot be read", self.tree.id(path)) else { return };
-        let label = match self.discovery.known.get(path) {
-            Some(known) if known.cgroup == id => known.label,
-            _ => self.classify(path, id, inherited),
+        let known = self.discovery.known.get(path).filter(|known| known.cgroup == id);
+        let label = match known.map(|known| known.label) {
+            Some(label) => label,
+            None if self.is_own(path, inherited) => return,
+            None => self.classify(path, id, inherited),
         };
         if self.discovery.watches(path) {
             (self.visit)(path);
@@ -238,6 +260,19 @@ impl Scan<'_> {
         let unit = unit_of(path).map(Arc::from);
         self.workers.insert(Worker::new(label, id, path, unit, assignment, self.now));
         Some(label)
+    }
+
+    /// Whether it would be watched, and the agent itself is in it.
+    fn is_own(&mut self, path: &str, inherited: Option<u32>) -> bool {
+        let Some(own) = self.discovery.own else { return false };
+        let matched = path != "/" && self.discovery.patterns.assignment(path).is_some();
+        let is_own = (matched || inherited.is_some())
+            && self.tree.processes(path).is_ok_and(|processes| processes.contains(&own));
+        if is_own && self.discovery.own_path.as_deref() != Some(path) {
+            tracing::info!(cgroup = path, "not watched: the agent itself runs in it");
+            self.discovery.own_path = Some(path.to_owned());
+        }
+        is_own
     }
 
     /// A folder of cgroups rather than a worker: it has children, and no process of its own.

@@ -143,6 +143,25 @@ fn worker_and_everything_below_it_get_one_label() {
     assert_eq!(rig.visited, BTreeSet::from(["/".to_owned(), "/lab".to_owned()]));
 }
 
+/// As in a pod of its own: beside it is the pod's sandbox, which is a worker like any.
+#[test]
+fn cgroup_of_the_agent_itself_is_not_watched() {
+    let mut rig = Rig::new(
+        &["/pods/**"],
+        &[("/pods", &[]), ("/pods/p", &[]), ("/pods/p/agent", &[7, 8]), ("/pods/p/pause", &[9])],
+    );
+    rig.discovery = rig.discovery.without(8);
+    assert_eq!(rig.scan("/"), [Change::Found { label: 1, from_birth: false }]);
+    assert_eq!((rig.label("/pods/p/agent"), rig.label("/pods/p/pause")), (None, Some(1)));
+    // Nor when it is met again, or has a labelled cgroup above it.
+    rig.tree.make("/pods/p/agent/below", &[]);
+    assert_eq!(rig.scan("/"), []);
+    let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[]), ("/lab/w", &[7]), ("/lab/w/agent", &[8])]);
+    rig.discovery = rig.discovery.without(8);
+    rig.scan("/");
+    assert_eq!((rig.label("/lab/w"), rig.label("/lab/w/agent")), (Some(1), None));
+}
+
 #[test]
 fn new_cgroup_is_found_by_a_look_at_its_parent() {
     let mut rig = Rig::new(&["/lab/*"], &[("/lab", &[])]);
