@@ -213,7 +213,8 @@ impl Default for PodsConfig {
             node: None,
             server_name: None,
             timeout: Span(std::time::Duration::from_secs(5)),
-            wait: Span(std::time::Duration::from_secs(5)),
+            // One question that is not answered in time, the pause after it, and the next.
+            wait: Span(std::time::Duration::from_secs(10)),
         }
     }
 }
