@@ -16,6 +16,8 @@ const AUTHORITIES: Package = Package { name: "ca-certificates", proof: "/etc/ssl
 /// What runs, unless told otherwise. The Dockerfile says the same.
 pub(super) const ENTRYPOINT: &[&str] = &["/usr/bin/sandwatch"];
 pub(super) const COMMAND: &[&str] = &["run"];
+/// What the chart calls it, unless told otherwise.
+const REPOSITORY: &str = "ghcr.io/sandwatch/sandwatch";
 
 /// What came out.
 pub(super) struct Made {
@@ -94,7 +96,8 @@ pub(super) fn archive(programs: &[(Architecture, Vec<u8>)], time: u64) -> Result
             blob(&mut blobs, "index.v1+json", index.to_string().into_bytes())
         }
     };
-    let name = format!("sandwatch/sandwatch:{}", env!("CARGO_PKG_VERSION"));
+    // A runtime that imports the archive has it under the name that the chart asks for; without a registry's it would be another's.
+    let name = format!("{REPOSITORY}:{}", env!("CARGO_PKG_VERSION"));
     top["annotations"] = json!({ "org.opencontainers.image.ref.name": env!("CARGO_PKG_VERSION"), "io.containerd.image.name": name });
     let digest = top["digest"].as_str().unwrap_or_default().to_owned();
     blobs.file("oci-layout", 0o644, r#"{"imageLayoutVersion":"1.0.0"}"#);
@@ -220,7 +223,7 @@ fn stamp(time: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{COMMAND, ENTRYPOINT, archive, stamp};
+    use super::{COMMAND, ENTRYPOINT, REPOSITORY, archive, stamp};
     use crate::host;
     use crate::package::program::Architecture;
 
@@ -238,6 +241,19 @@ mod tests {
         let again = archive(&program("a"), 5).unwrap();
         assert_eq!((&first.bytes, &first.digest), (&again.bytes, &again.digest));
         assert_ne!(archive(&program("b"), 5).unwrap().digest, first.digest);
+    }
+
+    #[test]
+    fn its_name_is_the_charts() {
+        let values = host::repo().unwrap().join("deploy/helm/sandwatch/values.yaml");
+        let text = std::fs::read_to_string(values).unwrap();
+        let (registry, repository) = REPOSITORY.split_once('/').unwrap();
+        for line in [format!("  registry: {registry}"), format!("  repository: {repository}")] {
+            assert!(text.lines().any(|l| l == line), "no line {line}");
+        }
+        let name = format!("{REPOSITORY}:{}", env!("CARGO_PKG_VERSION"));
+        let packed = archive(&[(Architecture::Amd64, b"a".to_vec())], 5).unwrap();
+        assert!(packed.bytes.windows(name.len()).any(|part| part == name.as_bytes()));
     }
 
     #[test]
