@@ -53,6 +53,21 @@ pub enum KernelError {
         /// Names of those missing.
         missing: String,
     },
+    /// The capability is there, and the system call is refused all the same.
+    #[error(
+        "the system call bpf is refused although CAP_BPF is there{}",
+        if *.filtered {
+            ": a seccomp filter is in force, that of the container runtime or the service. Some default profiles (Docker before 23, CRI-O) keep bpf \
+             for CAP_SYS_ADMIN: set `seccompProfile: { type: Unconfined }` (docker: --security-opt seccomp=unconfined); \
+             the agent installs a narrower filter of its own once it watches"
+        } else {
+            ", and by no seccomp filter: look for what a security module (SELinux, AppArmor) denied in the kernel's log"
+        }
+    )]
+    BpfRefused {
+        /// A seccomp filter is in force.
+        filtered: bool,
+    },
     /// The agent runs in a pid namespace of its own.
     #[error(
         "this process is in a pid namespace of its own: process ids would not be those of the kernel; run it on the host, or with hostPID: true (docker: --pid=host)"

@@ -75,6 +75,9 @@ impl Host {
         if fs::metadata("/proc/self/ns/pid").is_ok_and(|ns| ns.ino() != INIT_PID_NS) {
             return Err(KernelError::PidNamespace);
         }
+        if bpf_is_refused() {
+            return Err(KernelError::BpfRefused { filtered: is_filtered(&read("/proc/self/status")?) });
+        }
         let mounted = mounts::parse(&read("/proc/self/mountinfo")?);
         let (cgroup2, cgroup2_is_root) = mounts::cgroup2(&mounted).ok_or(KernelError::NoCgroup2)?;
         let tracefs = mounts::find_or_mount(&mounted, "tracefs", Path::new("/sys/kernel/tracing"), "events");
@@ -138,6 +141,19 @@ impl Host {
 pub(crate) fn cgroup2_mount() -> Result<PathBuf, KernelError> {
     let mounted = mounts::parse(&read("/proc/self/mountinfo")?);
     mounts::cgroup2(&mounted).map(|(path, _)| path).ok_or(KernelError::NoCgroup2)
+}
+
+/// Whether the system call is stopped before the kernel looks at what is asked: no command has this number, and who may use bpf is
+/// told so.
+fn bpf_is_refused() -> bool {
+    // SAFETY: no memory is given; the kernel reads none for a size of zero.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, i32::MAX, std::ptr::null::<u8>(), 0u32) };
+    result == -1 && std::io::Error::last_os_error().raw_os_error() == Some(libc::EPERM)
+}
+
+/// Whether a seccomp filter is in force, by /proc/self/status.
+fn is_filtered(status: &str) -> bool {
+    status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == "2"))
 }
 
 fn read(path: &str) -> Result<String, KernelError> {
@@ -245,6 +261,8 @@ fn possible_cpus(list: &str) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
+
     use super::*;
 
     #[test]
@@ -267,6 +285,26 @@ mod tests {
     fn host_without_bpf_capability_names_it() {
         let error = check_capabilities(1 << cap::PERFMON, &mut Vec::new()).unwrap_err();
         assert!(matches!(error, KernelError::MissingCapabilities { missing } if missing == "CAP_BPF"));
+    }
+
+    #[test]
+    fn host_filter_that_stops_bpf_is_told_from_the_kernels_own_answer() {
+        assert!(is_filtered("Name:\tsandwatch\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
+        assert!(!is_filtered("Seccomp:\t0\nSeccomp_filters:\t0\n"));
+        // The filter is that thread's alone.
+        let refused = std::thread::spawn(|| {
+            let rules = [(libc::SYS_bpf, Vec::new())].into();
+            let (allowed, stopped) = (SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32));
+            let target = std::env::consts::ARCH.try_into().unwrap();
+            let filter = SeccompFilter::new(rules, allowed, stopped, target).unwrap();
+            let program: BpfProgram = filter.try_into().unwrap();
+            seccompiler::apply_filter(&program).unwrap();
+            bpf_is_refused()
+        });
+        assert!(refused.join().unwrap());
+        let says = KernelError::BpfRefused { filtered: true }.to_string();
+        assert!(says.contains("seccompProfile: { type: Unconfined }"), "{says}");
+        assert!(!KernelError::BpfRefused { filtered: false }.to_string().contains("Unconfined"));
     }
 
     #[test]
