@@ -109,9 +109,8 @@ impl<'a> Agent<'a> {
     }
 
     fn wait_for_incident(&self, pod: &str) -> Value {
-        self.node.wait_for(&format!("an incident in {pod}; {}", self.log()), PATIENCE, |_| {
-            self.incident(pod).is_some()
-        });
+        // What the agent logged until then is shown when this fails.
+        self.node.wait_for(&format!("an incident in {pod}"), PATIENCE, |_| self.incident(pod).is_some());
         self.incident(pod).unwrap()
     }
 
