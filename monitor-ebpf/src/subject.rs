@@ -1,7 +1,7 @@
 //! Who acted: the worker check every probe starts with, and the head of every record.
 //!
 //! The check is one helper and one hash look-up for everything that is not a worker's: cgroup id → label. Only in a
-//! cgroup that a labelled process was moved into (`CHECK_PROCESS`) is the process map asked too.
+//! cgroup that a labelled process was moved into (`CHECK_PROCESS`), and where a process ends, is the process map asked too.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_get_smp_processor_id, generated};
 use monitor_common::ABI_VERSION;

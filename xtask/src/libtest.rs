@@ -58,9 +58,12 @@ impl Results {
     }
 
     fn verdict(&mut self, name: &str, text: &str) -> bool {
-        if text == "ok" {
+        // The end of the line is written by itself: a log line of another test may come between.
+        let is =
+            |word: &str| text.strip_prefix(word).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
+        if is("ok") {
             self.passed.push(name.to_owned());
-        } else if text == "FAILED" {
+        } else if is("FAILED") {
             self.failed.push(name.to_owned());
         } else if let Some(reason) = text.strip_prefix("ignored") {
             let reason = reason.trim_start_matches([',', ' ', '(']).trim_end_matches(')').to_owned();
@@ -85,6 +88,20 @@ fn counts(summary: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{Results, Skip};
+
+    #[test]
+    fn log_line_right_behind_a_verdict_does_not_hide_it() {
+        let results = Results::parse(concat!(
+            "test a ... ok{\"timestamp\":\"x\"}\n\n",
+            "test b ... FAILED{\"timestamp\":\"x\"}\n",
+            "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s\n",
+        ));
+        assert_eq!(
+            (results.passed.as_slice(), results.failed.as_slice()),
+            (&["a".to_owned()][..], &["b".to_owned()][..])
+        );
+        assert!(results.is_complete());
+    }
 
     #[test]
     fn output_of_libtest_and_mimic_is_read() {

@@ -28,6 +28,9 @@ pub mod label_state {
     pub const KIND: u32 = 0xff;
     /// Flag: cgroups made in it are [`PENDING`] and announced until the agent has looked at them.
     pub const HANDS_DOWN: u32 = 0x100;
+    /// Flag of a [`PENDING`] one: a labelled process was moved (or born) into it. If it turns out to be no worker's, it becomes
+    /// [`CHECK_PROCESS`].
+    pub const VISITED: u32 = 0x200;
     /// Its processes are a worker's.
     pub const WORKER: u32 = 1;
     /// Made in a folder that hands down, or below such a one, and not looked at yet: its id is [`super::UNCLASSIFIED`], events are

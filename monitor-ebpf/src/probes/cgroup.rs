@@ -71,7 +71,8 @@ fn inherit(cgroup: u64, path: u64) -> Result<(), i32> {
         count::failed(place::LABELS_INSERT, errno);
     }
     if label.state == label_state::PENDING {
-        announce(id, parent, path);
+        // A worker that makes cgroups below its own pays for that itself.
+        announce(id, parent, path, if kind == label_state::WORKER { above.id } else { UNCLASSIFIED });
     }
     Ok(())
 }
@@ -81,15 +82,15 @@ const PENDING: Label = Label { id: UNCLASSIFIED, state: label_state::PENDING };
 
 /// Tells the agent of a cgroup that may be gone by the time it looks.
 #[inline(always)]
-fn announce(id: u64, parent: u64, path: u64) {
-    let Some(tallies) = count::tallies(program::CGROUP_MKDIR, UNCLASSIFIED, Signal::Fork) else { return };
+fn announce(id: u64, parent: u64, path: u64, payer: u32) {
+    let Some(tallies) = count::tallies(program::CGROUP_MKDIR, payer, Signal::Fork) else { return };
     let ids = bpf_get_current_pid_tgid();
     let (pid, tid) = ((ids >> 32) as u32, ids as u32);
     let task = subject::task();
     let start = subject::start_of(task);
     let subject = Subject {
-        label: UNCLASSIFIED,
-        flags: header_flags::PENDING,
+        label: payer,
+        flags: header_flags::PENDING | header_flags::MOVED,
         pid,
         tid,
         // As for moves: it belongs to what is known of the lineage.
@@ -149,6 +150,13 @@ fn attach(cgroup: u64, task: u64) -> Result<(), i32> {
     if label == 0 || label == own.id {
         return Ok(());
     }
+    if label == UNCLASSIFIED && own.state & label_state::KIND == label_state::WORKER {
+        // Met before its cgroup was looked at, and nothing was told of it since: this is where it is found to belong, as when
+        // a runtime moves what it starts twice.
+        // SAFETY: a map value.
+        unsafe { (*state).label = own.id };
+        return Ok(());
+    }
     match own.state & label_state::KIND {
         label_state::WORKER => {
             // From one worker into another: it is the other's now.
@@ -156,7 +164,8 @@ fn attach(cgroup: u64, task: u64) -> Result<(), i32> {
             unsafe { (*state).label = own.id };
         }
         // Whose that cgroup is, the agent will say; if it is nobody's, the process is still who it was.
-        label_state::PENDING | label_state::CHECK_PROCESS => {}
+        label_state::PENDING => fork::visit(to),
+        label_state::CHECK_PROCESS => {}
         _ => fork::watch(to),
     }
     let pending = own.state & label_state::KIND == label_state::PENDING;

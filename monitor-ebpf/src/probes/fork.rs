@@ -107,7 +107,12 @@ fn child_subject(
                 let own = unsafe { *own };
                 match own.state & label_state::KIND {
                     label_state::WORKER => (label, flags) = (own.id, 0),
-                    label_state::PENDING => (label, flags) = (own.id, header_flags::PENDING),
+                    label_state::PENDING => {
+                        if label != 0 {
+                            visit(cgroup);
+                        }
+                        (label, flags) = (own.id, header_flags::PENDING);
+                    }
                     // Born outside, of a worker's process, like one whose cgroup has no label.
                     label_state::FOLDER if label != 0 => {
                         watch(cgroup);
@@ -131,6 +136,19 @@ fn child_subject(
     let tid = read::or_zero(child, &OFF_TASK_PID);
     let tallies = count::tallies(program, label, Signal::Fork)?;
     Some(Subject { label, flags, pid, tid, signal: Signal::Fork, rung, cgroup, task: child, tallies })
+}
+
+/// Notes that a labelled process is in a cgroup that nobody has looked at yet.
+#[inline(always)]
+pub fn visit(cgroup: u64) {
+    if let Some(label) = LABELS.get_ptr_mut(&cgroup) {
+        // SAFETY: a word of a map value; only while it is pending is it anything but the agent's to write.
+        unsafe {
+            if (*label).state & label_state::KIND == label_state::PENDING {
+                (*label).state |= label_state::VISITED;
+            }
+        }
+    }
 }
 
 /// Makes probes in an unlabelled cgroup look at the process map.

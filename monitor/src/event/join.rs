@@ -86,14 +86,13 @@ impl Join {
         for _ in 0..self.held.len() {
             let Some(held) = self.held.pop_front() else { return };
             let key = held.event.subject.key;
-            let why = if now.saturating_sub(held.since) >= HOLD_MAX {
+            // What is known is known, however long it took to read everything.
+            let why = if !blocked.contains_key(&key) && known(&held.event.subject) {
+                Some(Release::Known)
+            } else if now.saturating_sub(held.since) >= HOLD_MAX {
                 // Everything of this process ahead of it is at least as old, so it went before.
                 Some(Release::Expired)
-            } else if blocked.contains_key(&key) {
-                None
-            } else if known(&held.event.subject) {
-                Some(Release::Known)
-            } else if held.event.time < self.passed {
+            } else if !blocked.contains_key(&key) && held.event.time < self.passed {
                 Some(Release::Passed)
             } else {
                 None
@@ -195,6 +194,15 @@ mod tests {
         assert!(out.is_empty());
         join.release(10 + HOLD_MAX, |_| false, collect(&mut out));
         assert_eq!(out, [(0, Release::Expired)]);
+    }
+
+    #[test]
+    fn what_is_known_by_then_is_known_even_after_the_bound() {
+        let (mut join, mut out) = (Join::default(), Vec::new());
+        join.push(event(1, 7, 10, 0), 10, |_| false, collect(&mut out));
+        join.lifecycle_read_until(11);
+        join.release(10 + 2 * HOLD_MAX, |_| true, collect(&mut out));
+        assert_eq!(out, [(0, Release::Known)]);
     }
 
     #[test]

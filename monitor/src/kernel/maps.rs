@@ -16,6 +16,8 @@ use super::options::Rates;
 
 /// `BPF_NOEXIST`: insert only.
 const NOEXIST: u64 = 1;
+/// `BPF_EXIST`: update only.
+const EXIST: u64 = 2;
 
 /// All maps but the rings.
 pub(crate) struct Maps {
@@ -101,6 +103,14 @@ impl Maps {
     /// Labels a cgroup.
     pub(crate) fn label(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError> {
         self.labels.insert(cgroup, label, 0).map_err(|error| failed("LABELS", "label a cgroup", &error))
+    }
+
+    /// Gives a cgroup another label; one that has none by now keeps none.
+    pub(crate) fn relabel(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError> {
+        match self.labels.insert(cgroup, label, EXIST) {
+            Err(error) if errno(&error) == Some(libc::ENOENT) => Ok(()),
+            result => result.map_err(|error| failed("LABELS", "label a cgroup", &error)),
+        }
     }
 
     /// Removes a cgroup's label.

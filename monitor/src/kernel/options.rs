@@ -53,6 +53,9 @@ impl Default for MapSizes {
     }
 }
 
+/// Room for the labels of what is no worker: folders in which workers are made, and what is made in them until it was looked at.
+const FOLDERS: u32 = 16_384;
+
 impl MapSizes {
     /// Entries (bytes, for the rings) by name of map.
     pub(crate) fn entries(&self) -> Vec<(&'static str, u32)> {
@@ -60,7 +63,7 @@ impl MapSizes {
         let mut entries = vec![
             ("RING_PRIORITY", self.priority_ring),
             ("RING_LIFECYCLE", self.lifecycle_ring),
-            ("LABELS", self.cgroups),
+            ("LABELS", self.cgroups.saturating_add(FOLDERS)),
             ("PROCS", self.processes),
             ("LABEL_TALLY", labels.saturating_mul(SIGNALS as u32)),
             ("BUCKETS", labels.saturating_mul(LANES as u32)),

@@ -73,16 +73,19 @@ pub trait Probes {
     fn unlabel_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError>;
     /// The label of a cgroup, as the probes see it (also those inherited in the kernel).
     fn cgroup_label(&self, cgroup: u64) -> Result<Option<Label>, KernelError>;
+    /// The same, unless the cgroup is gone and its label with it.
+    fn relabel_cgroup(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError> {
+        self.label_cgroup(cgroup, label)
+    }
     /// From now on a cgroup that is made in this one is `PENDING` from its first moment on, and announced.
     fn hand_down(&mut self, cgroup: u64) -> Result<(), KernelError> {
-        let label = self.cgroup_label(cgroup)?;
-        let state = match label {
-            Some(label) if label.state & label_state::KIND != label_state::PENDING => label.state,
-            _ => label_state::FOLDER,
+        let Some(label) = self.cgroup_label(cgroup)? else {
+            let state = label_state::FOLDER | label_state::HANDS_DOWN;
+            return self.label_cgroup(cgroup, Label { id: 0, state });
         };
-        let id = label.filter(|label| label.id != UNCLASSIFIED).map_or(0, |label| label.id);
-        let handing = Label { id, state: state | label_state::HANDS_DOWN };
-        if label == Some(handing) { Ok(()) } else { self.label_cgroup(cgroup, handing) }
+        let is = settled(label).unwrap_or(FOLDER);
+        let handing = Label { state: is.state | label_state::HANDS_DOWN, ..is };
+        if label == handing { Ok(()) } else { self.relabel_cgroup(cgroup, handing) }
     }
     /// The contrary of [`Probes::hand_down`].
     fn hand_down_no_more(&mut self, cgroup: u64) -> Result<(), KernelError> {
@@ -92,30 +95,19 @@ pub trait Probes {
                 self.unlabel_cgroup(cgroup)
             }
             Some(label) => {
-                self.label_cgroup(cgroup, Label { state: label.state & !label_state::HANDS_DOWN, ..label })
+                self.relabel_cgroup(cgroup, Label { state: label.state & !label_state::HANDS_DOWN, ..label })
             }
         }
     }
-    /// Takes away the label that the kernel gave a cgroup until it was looked at; any other stays.
+    /// A cgroup that was pending is no worker's: what runs there is not told any more, unless it was a worker's process when it came.
     fn settle_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {
         match self.cgroup_label(cgroup)? {
-            Some(label) if label.state & label_state::KIND == label_state::PENDING => {
-                self.unlabel_cgroup(cgroup)
-            }
+            Some(label) if label.state & label_state::KIND == label_state::PENDING => match settled(label) {
+                Some(visited) => self.relabel_cgroup(cgroup, visited),
+                None => self.unlabel_cgroup(cgroup),
+            },
             _ => Ok(()),
         }
-    }
-    /// A worker's process is in this cgroup, which is no worker's: what runs there is asked who it was.
-    fn check_processes(&mut self, cgroup: u64) -> Result<(), KernelError> {
-        let label = self.cgroup_label(cgroup)?;
-        let flags = match label {
-            None => 0,
-            Some(label) if label.state & label_state::KIND == label_state::FOLDER => {
-                label.state & label_state::HANDS_DOWN
-            }
-            Some(_) => return Ok(()),
-        };
-        self.label_cgroup(cgroup, Label { id: 0, state: label_state::CHECK_PROCESS | flags })
     }
     /// Puts a process found in /proc into the process map; an entry made by a probe meanwhile stays: `false`.
     fn put_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError>;
@@ -153,6 +145,18 @@ pub trait Probes {
     }
     /// Losses that are certain by now: each is returned once.
     fn gaps(&mut self) -> Vec<Gap>;
+}
+
+/// The label of a folder.
+const FOLDER: Label = Label { id: 0, state: label_state::FOLDER };
+
+/// What the label of a cgroup is once it is known to be no worker's by itself; `None`: none.
+fn settled(label: Label) -> Option<Label> {
+    match label.state & label_state::KIND {
+        label_state::PENDING if label.state & label_state::VISITED == 0 => None,
+        label_state::PENDING => Some(Label { id: 0, state: label_state::CHECK_PROCESS }),
+        _ => Some(label),
+    }
 }
 
 impl Sensor {
@@ -284,6 +288,13 @@ impl Probes for Sensor {
             self.labels.insert(UNCLASSIFIED);
         }
         self.maps.label(cgroup, label)
+    }
+
+    fn relabel_cgroup(&mut self, cgroup: u64, label: Label) -> Result<(), KernelError> {
+        if label.state & label_state::HANDS_DOWN != 0 {
+            self.labels.insert(UNCLASSIFIED);
+        }
+        self.maps.relabel(cgroup, label)
     }
 
     fn unlabel_cgroup(&mut self, cgroup: u64) -> Result<(), KernelError> {

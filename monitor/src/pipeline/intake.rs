@@ -99,7 +99,7 @@ impl Pipeline {
 
     /// What is due by the clock: held events, repeats, ended incidents, gaps, exited processes. About once a second.
     pub fn tick(&mut self, now: BootNs) {
-        self.place_waiting(now);
+        self.place_or_give_up(now);
         self.turn_over(None, now);
         self.processes.expire(now);
         self.attributions.tidy(&self.processes, now);
@@ -115,7 +115,7 @@ impl Pipeline {
 
     /// The end: everything that is held, counted or waiting is said now.
     pub fn finish(&mut self, now: BootNs) {
-        self.place_waiting(BootNs::MAX);
+        self.place_or_give_up(BootNs::MAX);
         self.let_overdue_go(BootNs::MAX);
         self.turn_over(Some(BootNs::MAX), now);
         while self.look_around(now) {}

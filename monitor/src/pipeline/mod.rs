@@ -49,11 +49,6 @@ pub enum Effect {
         /// The image that is the root.
         root: u64,
     },
-    /// A worker's process was moved to a cgroup that is no worker's.
-    CheckProcesses {
-        /// Its id.
-        cgroup: u64,
-    },
     /// The watched-path filter changed: see [`Pipeline::kernel_filter`].
     Filter,
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use monitor_common::map::UNCLASSIFIED;
 
-use super::{Effect, Pipeline};
+use super::Pipeline;
 use crate::detect::GapReport;
 use crate::event::{Body, BootNs, Event, NewCgroup, ProcessKey};
 use crate::worker::Placed;
@@ -49,18 +49,22 @@ impl Pipeline {
         self.unplaced.announced.push_back(new);
     }
 
-    /// Takes the records that waited for what is known by now; gives up those that waited too long.
+    /// Takes the records that waited for what is known by now.
     pub fn place_waiting(&mut self, now: BootNs) {
-        if self.unplaced.events.is_empty() {
-            return;
-        }
         for (event, since) in std::mem::take(&mut self.unplaced.events) {
-            if now.saturating_sub(since) < PATIENCE {
-                self.take_since(event, since, now);
-            } else {
-                self.give_up(&event);
-            }
+            self.take_since(event, since, now);
         }
+    }
+
+    /// The same, once the rings were read; what has waited too long is given up.
+    pub(super) fn place_or_give_up(&mut self, now: BootNs) {
+        self.place_waiting(now);
+        let is_over = |since: BootNs| now.saturating_sub(since) >= PATIENCE;
+        let (over, waits) =
+            std::mem::take(&mut self.unplaced.events).into_iter().partition(|(_, since)| is_over(*since));
+        self.unplaced.events = waits;
+        let over: VecDeque<(Event, BootNs)> = over;
+        over.iter().for_each(|(event, _)| self.give_up(event));
     }
 
     /// The event with its worker's label; keeps one of which that is not known yet, and drops what is nobody's.
@@ -87,7 +91,6 @@ impl Pipeline {
             Some(Placed::Worker(_)) => Some(event),
             Some(Placed::Nobody) => {
                 *to_labelled = false;
-                self.effects.push(Effect::CheckProcesses { cgroup: *to });
                 Some(event)
             }
             None => self.wait(event, since),
@@ -106,6 +109,11 @@ impl Pipeline {
         let who = match &event.body {
             // It is not known itself before its fork was taken.
             Body::Fork(fork) => fork.parent,
+            Body::CgroupMove { target_pid, .. } => {
+                let moved = self.processes.find_pid(*target_pid).and_then(|at| self.processes.get(at));
+                // Nothing was told of it: what a runtime moves about before it begins.
+                return moved.map_or(Whose::Nobodys, |process| Whose::Workers(process.label));
+            }
             _ => subject.key,
         };
         if subject.moved || subject.cgroup == 0 {
@@ -137,8 +145,9 @@ impl Pipeline {
             to: event.time,
             lost: Some(1),
             detail: format!(
-                "cgroup {} came and went, and its announcement was lost: whose it was is not known",
-                event.subject.cgroup
+                "process {} in cgroup {}: whose it was is not known, as the record that announced the cgroup was lost or the process left it \
+                 before anything was told of it",
+                event.subject.key.pid, event.subject.cgroup
             ),
             ..GapReport::default()
         });

@@ -66,6 +66,7 @@ impl<P: Probes> Agent<P> {
             }
         });
         for (cgroup, reason) in orders.carry_out(&mut ProbeLabels(&mut self.probes)) {
+            self.discovery.could_not_label(cgroup, &mut self.pipeline.workers, now);
             self.unwatched(&format!("cgroup {cgroup}"), &reason);
         }
         folders.iter().for_each(|folder| self.watch_folder(folder));

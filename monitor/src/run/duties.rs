@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use monitor_common::map::UNCLASSIFIED;
+
 use super::{Agent, SECOND};
 use crate::detect::{GapReport, WallClock, boot_now};
 use crate::event::{BootNs, Lane};
@@ -11,6 +13,13 @@ use crate::kernel::{Counters, Probes};
 const RESCAN_EVERY: u64 = 30;
 /// A look at the local log, which is then also written to the disk. Seconds.
 const LOOK_AT_LOG_EVERY: u64 = 60;
+
+/// Why a worker's records were refused.
+const OF_WORKER: &str = "this worker sends more than its budget (`kernel.priority_rate`, `kernel.lifecycle_rate`); its events beyond \
+                         it were counted, not looked at";
+/// Why those of cgroups that nobody had looked at were.
+const OF_NEW: &str = "so many new cgroups sent more than the budget of a worker (`kernel.priority_rate`, `kernel.lifecycle_rate`) \
+                      before they were looked at; what was beyond it was counted, not looked at";
 
 /// What was said already, so that only the difference is said next.
 #[derive(Default)]
@@ -138,9 +147,7 @@ impl<P: Probes> Agent<P> {
                     to: refusal.last,
                     lost: Some(more),
                     label: Some(refusal.label),
-                    detail: "this worker sends more than its budget (`kernel.priority_rate`, `kernel.lifecycle_rate`); \
-                             its events beyond it were counted, not looked at"
-                        .to_owned(),
+                    detail: if refusal.label == UNCLASSIFIED { OF_NEW } else { OF_WORKER }.to_owned(),
                     ..GapReport::default()
                 });
             }

@@ -366,11 +366,6 @@ impl<P: Probes> Agent<P> {
                         tracing::warn!(pid, %error, "author root not marked in the kernel");
                     }
                 }
-                Effect::CheckProcesses { cgroup } => {
-                    if let Err(error) = self.probes.check_processes(cgroup) {
-                        tracing::warn!(cgroup, %error, "a process that left its worker is not followed");
-                    }
-                }
                 Effect::Filter => {
                     if let Err(error) = self.set_filter() {
                         self.say_filter_failed(&error);

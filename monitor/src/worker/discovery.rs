@@ -48,8 +48,8 @@ pub enum Change {
     Found {
         /// Its label.
         label: u32,
-        /// The kernel has watched it from its first moment on: of each of its processes a record tells. Otherwise they have to be
-        /// scanned.
+        /// The kernel has watched it from its first moment on: whatever one of its processes does, a record tells. Otherwise they
+        /// have to be scanned.
         from_birth: bool,
     },
     /// A worker's cgroup is gone.
@@ -128,6 +128,17 @@ impl Discovery {
         let inherited = scan.nearest_label(above);
         scan.walk(path, inherited);
         scan.changes
+    }
+
+    /// The kernel did not take a cgroup's label: the next scan tries again.
+    pub fn could_not_label(&mut self, cgroup: u64, workers: &mut Workers, now: BootNs) {
+        let Some(known) = self.paths.remove(&cgroup).and_then(|path| self.known.remove(&path)) else {
+            return;
+        };
+        workers.unplace(cgroup);
+        if let Some(label) = known.label {
+            workers.gone(label, cgroup, now);
+        }
     }
 
     /// Gives a label id back once nothing speaks of its worker any more.
@@ -221,7 +232,10 @@ impl Scan<'_> {
         if self.workers.placed(id) == Some(Placed::Nobody) {
             return;
         }
-        if let Err(reason) = self.map.settle(id) {
+        // A folder is told so by itself, without a moment in between in which what is made in it has no label.
+        if !self.discovery.watches(path)
+            && let Err(reason) = self.map.settle(id)
+        {
             tracing::warn!(cgroup = path, reason, "events of a cgroup that is no worker go on being sent");
         }
         self.workers.place(id, Placed::Nobody);
@@ -252,7 +266,8 @@ impl Scan<'_> {
         let Some(label) = self.discovery.pool.take(self.now) else {
             self.changes.push(Change::Unwatched {
                 path: path.to_owned(),
-                reason: "all label ids are in use; raise `kernel.max_cgroups`".into(),
+                reason: "all label ids are in use: there are more workers, or more that ended lately, than the probes have counters for"
+                    .into(),
             });
             return None;
         };
@@ -275,8 +290,11 @@ impl Scan<'_> {
         is_own
     }
 
-    /// A folder of cgroups rather than a worker: it has children, and no process of its own.
+    /// A folder of cgroups rather than a worker: it has children, which may be workers, and no process of its own.
     fn is_slice(&self, path: &str) -> bool {
+        if !self.discovery.watches(path) {
+            return false;
+        }
         let children = self.tree.children(path).is_ok_and(|children| !children.is_empty());
         children && self.tree.processes(path).is_ok_and(|processes| processes.is_empty())
     }

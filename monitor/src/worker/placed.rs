@@ -7,6 +7,9 @@ use crate::event::BootNs;
 /// How long after its end a cgroup is remembered: its last records are read by then. ns.
 const KEEP: BootNs = 60_000_000_000;
 
+/// With so many, those that are gone are forgotten at once.
+const MAX: usize = 65_536;
+
 /// Whose a cgroup is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
@@ -28,6 +31,10 @@ impl Placements {
     }
 
     pub(super) fn set(&mut self, cgroup: u64, placed: Placed) {
+        if self.by_cgroup.len() >= MAX {
+            // Somebody makes and removes cgroups in a loop.
+            self.by_cgroup.retain(|_, (_, left)| left.is_none());
+        }
         self.by_cgroup.insert(cgroup, (placed, None));
     }
 

@@ -25,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     ("cgroup_made_in_an_announced_one_is_announced_too", handed_down_twice),
     ("process_born_before_its_cgroup_was_looked_at_is_its_workers_afterwards", born_before),
     ("folder_itself_and_what_was_settled_give_nothing", settled),
+    ("workers_process_that_enters_a_new_cgroup_is_followed_there_once_that_is_nobodys", entered),
 ];
 
 fn outside(world: &mut World) -> Result<Verdict> {
@@ -187,45 +188,77 @@ fn handed_down_twice(world: &mut World) -> Result<Verdict> {
     Ok(Verdict::Holds)
 }
 
+/// A child in `cgroup` that does `first`, waits until the gate is opened, and goes on with `then`.
+struct Gated {
+    child: Child,
+    pipe: [i32; 2],
+}
+
+impl Gated {
+    fn spawn(cgroup: &Path, first: impl FnOnce() -> bool, then: impl FnOnce() -> i32) -> Result<Self> {
+        let mut pipe = [0; 2];
+        // SAFETY: room for two descriptors.
+        ensure_same!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0, "pipe");
+        let child = Child::spawn(cgroup, move || {
+            if !first() {
+                return 1;
+            }
+            // SAFETY: descriptors of this process, room for one byte.
+            unsafe {
+                libc::close(pipe[1]);
+                let mut byte = 0u8;
+                libc::read(pipe[0], (&raw mut byte).cast(), 1);
+            }
+            then()
+        })?;
+        Ok(Self { child, pipe })
+    }
+
+    /// Lets it go on, and waits for its end.
+    fn finish(self) -> Result<u32> {
+        // SAFETY: descriptors of this process.
+        unsafe { (libc::close(self.pipe[0]), libc::close(self.pipe[1])) };
+        let pid = self.child.pid;
+        ensure_same!(self.child.wait()?, 0, "exit code");
+        Ok(pid)
+    }
+}
+
+/// Waits until somebody is in the cgroup.
+fn inhabited(cgroup: &Path) -> Result<()> {
+    let is_there = || fs::read_to_string(cgroup.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
+    for _ in 0..5_000 {
+        if is_there() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    anyhow::bail!("nobody in {}", cgroup.display())
+}
+
 fn born_before(world: &mut World) -> Result<Verdict> {
     let folder = Folder::new(world, "folder")?;
     let (inner, id) = folder.make("inner")?;
     let elsewhere = world.cgroup().with_extension("elsewhere");
     fs::create_dir(&elsewhere)?;
-    let mut pipe = [0; 2];
-    // SAFETY: room for two descriptors.
-    ensure_same!(unsafe { libc::pipe(pipe.as_mut_ptr()) }, 0, "pipe");
     let to = elsewhere.clone();
-    let child = Child::spawn(&inner, move || {
-        // SAFETY: descriptors of this process, room for one byte.
-        unsafe {
-            libc::close(pipe[1]);
-            let mut byte = 0u8;
-            libc::read(pipe[0], (&raw mut byte).cast(), 1);
-        }
-        if child::join(&to).is_err() {
-            return 1;
-        }
-        child::exec(Path::new("/bin/true"), &["true"], &[])
-    })?;
-    let is_there = || fs::read_to_string(inner.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
-    for _ in 0..5_000 {
-        if is_there() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    ensure_that!(is_there(), "the child is in its cgroup");
+    let child = Gated::spawn(
+        &inner,
+        || true,
+        move || {
+            if child::join(&to).is_err() {
+                return 1;
+            }
+            child::exec(Path::new("/bin/true"), &["true"], &[])
+        },
+    )?;
+    inhabited(&inner)?;
     let label = Label { id: world.label(), state: label_state::WORKER };
     world.sensor().label_cgroup(id, label)?;
-    // SAFETY: descriptors of this process.
-    unsafe { (libc::close(pipe[0]), libc::close(pipe[1])) };
-    let pid = child.pid;
-    let code = child.wait()?;
+    let pid = child.finish()?;
     world.run(|| 0)?;
     let events: Vec<_> = world.take_of(UNCLASSIFIED);
     remove_cgroups(&elsewhere)?;
-    ensure_same!(code, 0, "exit code");
     let own = || events.iter().filter(|event| event.subject.key.pid == pid);
     ensure_that!(
         own().any(|event| matches!(event.body, Body::CgroupMove { .. })),
@@ -234,6 +267,27 @@ fn born_before(world: &mut World) -> Result<Verdict> {
     let exec =
         own().find(|event| matches!(event.body, Body::Exec(_))).context("its exec elsewhere is seen")?;
     ensure_that!(exec.subject.moved, "by the label it was born with");
+    Ok(Verdict::Holds)
+}
+
+fn entered(world: &mut World) -> Result<Verdict> {
+    let folder = Folder::new(world, "folder")?;
+    let (inner, id) = folder.make("inner")?;
+    let worker = world.cgroup().to_owned();
+    let to = inner.clone();
+    let child = Gated::spawn(
+        &worker,
+        move || child::join(&to).is_ok(),
+        || child::exec(Path::new("/bin/true"), &["true"], &[]),
+    )?;
+    inhabited(&inner)?;
+    world.sensor().settle_cgroup(id)?;
+    let label = world.sensor().cgroup_label(id)?;
+    ensure_same!(label, Some(Label { id: 0, state: label_state::CHECK_PROCESS }), "its label");
+    let pid = child.finish()?;
+    let events = world.until_exit(pid)?;
+    let exec = events.iter().find(|event| matches!(event.body, Body::Exec(_))).context("its exec is seen")?;
+    ensure_that!(exec.subject.moved && exec.subject.key.pid == pid, "{:?}", exec.subject);
     Ok(Verdict::Holds)
 }
 

@@ -85,14 +85,13 @@ fn process_that_kept_the_label_of_its_birth_is_its_workers_by_its_history() {
 }
 
 #[test]
-fn move_to_a_cgroup_that_turns_out_to_be_nobodys_is_an_escape_and_the_process_is_followed() {
+fn move_to_a_cgroup_that_turns_out_to_be_nobodys_is_an_escape() {
     let mut pipeline = started();
     let header = Header { flags: header_flags::PENDING, ..head(Kind::CgroupMove, RUNNER, 2_100, 3_000) };
     pipeline.handle(&fixture::cgroup_move(header, 9, UNCLASSIFIED), 3_000);
     assert!(pipeline.has_unplaced());
     pipeline.workers.place(9, Placed::Nobody);
     pipeline.place_waiting(3_100);
-    assert!(pipeline.take_effects().contains(&Effect::CheckProcesses { cgroup: 9 }));
     assert_eq!(pipeline.counts().events.get("cgroup-move"), Some(&1));
 }
 
@@ -106,4 +105,23 @@ fn move_to_a_new_cgroup_of_the_same_worker_is_none() {
     pipeline.turn_over(Some(4_000), 4_000);
     assert_eq!((alerts(&mut pipeline), pipeline.take_effects()), (vec![], vec![]));
     assert!(!pipeline.has_unplaced());
+}
+
+#[test]
+fn move_of_a_process_of_which_nothing_was_told_is_no_event() {
+    let mut pipeline = started();
+    let header = Header { cgroup: 0, ..unclassified(Kind::CgroupMove, (900, 9_000), 9_000, 3_000) };
+    pipeline.handle(&fixture::cgroup_move(header, 9, 0), 3_000);
+    assert!(!pipeline.has_unplaced());
+    assert_eq!(pipeline.counts().no_workers, 1);
+}
+
+#[test]
+fn record_that_waited_for_a_stopped_agent_is_placed_before_it_is_given_up() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    steals(&mut pipeline);
+    pipeline.workers.place(CGROUP, Placed::Worker(LABEL));
+    pipeline.tick(10 * SECOND);
+    assert_eq!(alerts(&mut pipeline).len(), 2);
+    assert_eq!(pipeline.gap_counts().get("unplaced"), None);
 }

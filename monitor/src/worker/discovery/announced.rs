@@ -30,6 +30,10 @@ impl Discovery {
                 scan.forget_gone(&path);
                 let inherited = scan.label_above(new, &path);
                 scan.walk(&path, inherited);
+                // Removed before the walk came there.
+                if scan.workers.placed(new.cgroup).is_none() && tree.id(&path).is_err() {
+                    scan.is_over(new, &path);
+                }
             }
             Some(path) => scan.is_over(new, &path),
             // What a look at everything does not find either is told as a gap by who holds its records.
