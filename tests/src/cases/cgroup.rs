@@ -282,8 +282,15 @@ fn entered(world: &mut World) -> Result<Verdict> {
     )?;
     inhabited(&inner)?;
     world.sensor().settle_cgroup(id)?;
-    let label = world.sensor().cgroup_label(id)?;
-    ensure_same!(label, Some(Label { id: 0, state: label_state::CHECK_PROCESS }), "its label");
+    // The move is told after it is done: whether the cgroup was settled before that or after, it is one to be asked in.
+    let asked = Some(Label { id: 0, state: label_state::CHECK_PROCESS });
+    for _ in 0..1_000 {
+        if world.sensor().cgroup_label(id)? == asked {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    ensure_same!(world.sensor().cgroup_label(id)?, asked, "its label");
     let pid = child.finish()?;
     let events = world.until_exit(pid)?;
     let exec = events.iter().find(|event| matches!(event.body, Body::Exec(_))).context("its exec is seen")?;
