@@ -1,5 +1,10 @@
 //! Reading what Rust's test programs print (libtest and libtest-mimic alike).
 
+use std::collections::BTreeMap;
+
+/// Of what a failing test said, so many bytes are kept.
+const SAID: usize = 400;
+
 /// A test that was not run, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Skip {
@@ -13,6 +18,9 @@ pub(crate) struct Results {
     pub(crate) passed: Vec<String>,
     pub(crate) failed: Vec<String>,
     pub(crate) skipped: Vec<Skip>,
+    /// What the failing tests said, by name, in short.
+    #[serde(default)]
+    pub(crate) said: BTreeMap<String, String>,
     /// Test programs that printed their closing line; fewer than were started means one died.
     pub(crate) finished: usize,
     /// Tests counted in closing lines: more than were read means lines were lost.
@@ -21,6 +29,9 @@ pub(crate) struct Results {
     /// A test whose verdict did not come on its own line, because the test itself printed something.
     #[serde(skip)]
     pending: Option<String>,
+    /// The test whose words are being read.
+    #[serde(skip)]
+    speaker: Option<String>,
 }
 
 impl Results {
@@ -38,7 +49,38 @@ impl Results {
         self.pending.is_none() && self.counted == self.passed.len() + self.failed.len() + self.skipped.len()
     }
 
+    /// Keeps what is said of a failing test: libtest's `---- name stdout ----`, mimic's `---- name ----`.
+    fn listen(&mut self, line: &str) -> bool {
+        if let Some(head) = line.strip_prefix("---- ").and_then(|text| text.strip_suffix(" ----")) {
+            self.speaker = Some(head.strip_suffix(" stdout").unwrap_or(head).to_owned());
+            return true;
+        }
+        if line == "failures:" || line.starts_with("test result: ") {
+            self.speaker = None;
+            return false;
+        }
+        let Some(speaker) = &self.speaker else { return false };
+        if line.starts_with("thread '") && line.contains("panicked at") {
+            // What it printed until then is not why it failed.
+            self.said.remove(speaker);
+        } else if line.starts_with("stack backtrace:") {
+            // From here on it is only how it got there.
+            self.speaker = None;
+        } else if !line.is_empty() && !line.starts_with("note: run with") {
+            let said = self.said.entry(speaker.clone()).or_default();
+            if said.len() < SAID {
+                let room = line.floor_char_boundary(SAID - said.len());
+                said.push_str(if said.is_empty() { "" } else { " / " });
+                said.push_str(line[..room].trim());
+            }
+        }
+        true
+    }
+
     fn line(&mut self, line: &str) {
+        if self.listen(line) {
+            return;
+        }
         if let Some(summary) = line.strip_prefix("test result: ") {
             self.finished += 1;
             self.counted += counts(summary);
@@ -131,6 +173,21 @@ mod tests {
     fn a_test_without_verdict_makes_the_run_incomplete() {
         assert!(!Results::parse("test a ... noise\n").is_complete());
         assert!(!Results::parse("test result: ok. 2 passed; 0 failed; 0 ignored;\n").is_complete());
+    }
+
+    #[test]
+    fn words_of_failing_tests_are_kept_in_short_without_their_backtrace() {
+        let long = "x".repeat(1000);
+        let results = Results::parse(&format!(
+            "test a ... FAILED\ntest b ... FAILED\n\nfailures:\n\n---- a stdout ----\nwhat it logs\n\n\
+             thread 'a' (7) panicked at src/a.rs:3:5:\nassertion `left == right` failed\n  left: 1\n right: 2\n\
+             stack backtrace:\n   0: somewhere\n\n---- b ----\n{long}\n\nfailures:\n    a\n    b\n\n\
+             test result: FAILED. 0 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0s\n"
+        ));
+        assert_eq!(results.said["a"], "assertion `left == right` failed / left: 1 / right: 2");
+        assert!(results.said["b"].starts_with("xxx") && results.said["b"].len() <= 400);
+        assert_eq!(results.failed, ["a", "b"]);
+        assert!(results.is_complete());
     }
 
     #[test]

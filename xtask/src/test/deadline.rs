@@ -29,6 +29,12 @@ impl Deadline {
         self.at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()))
     }
 
+    /// The last moment at which something that takes so long may begin; none if there is always time.
+    pub(crate) fn last_start(&self, takes: Duration) -> Option<Instant> {
+        // Without room for it the moment has passed.
+        self.at.map(|at| at.checked_sub(takes).unwrap_or_else(Instant::now))
+    }
+
     /// Runs a command to its end or to the deadline, its output collected.
     pub(crate) fn run(&self, command: &mut Command) -> Result<Finished> {
         let shown = crate::host::shown(command);

@@ -67,9 +67,12 @@ pub(crate) fn main(options: &Options) -> Result<ExitCode> {
         };
         rows.push(row);
     }
-    print!("{}", table::text(&rows));
     for line in expected.unused(&rows) {
         println!("note: {line}");
+    }
+    print!("{}", table::text(&rows));
+    for line in rows.iter().flat_map(Row::in_short) {
+        println!("{line}");
     }
     println!("{}", table::closing_line(&rows));
     Ok(if table::is_green(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE })

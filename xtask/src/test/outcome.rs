@@ -10,6 +10,8 @@ pub(crate) struct Outcome {
     pub(crate) skipped: Vec<PlacedSkip>,
     /// Set when there is nothing to run, with the reason.
     pub(crate) not_run: Option<String>,
+    /// Set when the deadline ended it, with what is missing.
+    pub(crate) cut: Option<String>,
 }
 
 /// A skipped test and where: `host`, or a cell of the VM matrix.
@@ -39,14 +41,27 @@ impl Outcome {
     pub(crate) fn of_tests(results: Results, place: &str) -> Self {
         Self {
             passed: results.passed.len(),
-            failed: results.failed.into_iter().map(|test| format!("{place}: {test}")).collect(),
+            failed: results
+                .failed
+                .into_iter()
+                .map(|test| match results.said.get(&test) {
+                    Some(said) => format!("{place}: {test}: {said}"),
+                    None => format!("{place}: {test}"),
+                })
+                .collect(),
             skipped: results
                 .skipped
                 .into_iter()
                 .map(|skip| PlacedSkip { place: place.to_owned(), skip })
                 .collect(),
             not_run: None,
+            cut: None,
         }
+    }
+
+    /// Ended by the deadline: what is missing.
+    pub(crate) fn cut(missing: &str) -> Self {
+        Self { cut: Some(missing.to_owned()), ..Self::default() }
     }
 
     /// Adds another part of the same tier.
@@ -54,5 +69,6 @@ impl Outcome {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.cut = self.cut.take().or(other.cut);
     }
 }

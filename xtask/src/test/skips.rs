@@ -52,16 +52,15 @@ impl ExpectedSkips {
         self.entries.iter().any(|entry| entry.covers(tier, skip))
     }
 
-    /// Entries of tiers that ran which no skip needed.
+    /// Entries whose tiers all ran, and in which no skip needed them.
     pub(crate) fn unused(&self, rows: &[Row]) -> Vec<String> {
         self.entries
             .iter()
             .filter(|entry| {
-                rows.iter().any(|row| {
-                    glob(&entry.tier, row.tier)
-                        && row.ran()
-                        && !row.skipped.iter().any(|skip| entry.covers(row.tier, skip))
-                })
+                let mut its = rows.iter().filter(|row| glob(&entry.tier, row.tier)).peekable();
+                its.peek().is_some()
+                    && its
+                        .all(|row| row.ran() && !row.skipped.iter().any(|skip| entry.covers(row.tier, skip)))
             })
             .map(|entry| {
                 format!(
@@ -104,7 +103,10 @@ fn glob(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::{ExpectedSkips, glob};
     use crate::libtest::Skip;
-    use crate::test::outcome::PlacedSkip;
+    use crate::test::outcome::{Outcome, PlacedSkip};
+    use crate::test::table::Row;
+    use crate::test::tier::{Group, Tier};
+    use std::time::Duration;
 
     #[test]
     fn glob_star_is_any_text_and_all_else_is_literal() {
@@ -130,6 +132,24 @@ mod tests {
         assert!(!expected.contains("vm", &skip("6.1-lsm-auto", "uring_open")));
         assert!(!expected.contains("live", &skip("5.10-lsm-auto", "uring_open")));
         assert!(!expected.contains("vm", &skip("5.10-lsm-auto", "open")));
+    }
+
+    #[test]
+    fn entry_that_nothing_needed_is_told_once_all_its_tiers_ran() {
+        let expected: ExpectedSkips =
+            toml::from_str("[[skip]]\ntier = \"vm*\"\ntest = \"a\"\nreason = \"r\"\n").unwrap();
+        let tier = |name| Tier {
+            name,
+            title: "",
+            group: Group::Full,
+            usual: Duration::ZERO,
+            run: |_| Ok(Outcome::default()),
+        };
+        let ran = |name| Row::of(&tier(name), Outcome::default(), &expected, Duration::ZERO);
+        assert_eq!(expected.unused(&[ran("vm"), ran("vm-full")]).len(), 1);
+        let rows = [ran("vm"), Row::not_run(&tier("vm-full"), "deadline"), ran("live")];
+        assert_eq!(expected.unused(&rows), [] as [String; 0]);
+        assert_eq!(expected.unused(&[ran("live")]), [] as [String; 0]);
     }
 
     #[test]

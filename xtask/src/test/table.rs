@@ -2,7 +2,7 @@
 
 use super::outcome::{Outcome, PlacedSkip};
 use super::skips::ExpectedSkips;
-use super::tier::Tier;
+use super::tier::{Group, Tier};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,8 +14,15 @@ pub(crate) struct Row {
     /// Expected ones only; the others are failures.
     pub(crate) skipped: Vec<PlacedSkip>,
     not_run: Option<String>,
+    /// What the deadline cut off.
+    cut: Option<String>,
     time: Duration,
 }
+
+/// A tier that takes so many times what it usually takes is not short of time: it hangs.
+const HANGS: u32 = 3;
+/// So much of a failure is said again below the table.
+const SHORT: usize = 480;
 
 impl Row {
     /// A tier that was run.
@@ -26,7 +33,14 @@ impl Row {
         failed.extend(unexpected.iter().map(|s| {
             format!("{}: {} was skipped and is not expected to be: {}", s.place, s.skip.test, s.skip.reason)
         }));
-        Self { tier: tier.name, passed: outcome.passed, failed, skipped, not_run: outcome.not_run, time }
+        let mut cut = outcome.cut;
+        // What has to be run on every change, and what hangs, is not excused by the time.
+        if let Some(missing) =
+            cut.take_if(|_| tier.group == Group::Default || time > tier.usual.saturating_mul(HANGS))
+        {
+            failed.push(format!("{missing} was ended at the deadline, after {:.0} s", time.as_secs_f64()));
+        }
+        Self { tier: tier.name, passed: outcome.passed, failed, skipped, not_run: outcome.not_run, cut, time }
     }
 
     /// A tier that was not run.
@@ -37,18 +51,28 @@ impl Row {
             failed: Vec::new(),
             skipped: Vec::new(),
             not_run: Some(reason.to_owned()),
+            cut: None,
             time: Duration::ZERO,
         }
     }
 
-    /// Whether anything was run.
+    /// Whether all of it was run.
     pub(crate) fn ran(&self) -> bool {
-        self.not_run.is_none()
+        self.not_run.is_none() && self.cut.is_none()
     }
 
     /// A line per failure.
     pub(crate) fn complaints(&self) -> impl Iterator<Item = String> + '_ {
         self.failed.iter().map(|failure| format!("FAILED {failure}"))
+    }
+
+    /// The same, a line each, with the tier: for the end of a long output, of which some see nothing else.
+    pub(crate) fn in_short(&self) -> impl Iterator<Item = String> + '_ {
+        self.failed.iter().map(|failure| {
+            let first = failure.lines().next().unwrap_or_default();
+            let cut = first.floor_char_boundary(SHORT);
+            format!("FAILED {}: {}", self.tier, &first[..cut])
+        })
     }
 
     /// The numbers, without the tier's name.
@@ -71,23 +95,25 @@ impl Row {
         for skip in &self.skipped {
             *reasons.entry(skip.skip.reason.as_str()).or_default() += 1;
         }
-        reasons.iter().map(|(reason, count)| format!("{count}: {reason}")).collect::<Vec<_>>().join("; ")
+        let skips = reasons.iter().map(|(reason, count)| format!("{count}: {reason}"));
+        let cut = self.cut.iter().map(|missing| format!("not run to its end, deadline: {missing}"));
+        cut.chain(skips).collect::<Vec<_>>().join("; ")
     }
 }
 
 /// The table, a line per tier.
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut text = format!(
-        "\n{:<12} {:>7} {:>7} {:>8} {:>8}  {}\n",
+        "\n{:<17} {:>7} {:>7} {:>8} {:>8}  {}\n",
         "tier", "passed", "failed", "skipped", "seconds", "remarks"
     );
     for row in rows {
         let line = match &row.not_run {
             Some(reason) => {
-                format!("{:<12} {:>7} {:>7} {:>8} {:>8}  not run: {reason}", row.tier, "-", "-", "-", "-")
+                format!("{:<17} {:>7} {:>7} {:>8} {:>8}  not run: {reason}", row.tier, "-", "-", "-", "-")
             }
             None => format!(
-                "{:<12} {:>7} {:>7} {:>8} {:>8.0}  {}",
+                "{:<17} {:>7} {:>7} {:>8} {:>8.0}  {}",
                 row.tier,
                 row.passed,
                 row.failed.len(),
@@ -100,7 +126,7 @@ pub(crate) fn text(rows: &[Row]) -> String {
         text.push('\n');
     }
     let total: f64 = rows.iter().map(|row| row.time.as_secs_f64()).sum();
-    text.push_str(&format!("{:<12} {:>33.0}\n", "all", total));
+    text.push_str(&format!("{:<17} {:>33.0}\n", "all", total));
     text
 }
 
@@ -136,6 +162,7 @@ mod tests {
         usual: Duration::ZERO,
         run: |_| Ok(Outcome { passed: 1, ..Outcome::default() }),
     };
+    const WIDER: Tier = Tier { group: Group::Full, usual: Duration::from_secs(100), ..TIER };
 
     fn skipped(test: &str) -> Outcome {
         Outcome {
@@ -158,6 +185,26 @@ mod tests {
         let bad = [Row::of(&TIER, skipped("b"), &expected, Duration::ZERO)];
         assert!(!is_green(&bad));
         assert_eq!(closing_line(&bad), "2 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn tier_that_the_deadline_ends_is_said_and_no_failure_unless_it_hangs_or_is_run_on_every_change() {
+        let cut = || Outcome { passed: 3, ..Outcome::cut("engines") };
+        let expected = ExpectedSkips::default();
+        let late = [Row::of(&WIDER, cut(), &expected, Duration::from_secs(120))];
+        assert!(is_green(&late) && !late[0].ran());
+        assert!(text(&late).contains("not run to its end, deadline: engines"), "{}", text(&late));
+        let hangs = [Row::of(&WIDER, cut(), &expected, Duration::from_secs(301))];
+        assert!(!is_green(&hangs));
+        let default = [Row::of(&TIER, cut(), &expected, Duration::ZERO)];
+        assert_eq!(closing_line(&default), "3 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn failure_is_said_again_in_one_line() {
+        let outcome = Outcome::broken(&format!("x failed; log l\n{}", "y".repeat(9)));
+        let row = Row::of(&TIER, outcome, &ExpectedSkips::default(), Duration::ZERO);
+        assert_eq!(row.in_short().collect::<Vec<_>>(), ["FAILED vm: x failed; log l"]);
     }
 
     #[test]

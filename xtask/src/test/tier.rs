@@ -21,7 +21,8 @@ pub(crate) struct Tier {
     pub(crate) name: &'static str,
     pub(crate) title: &'static str,
     pub(crate) group: Group,
-    /// What it usually takes on 2 cores; less time than this before the deadline and it is not started.
+    /// What it usually takes on 2 cores, what only it has built included; less time than this before the deadline and it
+    /// is not started.
     pub(crate) usual: Duration,
     pub(crate) run: fn(&Deadline) -> Result<Outcome>,
 }

@@ -19,6 +19,8 @@ const CONTAINERS_TEST: &str = "container-engines";
 /// The one that needs a Kubernetes.
 const KUBERNETES_TEST: &str = "kubernetes";
 
+/// What one VM usually takes while another runs beside it.
+const CELL: Duration = Duration::from_secs(300);
 /// For each fuzz target: enough to find what was broken lately.
 const FUZZ_SECONDS: u32 = 15;
 
@@ -50,7 +52,7 @@ pub(crate) fn all() -> Vec<Tier> {
         ),
         tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
-        tier("vm-full", "each kernel on every other rung", Group::Full, 600, vm_full_tier),
+        tier("vm-full", "each kernel on every other rung", Group::Full, 900, vm_full_tier),
         tier("systemd", "the service under a real systemd", Group::Full, 120, systemd_tier),
         tier(
             CONTAINERS_TEST,
@@ -69,7 +71,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
         tier("peers", "alerts to further real receivers", Group::Full, 240, receivers::peers),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
-        tier("chart-server", "the Helm chart on a real API server", Group::Kubernetes, 60, |_| {
+        tier("chart-server", "the Helm chart on a real API server", Group::Kubernetes, 900, |_| {
             chart::on_a_server(&cluster::ensure()?)
         }),
         tier("kubernetes", "a real node of Kubernetes", Group::Kubernetes, 300, kubernetes_tier),
@@ -262,15 +264,18 @@ fn systemd_tier(deadline: &Deadline) -> Result<Outcome> {
 }
 
 fn matrix(cells: &[vm::Cell], deadline: &Deadline) -> Result<Outcome> {
-    let settings = vm::Settings {
-        timeout: deadline.left().min(vm::Settings::default().timeout),
-        ..vm::Settings::default()
-    };
+    let settings = vm::Settings { until: deadline.last_start(CELL), ..vm::Settings::default() };
     let results = vm::run_tests(cells, &settings, None)?;
     vm::report_programs(&results, false)?;
     let mut outcome = Outcome::default();
+    let ran: Vec<String> = results.iter().map(|result| result.cell.name()).collect();
     for result in results {
         add(&mut outcome, result);
+    }
+    let names = cells.iter().map(vm::Cell::name);
+    let missing: Vec<String> = names.filter(|name| !ran.contains(name)).collect();
+    if !missing.is_empty() {
+        outcome.cut = Some(missing.join(" "));
     }
     Ok(outcome)
 }
@@ -303,8 +308,10 @@ fn single(tier: &str, what: &str, finished: &Finished) -> Result<Outcome> {
     if finished.good {
         return Ok(Outcome::single(true, ""));
     }
-    let how = if finished.timed_out { "ended at the deadline" } else { "failed" };
-    Ok(Outcome::broken(&format!("{what} {how}; log {}\n{}", log.display(), tail(&finished.output))))
+    if finished.timed_out {
+        return Ok(Outcome::cut(&format!("{what}; log {}", log.display())));
+    }
+    Ok(Outcome::broken(&format!("{what} failed; log {}\n{}", log.display(), tail(&finished.output))))
 }
 
 /// Test programs' output, read test by test.
@@ -313,12 +320,11 @@ pub(super) fn tests(tier: &str, place: &str, finished: &Finished) -> Result<Outc
     let results = Results::parse(&finished.output);
     let complete = results.is_complete() && results.finished > 0;
     let mut outcome = Outcome::of_tests(results, place);
-    if outcome.failed.is_empty() && (!finished.good || !complete) {
-        let how = match (finished.timed_out, finished.good) {
-            (true, _) => "was ended at the deadline",
-            (_, false) => "failed without a failing test",
-            (_, true) => "died, or its output is incomplete",
-        };
+    if finished.timed_out {
+        outcome.cut = Some(format!("{tier}; log {}", log.display()));
+    } else if outcome.failed.is_empty() && (!finished.good || !complete) {
+        let how =
+            if finished.good { "died, or its output is incomplete" } else { "failed without a failing test" };
         outcome.failed.push(format!("{tier} {how}; log {}\n{}", log.display(), tail(&finished.output)));
     } else if !outcome.failed.is_empty() {
         println!("   log {}\n{}", log.display(), tail(&finished.output));

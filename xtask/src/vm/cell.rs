@@ -7,7 +7,7 @@ use crate::host;
 use crate::libtest::Results;
 use anyhow::{Context, Result};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How VMs are run.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) refresh: bool,
     /// VMs at the same time.
     pub(crate) jobs: usize,
+    /// After this no VM is started; cells that are left have no result.
+    pub(crate) until: Option<Instant>,
 }
 
 impl Default for Settings {
@@ -33,6 +35,7 @@ impl Default for Settings {
             parameters: String::new(),
             refresh: false,
             jobs: 2,
+            until: None,
         }
     }
 }

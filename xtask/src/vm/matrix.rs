@@ -8,6 +8,7 @@ use crate::{host, setup};
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// Rungs that a cell may be pinned to. `lsm` without BPF LSM is a cell too: the agent must say that it
 /// does not fire.
@@ -73,7 +74,8 @@ pub(crate) fn run_tests(
     run(cells, &payload, settings)
 }
 
-/// Runs one payload in every cell, `settings.jobs` at a time; results in the order of `cells`.
+/// Runs one payload in every cell, `settings.jobs` at a time; results in the order of `cells`. Cells that were not begun
+/// in time (`settings.until`) are left out.
 pub(crate) fn run(cells: &[Cell], payload: &Payload, settings: &Settings) -> Result<Vec<CellResult>> {
     // Fetch before the workers start: two of them may want the same kernel.
     let mut fetched: Vec<&str> = Vec::new();
@@ -89,7 +91,7 @@ pub(crate) fn run(cells: &[Cell], payload: &Payload, settings: &Settings) -> Res
     std::thread::scope(|scope| {
         for _ in 0..settings.jobs.min(cells.len()) {
             scope.spawn(|| {
-                loop {
+                while settings.until.is_none_or(|until| Instant::now() < until) {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((number, cell)) = next else { break };
                     let result = cell.run(payload, &settings, &mut |_| ());
@@ -119,7 +121,8 @@ fn describe(result: &CellResult) -> String {
         result.one_line()
     );
     for name in &tests.failed {
-        text.push_str(&format!("\n   FAILED {name}"));
+        let said = tests.said.get(name).map_or_else(String::new, |said| format!(": {said}"));
+        text.push_str(&format!("\n   FAILED {name}{said}"));
     }
     text
 }
