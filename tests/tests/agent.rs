@@ -34,7 +34,7 @@ fn demo_shows_the_escape_and_leaves_nothing() {
     let story = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{story}");
     let alerts = alerts(&String::from_utf8_lossy(&output.stdout));
-    let last = alerts.iter().rfind(|alert| alert["kind"] == "incident").unwrap();
+    let last = lab::newest(&alerts, |alert| alert["kind"] == "incident").unwrap();
     assert_eq!(last["schema"], "sandwatch/alert/v1");
     assert_eq!(last["tier"], "objective");
     assert_eq!(last["worker"]["profile"], "demo");
@@ -110,6 +110,25 @@ fn run_writes_an_alert_of_the_worker_and_ends_with_a_summary() {
         log.lines().find(|line| line.starts_with("sandwatch: seen ")).unwrap_or_else(|| panic!("{log}"));
     for word in ["sent", "filtered", "lost"] {
         assert!(summary.contains(word), "{summary}");
+    }
+}
+
+#[test]
+fn signals_before_it_watches_end_no_agent_in_the_middle_of_its_start() {
+    let mut lab = Lab::new("early", FILE, &shipped_rules());
+    for early in [libc::SIGHUP, libc::SIGUSR1, libc::SIGTERM] {
+        lab.kill_and_start();
+        // The probes are not attached yet.
+        lab.wait_for_log("rules loaded");
+        assert!(!lab.log().contains("watching"));
+        signal(&lab.agent, early);
+        if early != libc::SIGTERM {
+            lab.wait_for_log("watching");
+            signal(&lab.agent, libc::SIGTERM);
+        }
+        let status = wait(&mut lab.agent);
+        assert_eq!(status.code(), Some(0), "signal {early}: {}", lab.log());
+        assert!(lab.log().contains("sandwatch: seen "), "{}", lab.log());
     }
 }
 

@@ -19,7 +19,7 @@ use crate::kernel::{Coverage, Sensor};
 use crate::observe::{LogFormat, start_log};
 use crate::privilege;
 use crate::recording::{Header, Made, RECORDING_SCHEMA, Recorder, Redaction};
-use crate::run::{Agent, envelope, sensor_options};
+use crate::run::{Agent, Signals, envelope, sensor_options};
 use crate::sink::FileSink;
 
 pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
@@ -49,6 +49,7 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
     // Before the probes: a file that cannot be written is said at once.
     let to = open(&args.output, args.force)?;
     let options = sensor_options(&config, &rules)?;
+    let signals = Signals::catch()?;
     let sensor = Sensor::start(&options)?;
     let root = sensor.cgroup_root().to_owned();
     let header = header(args, sensor.coverage(), &root);
@@ -90,7 +91,7 @@ pub(super) fn run(args: &RecordArgs) -> Result<Exit, CliError> {
         options.sizes.labels,
         Some(recorder.clone()),
     )?;
-    agent.catch_signals()?;
+    agent.heed(signals)?;
     crate::observe::complain(&format!(
         "sandwatch: recording{}; end it with Ctrl-C",
         args.time.map_or_else(String::new, |time| format!(" for {} s", time.0.as_secs_f64()))

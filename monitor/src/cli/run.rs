@@ -15,7 +15,7 @@ use crate::ledger::Hash;
 use crate::observe::{LogFormat, start_log};
 use crate::privilege;
 use crate::profile::RuleSet;
-use crate::run::{self, Agent, LastGood, Loaded, NewConfig, Refused, RuleFiles, sensor_options};
+use crate::run::{self, Agent, LastGood, Loaded, NewConfig, Refused, RuleFiles, Signals, sensor_options};
 use crate::sink::FileSink;
 
 /// Where the configuration is looked for when none is named.
@@ -23,6 +23,7 @@ const DEFAULT_CONFIG: &str = "/etc/sandwatch/sandwatch.yaml";
 
 pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     start_log(LogFormat::detect(), "info");
+    let signals = Signals::catch()?;
     let (prepared, bad) = match prepare(args, None) {
         Ok(prepared) => (prepared, None),
         Err(error) => match on_last_good(args, &error) {
@@ -48,6 +49,7 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     frugal::take_short_turns();
     privilege::lower().log(&written_later(&config));
     let mut agent = Agent::new(sensor, &config, rules, files, sinks, &cgroup_root, options.sizes.labels)?;
+    agent.heed(signals)?;
     let digest = config_digest(&args.files);
     agent.keep_log(&config.state_dir, &digest);
     agent.keep_incidents(&config.state_dir);

@@ -230,9 +230,8 @@ impl<P: Probes> Agent<P> {
     }
 
     /// From now on SIGTERM and SIGINT end [`run`], SIGHUP loads the rules again and reopens files, SIGUSR1 only the
-    /// latter.
-    pub fn catch_signals(&mut self) -> Result<(), RunError> {
-        let signals = Signals::catch().map_err(io_error("catch signals"))?;
+    /// latter. What came since they were caught is heeded too.
+    pub fn heed(&mut self, signals: Signals) -> Result<(), RunError> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, SIGNALS);
         self.epoll.add(signals.fd(), event).map_err(os("watch for signals"))?;
         self.signals = Some(signals);
@@ -411,9 +410,8 @@ pub fn envelope(config: &Config, rules: &str, cgroup_root: &std::path::Path) -> 
     }
 }
 
-/// Turns until a signal ends it.
+/// Turns until a signal that it heeds ends it.
 pub fn run<P: Probes>(mut agent: Agent<P>) -> Result<Summary, RunError> {
-    agent.catch_signals()?;
     let mut manager = manager::Manager::of_environment();
     manager.ready(agent.status());
     let failed = loop {

@@ -1,10 +1,11 @@
 //! What people tell the agent by signal.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+
+use super::{RunError, os};
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +26,15 @@ pub struct Signals {
 
 impl Signals {
     /// Catches SIGTERM, SIGINT, SIGHUP and SIGUSR1. Other threads do not get them (they block every signal).
-    pub fn catch() -> io::Result<Self> {
+    ///
+    /// To be called before anything is set up in the kernel or on disk: one that comes earlier ends the process in the
+    /// middle of it.
+    pub fn catch() -> Result<Self, RunError> {
         let mask: SigSet =
             [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1].into_iter().collect();
-        mask.thread_block()?;
-        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        mask.thread_block().map_err(os("block signals"))?;
+        let fd = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .map_err(os("catch signals"))?;
         Ok(Self { fd, mask })
     }
 

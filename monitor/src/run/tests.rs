@@ -283,7 +283,7 @@ fn losses_budgets_and_a_broken_law_become_gaps() {
 #[test]
 fn signals_reload_and_end() {
     let mut rig = Rig::new();
-    rig.agent.catch_signals().unwrap();
+    rig.agent.heed(Signals::catch().unwrap()).unwrap();
     fs::rename(rig.path("alerts"), rig.path("alerts.1")).unwrap();
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGHUP).unwrap();
     assert!(!rig.turn());

@@ -35,15 +35,20 @@ pub(crate) fn signal(child: &Child, signal: i32) {
     unsafe { libc::kill(i32::try_from(child.id()).unwrap(), signal) };
 }
 
+/// Enough for what is waited for on a machine that runs two VMs beside it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for a clean end.
+const END: Duration = Duration::from_secs(90);
+
 pub(crate) fn wait(child: &mut Child) -> ExitStatus {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + END;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
             return status;
         }
         if Instant::now() > until {
             child.kill().unwrap();
-            panic!("it did not end within 30 s");
+            panic!("it did not end within {END:?}");
         }
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -53,6 +58,13 @@ pub(crate) fn alerts(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect()
+}
+
+/// The highest revision of an incident among these alerts. Lines are not in the order of revisions: what is urgent is
+/// sent first.
+pub(crate) fn newest(alerts: &[Value], which: impl Fn(&Value) -> bool) -> Option<Value> {
+    let wanted = alerts.iter().filter(|alert| which(alert));
+    wanted.max_by_key(|alert| alert["incident"]["revision"].as_u64()).cloned()
 }
 
 /// A worker cgroup and an agent that watches it.
@@ -123,10 +135,15 @@ impl Lab {
 
     /// Kills the agent without a word and starts it again.
     pub(crate) fn kill_and_restart(&mut self) {
+        self.kill_and_start();
+        self.wait_for_log("watching");
+    }
+
+    /// The same, without waiting for it.
+    pub(crate) fn kill_and_start(&mut self) {
         self.agent.kill().unwrap();
         self.agent.wait().unwrap();
         self.agent = start(self.folder.path());
-        self.wait_for_log("watching");
     }
 
     /// The alerts in the lab's file, of [`FILE`].
@@ -163,9 +180,9 @@ impl Drop for Lab {
 }
 
 pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(15);
+    let until = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < until, "not within 15 s: {what}");
+        assert!(Instant::now() < until, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
