@@ -19,7 +19,7 @@ use crate::child::Child;
 use crate::files::{WATCHED_FOLDER, WATCHED_NAME};
 
 /// Longest a case waits for an event.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 thread_local! {
     static WORLD: RefCell<Option<Result<World, String>>> = const { RefCell::new(None) };

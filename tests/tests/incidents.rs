@@ -13,7 +13,7 @@ use serde_json::Value;
 
 mod lab;
 
-use lab::{FILE, Lab, eventually, sandwatch, shipped_rules};
+use lab::{FILE, Lab, eventually, newest, sandwatch, shipped_rules};
 
 /// A shell in the worker that reads the secrets it is told of, each through a process of its own.
 struct Thief {
@@ -59,13 +59,13 @@ fn secret(lab: &Lab, name: &str) -> std::path::PathBuf {
     path
 }
 
-/// The newest alert of an incident that took this identity.
+/// The newest revision of an incident that took this identity.
 fn theft(lab: &Lab, identity: &str) -> Option<Value> {
     let takes = |alert: &Value| {
         let taken = alert["blast_radius"]["taken"].as_array().cloned().unwrap_or_default();
         taken.iter().any(|taken| taken["identity"] == identity)
     };
-    lab.alerts().into_iter().rfind(takes)
+    newest(&lab.alerts(), takes)
 }
 
 fn incident(lab: &Lab, args: &[&str]) -> Output {
@@ -156,7 +156,7 @@ fn person_closes_an_incident_and_the_next_finding_opens_another() {
     let closed = incident(&lab, &["close", &id[..8], "--by", "ops", "--reason", "key replaced"]);
     assert_eq!(closed.status.code(), Some(0), "{}", text(&closed));
     assert!(text(&closed).contains("is closed"), "{}", text(&closed));
-    let last = lab.alerts().into_iter().rfind(|alert| alert["incident"]["id"] == *id).unwrap();
+    let last = newest(&lab.alerts(), |alert| alert["incident"]["id"] == *id).unwrap();
     assert_eq!((&last["state"], &last["closed_by"]), (&"closed".into(), &"operator".into()));
     assert_eq!(last["incident"]["closure"]["reason"], "key replaced");
     assert_eq!(incident(&lab, &["list"]).status.code(), Some(1), "none is open");

@@ -22,7 +22,7 @@ pub(super) const CASES: &[Case] = &[
 
 /// Waits for the rings to be empty and asks the law.
 fn settled(world: &mut World) -> Result<()> {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + Duration::from_secs(60);
     loop {
         world.poll(Duration::from_millis(20))?;
         let report = world.sensor().check_law()?;
@@ -85,7 +85,7 @@ fn flood(world: &mut World) -> Result<Verdict> {
     quiet.wait()?;
     // The flooder may have filled the pipe of this very program: keep reading until it ends.
     let noise_pid = noise.pid;
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     let mut flooded = Vec::new();
     while !flooded.iter().any(|e: &monitor::event::Event| {
         matches!(e.body, Body::Exit { .. }) && e.subject.key.pid == noise_pid
@@ -190,7 +190,7 @@ fn fork_burst(world: &mut World) -> Result<Verdict> {
     let counted = lost_now.1 - lost_before.1;
     ensure_that!(counted > 0, "the lane overflowed");
     // A hole is a gap once nothing can fill it any more.
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + Duration::from_secs(60);
     let mut holes = 0;
     while holes < counted && Instant::now() < until {
         world.poll(Duration::from_millis(50))?;
