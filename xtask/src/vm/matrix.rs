@@ -77,7 +77,8 @@ pub(crate) fn run_tests(
 /// Runs one payload in every cell, `settings.jobs` at a time; results in the order of `cells`. Cells that were not begun
 /// in time (`settings.until`) are left out.
 pub(crate) fn run(cells: &[Cell], payload: &Payload, settings: &Settings) -> Result<Vec<CellResult>> {
-    // Fetch before the workers start: two of them may want the same kernel.
+    // Install and fetch before the workers start: apt takes one at a time, and two of them may want the same kernel.
+    setup::vm_packages()?;
     let mut fetched: Vec<&str> = Vec::new();
     for cell in cells {
         if !fetched.contains(&cell.release.name) {
