@@ -1,7 +1,7 @@
 //! The state directory: folders in it that only one agent writes to.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,45 @@ pub(crate) fn is_taken(state_dir: &Path, name: &str) -> bool {
     matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, nix::errno::Errno::EWOULDBLOCK)))
 }
 
+/// What has to be on the disk before a file takes the place of the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// Its bytes: a renamed file whose blocks never came would be an empty one after a power cut.
+    Synced,
+    /// Nothing: what it tells of ends with the boot, or may be lost by a power cut.
+    Written,
+}
+
+/// Puts a file of these bytes in place of the one at `path`: whoever reads it, and whatever fails, sees one of the two whole.
+///
+/// It is written at `half` first, which has to be on the same file system. The rename itself lasts once the folder is
+/// synced.
+pub(crate) fn replace(path: &Path, half: &Path, bytes: &[u8], before: Before) -> io::Result<()> {
+    // What a killed agent left there, whatever it is by now.
+    let _ = fs::remove_file(half);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(half)?;
+    file.write_all(bytes)?;
+    if before == Before::Synced {
+        file.sync_data()?;
+    }
+    fs::rename(half, path)
+}
+
+/// The text of a plain file of at most `most` bytes.
+///
+/// # Errors
+/// It cannot be read, is longer, is no text, or is something else than a file.
+pub(crate) fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > most {
+        return Err(io::Error::other(format!("it is no file of at most {most} bytes")));
+    }
+    let mut text = String::new();
+    file.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Makes a folder, and those above it, for the agent alone.
 pub(crate) fn make(path: &Path) -> Result<(), StateError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error(path, "make it"))
@@ -110,4 +149,51 @@ pub(crate) fn check_owner(path: &Path) -> Result<(), StateError> {
 pub(crate) fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Io { path, what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn replaced_file_is_for_its_owner_only_and_what_lay_in_the_way_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, half, other) = (dir.path().join("a"), dir.path().join(".a"), dir.path().join("other"));
+        fs::write(&path, "before").unwrap();
+        fs::write(&other, "somebody's").unwrap();
+        symlink(&other, &half).unwrap();
+        for before in [Before::Synced, Before::Written] {
+            replace(&path, &half, b"after", before).unwrap();
+            assert_eq!(read_text(&path, 5).unwrap(), "after");
+        }
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
+        assert!(!half.exists());
+    }
+
+    #[test]
+    fn file_that_cannot_be_replaced_is_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, "before").unwrap();
+        assert!(replace(&path, &dir.path().join("no/half"), b"after", Before::Synced).is_err());
+        assert_eq!(read_text(&path, 6).unwrap(), "before");
+    }
+
+    #[test]
+    fn text_of_links_pipes_folders_and_long_files_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        fs::write(path("long"), "123456").unwrap();
+        symlink(path("long"), path("link")).unwrap();
+        nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert_eq!(read_text(&path("long"), 6).unwrap(), "123456");
+        assert!(read_text(&path("long"), 5).unwrap_err().to_string().contains("at most 5 bytes"));
+        for name in ["link", "pipe", "."] {
+            assert!(read_text(&path(name), 6).is_err(), "{name}");
+        }
+        assert_eq!(read_text(&path("none"), 6).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
 }

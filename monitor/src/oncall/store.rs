@@ -1,15 +1,14 @@
 //! Desks on disk: `STATE_DIR/oncall/SINK/desk.json`, whole, renamed into place, synced.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::desk::{Desk, Now, Saved};
 use super::pager::Pager;
-use crate::state_dir::{Folder, StateError};
+use crate::state_dir::{self, Before, Folder, StateError};
 
 /// Larger files are none of ours.
 const FILE_MAX: u64 = 32 << 20;
@@ -76,19 +75,11 @@ impl Store {
     }
 
     fn read(&self) -> Result<Option<Saved>, String> {
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
-        let file = match options.open(&self.path) {
-            Ok(file) => file,
+        let text = match state_dir::read_text(&self.path, FILE_MAX) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.to_string()),
         };
-        let meta = file.metadata().map_err(|error| error.to_string())?;
-        if !meta.is_file() || meta.len() > FILE_MAX {
-            return Err(format!("it is no file of at most {FILE_MAX} bytes"));
-        }
-        let mut text = String::new();
-        file.take(FILE_MAX).read_to_string(&mut text).map_err(|error| error.to_string())?;
         let read: Read1 = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         if read.version != VERSION {
             return Err(format!("it is of version {}, this agent reads {VERSION}", read.version));
@@ -103,17 +94,8 @@ impl Store {
     pub(super) fn save(&self, desk: &Desk) -> io::Result<()> {
         let text = serde_json::to_vec(&Written { version: VERSION, desk: desk.state() })?;
         let half = self.path.with_extension("tmp");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(&half)?;
-        file.write_all(&text)?;
         // What was read from the spool is given up only once this holds over a power cut.
-        file.sync_data()?;
-        fs::rename(&half, &self.path)?;
+        state_dir::replace(&self.path, &half, &text, Before::Synced)?;
         self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }

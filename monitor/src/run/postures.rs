@@ -1,16 +1,13 @@
 //! What was said of how workers are set up outlives the agent: it is not said again after a restart, and of a worker that
 //! ended meanwhile it is over.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::Agent;
 use crate::alert::{Severity, State};
 use crate::detect::{SavedPosture, boot_now};
 use crate::kernel::Probes;
-use crate::state_dir;
+use crate::state_dir::{self, Before};
 
 const FILE: &str = "postures.json";
 /// Larger is no file of ours: bytes.
@@ -94,30 +91,16 @@ impl<P: Probes> Agent<P> {
 }
 
 fn read(path: &Path) -> Result<Vec<SavedPosture>, String> {
-    let length = match std::fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_file() => meta.len(),
-        Ok(_) => return Err("not a plain file".into()),
+    let text = match state_dir::read_text(path, LARGEST) {
+        Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.to_string()),
     };
-    if length > LARGEST {
-        return Err(format!("{length} bytes are more than it can have"));
-    }
-    let text = std::fs::read(path).map_err(|error| error.to_string())?;
-    serde_json::from_slice(&text).map_err(|error| error.to_string())
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
-/// Whole, under another name first. Not synced: what a power cut takes is the boot those workers belong to.
+/// Not synced: what a power cut takes is the boot those workers belong to.
 fn write(path: &Path, said: &[SavedPosture]) -> std::io::Result<()> {
     let half = path.with_extension("new");
-    let flags = libc::O_NOFOLLOW;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(&half)?;
-    file.write_all(&serde_json::to_vec(said)?)?;
-    std::fs::rename(&half, path)
+    state_dir::replace(path, &half, &serde_json::to_vec(said)?, Before::Written)
 }

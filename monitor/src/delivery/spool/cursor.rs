@@ -1,11 +1,12 @@
 //! How far a sink is: a small file of its own, written whole under another name and then renamed.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::state_dir::{self, Before};
 
 /// The `schema` of a cursor.
 const SCHEMA: &str = "sandwatch/cursor/v1";
@@ -98,14 +99,7 @@ impl Cursor {
     }
 
     fn load(path: &Path, sink: &str) -> Result<Option<Self>, String> {
-        let read = || -> io::Result<String> {
-            let file =
-                OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-            let mut text = String::new();
-            file.take(MOST).read_to_string(&mut text)?;
-            Ok(text)
-        };
-        let text = match read() {
+        let text = match state_dir::read_text(path, MOST) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(format!("{}: cannot be read: {error}", path.display())),
@@ -129,17 +123,7 @@ impl Cursor {
     pub(crate) fn save(&self, folder: &Path) -> io::Result<()> {
         let whole = path(folder, &self.sink);
         let half = folder.join(format!(".{}.tmp", self.sink));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&half)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        // A renamed file whose blocks never came would be an empty one after a power cut.
-        file.sync_data()?;
-        fs::rename(&half, &whole)
+        state_dir::replace(&whole, &half, &serde_json::to_vec(self)?, Before::Synced)
     }
 
     /// From its next number on it has another stream; whether records of the one before still wait. How that one was called.

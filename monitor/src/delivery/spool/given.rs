@@ -6,14 +6,13 @@
 //! segments are there, they tell which numbers were given.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::cursor::Cursor;
+use crate::state_dir::{self, Before};
 
 pub(crate) const NAME: &str = "numbers";
 /// The `schema` of the file.
@@ -44,16 +43,7 @@ impl Given {
     /// What the folder has. One that cannot be read says nothing: it only is a second word.
     pub(crate) fn load(folder: &Path) -> Self {
         let path = folder.join(NAME);
-        let read = || -> io::Result<String> {
-            let file = OpenOptions::new()
-                .read(true)
-                .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-                .open(&path)?;
-            let mut text = String::new();
-            file.take(MOST).read_to_string(&mut text)?;
-            Ok(text)
-        };
-        let given = match read() {
+        let given = match state_dir::read_text(&path, MOST) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| error.to_string()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error.to_string()),
@@ -98,16 +88,7 @@ impl Given {
             return Ok(());
         }
         let half = folder.join(".numbers.tmp");
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(&half)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_data()?;
-        fs::rename(&half, folder.join(NAME))?;
+        state_dir::replace(&folder.join(NAME), &half, &serde_json::to_vec(self)?, Before::Synced)?;
         self.news = false;
         Ok(())
     }
@@ -115,6 +96,8 @@ impl Given {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -1,15 +1,14 @@
 //! The files of incidents in the state directory.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{CloseRequest, Saved};
 use crate::alert::State;
 pub use crate::state_dir::StateError as StoreError;
-use crate::state_dir::{Folder, check_owner, io_error, make};
+use crate::state_dir::{Before, Folder, check_owner, io_error, make, read_text, replace};
 
 /// Their folder in the state directory.
 const FOLDER: &str = "incidents";
@@ -84,7 +83,7 @@ impl Store {
             .collect();
         paths.sort_unstable();
         for path in paths {
-            let request = read_text(&path)
+            let request = read_text(&path, FILE_MAX)
                 .map_err(|error| error.to_string())
                 .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()))
                 .and_then(CloseRequest::check);
@@ -191,34 +190,15 @@ fn read_files(folder: &Path) -> Vec<(PathBuf, Result<Saved, String>)> {
 }
 
 fn read_file(path: &Path) -> Result<Saved, String> {
-    let saved = Saved::parse(&read_text(path).map_err(|error| error.to_string())?)?;
+    let saved = Saved::parse(&read_text(path, FILE_MAX).map_err(|error| error.to_string())?)?;
     let name = path.file_stem().and_then(|name| name.to_str());
     if name == Some(saved.id()) { Ok(saved) } else { Err("it is the file of another incident".to_owned()) }
-}
-
-fn read_text(path: &Path) -> io::Result<String> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    let meta = file.metadata()?;
-    if !meta.is_file() || meta.len() > FILE_MAX {
-        return Err(io::Error::other(format!("it is no file of at most {FILE_MAX} bytes")));
-    }
-    let mut text = String::new();
-    file.take(FILE_MAX).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn write_whole(folder: &Path, path: &Path, text: &str) -> Result<(), StoreError> {
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     let half = folder.join(format!(".{name}.tmp"));
-    let _ = fs::remove_file(&half);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&half)
-        .map_err(io_error(&half, "make it"))?;
-    file.write_all(text.as_bytes()).map_err(io_error(&half, "write it"))?;
-    fs::rename(&half, path).map_err(io_error(path, "write it"))
+    replace(path, &half, text.as_bytes(), Before::Written).map_err(io_error(path, "write it"))
 }
 
 #[cfg(test)]
