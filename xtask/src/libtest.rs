@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 /// Of what a failing test said, so many bytes are kept.
 const SAID: usize = 400;
+/// More failing tests than this in one place are no chance.
+const CHANCE: usize = 3;
 
 /// A test that was not run, and why.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -21,6 +23,9 @@ pub(crate) struct Results {
     /// What the failing tests said, by name, in short.
     #[serde(default)]
     pub(crate) said: BTreeMap<String, String>,
+    /// What failed and did not fail again, and how; the tests are among those that passed.
+    #[serde(default)]
+    pub(crate) flaky: Vec<String>,
     /// Test programs that printed their closing line; fewer than were started means one died.
     pub(crate) finished: usize,
     /// Tests counted in closing lines: more than were read means lines were lost.
@@ -47,6 +52,28 @@ impl Results {
     /// Whether every test that the programs counted was read.
     pub(crate) fn is_complete(&self) -> bool {
         self.pending.is_none() && self.counted == self.passed.len() + self.failed.len() + self.skipped.len()
+    }
+
+    /// Whether so little failed that it may have been chance.
+    pub(crate) fn may_be_chance(&self) -> bool {
+        (1..=CHANCE).contains(&self.failed.len())
+    }
+
+    /// A failing test, and why it failed if it said so.
+    pub(crate) fn complaint(&self, test: &str) -> String {
+        self.said.get(test).map_or_else(|| test.to_owned(), |said| format!("{test}: {said}"))
+    }
+
+    /// Takes those that failed and were run again alone for what they were then.
+    pub(crate) fn settle(&mut self, again: &Self) {
+        for test in std::mem::take(&mut self.failed) {
+            if again.passed.contains(&test) {
+                self.flaky.push(self.complaint(&test));
+                self.passed.push(test);
+            } else {
+                self.failed.push(test);
+            }
+        }
     }
 
     /// Keeps what is said of a failing test: libtest's `---- name stdout ----`, mimic's `---- name ----`.
@@ -188,6 +215,18 @@ mod tests {
         assert!(results.said["b"].starts_with("xxx") && results.said["b"].len() <= 400);
         assert_eq!(results.failed, ["a", "b"]);
         assert!(results.is_complete());
+    }
+
+    #[test]
+    fn test_that_passes_when_run_again_has_passed_and_is_told() {
+        let run = |lines: &str| Results::parse(lines);
+        let mut results = run("test a ... FAILED\ntest b ... FAILED\ntest c ... ok\n---- a ----\nwhy\n");
+        assert!(results.may_be_chance());
+        results.settle(&run("test a ... ok\ntest b ... FAILED\n"));
+        assert_eq!(results.failed, ["b"]);
+        assert_eq!(results.passed, ["c", "a"]);
+        assert_eq!(results.flaky, ["a: why"]);
+        assert!(!run("test c ... ok\n").may_be_chance());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! `N passed, N failed, N skipped`.
 
 mod deadline;
+mod judge;
 mod outcome;
 mod receivers;
 mod skips;

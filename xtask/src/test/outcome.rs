@@ -8,6 +8,8 @@ pub(crate) struct Outcome {
     pub(crate) passed: usize,
     pub(crate) failed: Vec<String>,
     pub(crate) skipped: Vec<PlacedSkip>,
+    /// What failed at first and passed when it was run again: a line each, like those of `failed`.
+    pub(crate) flaky: Vec<String>,
     /// Set when there is nothing to run, with the reason.
     pub(crate) not_run: Option<String>,
     /// Set when the deadline ended it, with what is missing.
@@ -43,12 +45,10 @@ impl Outcome {
             passed: results.passed.len(),
             failed: results
                 .failed
-                .into_iter()
-                .map(|test| match results.said.get(&test) {
-                    Some(said) => format!("{place}: {test}: {said}"),
-                    None => format!("{place}: {test}"),
-                })
+                .iter()
+                .map(|test| format!("{place}: {}", results.complaint(test)))
                 .collect(),
+            flaky: results.flaky.iter().map(|what| format!("{place}: {what}")).collect(),
             skipped: results
                 .skipped
                 .into_iter()
@@ -68,6 +68,7 @@ impl Outcome {
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed.extend(other.failed);
+        self.flaky.extend(other.flaky);
         self.skipped.extend(other.skipped);
         self.cut = self.cut.take().or(other.cut);
     }

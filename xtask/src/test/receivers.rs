@@ -1,8 +1,9 @@
 //! The tiers that need receivers of alerts.
 
 use super::deadline::Deadline;
+use super::judge::tests;
 use super::outcome::Outcome;
-use super::tiers::{programs, tests};
+use super::tiers::programs;
 use crate::{build, host, peers, setup};
 use anyhow::{Context, Result};
 use std::process::Command;

@@ -13,6 +13,7 @@ pub(crate) struct Row {
     pub(crate) failed: Vec<String>,
     /// Expected ones only; the others are failures.
     pub(crate) skipped: Vec<PlacedSkip>,
+    flaky: Vec<String>,
     not_run: Option<String>,
     /// What the deadline cut off.
     cut: Option<String>,
@@ -40,7 +41,16 @@ impl Row {
         {
             failed.push(format!("{missing} was ended at the deadline, after {:.0} s", time.as_secs_f64()));
         }
-        Self { tier: tier.name, passed: outcome.passed, failed, skipped, not_run: outcome.not_run, cut, time }
+        Self {
+            tier: tier.name,
+            passed: outcome.passed,
+            failed,
+            skipped,
+            flaky: outcome.flaky,
+            not_run: outcome.not_run,
+            cut,
+            time,
+        }
     }
 
     /// A tier that was not run.
@@ -50,6 +60,7 @@ impl Row {
             passed: 0,
             failed: Vec::new(),
             skipped: Vec::new(),
+            flaky: Vec::new(),
             not_run: Some(reason.to_owned()),
             cut: None,
             time: Duration::ZERO,
@@ -68,11 +79,12 @@ impl Row {
 
     /// The same, a line each, with the tier: for the end of a long output, of which some see nothing else.
     pub(crate) fn in_short(&self) -> impl Iterator<Item = String> + '_ {
-        self.failed.iter().map(|failure| {
-            let first = failure.lines().next().unwrap_or_default();
-            let cut = first.floor_char_boundary(SHORT);
-            format!("FAILED {}: {}", self.tier, &first[..cut])
-        })
+        let short = |word: &str, what: &str| {
+            let first = what.lines().next().unwrap_or_default();
+            format!("{word} {}: {}", self.tier, &first[..first.floor_char_boundary(SHORT)])
+        };
+        let failed = self.failed.iter().map(move |failure| short("FAILED", failure));
+        failed.chain(self.flaky.iter().map(move |what| short("FLAKY", what)))
     }
 
     /// The numbers, without the tier's name.
@@ -97,7 +109,8 @@ impl Row {
         }
         let skips = reasons.iter().map(|(reason, count)| format!("{count}: {reason}"));
         let cut = self.cut.iter().map(|missing| format!("not run to its end, deadline: {missing}"));
-        cut.chain(skips).collect::<Vec<_>>().join("; ")
+        let flaky = (!self.flaky.is_empty()).then(|| format!("{} flaky, see below", self.flaky.len()));
+        cut.chain(flaky).chain(skips).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -198,6 +211,14 @@ mod tests {
         assert!(!is_green(&hangs));
         let default = [Row::of(&TIER, cut(), &expected, Duration::ZERO)];
         assert_eq!(closing_line(&default), "3 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn flaky_test_has_passed_and_is_told_in_the_table_and_below_it() {
+        let outcome = Outcome { flaky: vec!["host: a: why".into()], passed: 1, ..Outcome::default() };
+        let rows = [Row::of(&TIER, outcome, &ExpectedSkips::default(), Duration::ZERO)];
+        assert!(is_green(&rows) && text(&rows).contains("1 flaky, see below"), "{}", text(&rows));
+        assert_eq!(rows[0].in_short().collect::<Vec<_>>(), ["FLAKY vm: host: a: why"]);
     }
 
     #[test]

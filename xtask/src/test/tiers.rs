@@ -1,11 +1,12 @@
 //! The tiers, in the order they run: what is quick and breaks most often first.
 
-use super::deadline::{Deadline, Finished};
+use super::deadline::Deadline;
+use super::judge::{single, tests, twice};
 use super::outcome::{Outcome, PlacedSkip};
 use super::receivers;
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
-use crate::libtest::{Results, Skip};
+use crate::libtest::Skip;
 use crate::{chart, cluster, commands, engines, fuzz, host, links, package, setup, systemd, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
@@ -132,12 +133,13 @@ fn lint_tier(deadline: &Deadline) -> Result<Outcome> {
 }
 
 fn unit_tier(deadline: &Deadline) -> Result<Outcome> {
-    let mut command = build::cargo(&["test", "--workspace", "--exclude", "monitor-ebpf"])?;
-    command.args(["--exclude", "integration", "--lib", "--bins", "--tests", "--no-fail-fast"]);
-    // Golden files are compared, never written, whatever the developer's environment says.
-    command.env("INSTA_UPDATE", "no");
-    let finished = deadline.run(&mut command)?;
-    tests("unit", "host", &finished)
+    twice("unit", deadline, || {
+        let mut command = build::cargo(&["test", "--workspace", "--exclude", "monitor-ebpf"])?;
+        command.args(["--exclude", "integration", "--lib", "--bins", "--tests", "--no-fail-fast", "--"]);
+        // Golden files are compared, never written, whatever the developer's environment says.
+        command.env("INSTA_UPDATE", "no");
+        Ok(command)
+    })
 }
 
 fn rules_tier(deadline: &Deadline) -> Result<Outcome> {
@@ -170,12 +172,13 @@ pub(super) fn programs(tier: &str, wanted: impl Fn(&str) -> bool, deadline: &Dea
     let agent = build::agent(Profile::Dev)?;
     let mut outcome = Outcome::default();
     for test in build::integration_tests()?.into_iter().filter(|test| wanted(&test.name)) {
-        let mut command = as_root(&test.path);
-        // One at a time: attach points and the host's cgroup tree are shared.
-        command.arg("--test-threads=1").current_dir(host::repo()?);
-        command.env("SANDWATCH_BIN", &agent).env("SANDWATCH_RULES", host::repo()?.join("rules"));
-        let finished = deadline.run(&mut command)?;
-        outcome.add(tests(&format!("{tier}-{}", test.name), "host", &finished)?);
+        outcome.add(twice(&format!("{tier}-{}", test.name), deadline, || {
+            let mut command = as_root(&test.path);
+            // One at a time: attach points and the host's cgroup tree are shared.
+            command.arg("--test-threads=1").current_dir(host::repo()?);
+            command.env("SANDWATCH_BIN", &agent).env("SANDWATCH_RULES", host::repo()?.join("rules"));
+            Ok(command)
+        })?);
     }
     Ok(outcome)
 }
@@ -264,7 +267,7 @@ fn systemd_tier(deadline: &Deadline) -> Result<Outcome> {
 }
 
 fn matrix(cells: &[vm::Cell], deadline: &Deadline) -> Result<Outcome> {
-    let settings = vm::Settings { until: deadline.last_start(CELL), ..vm::Settings::default() };
+    let settings = vm::Settings { again: true, until: deadline.last_start(CELL), ..vm::Settings::default() };
     let results = vm::run_tests(cells, &settings, None)?;
     vm::report_programs(&results, false)?;
     let mut outcome = Outcome::default();
@@ -300,51 +303,4 @@ fn as_root(program: &PathBuf) -> Command {
     let mut command = Command::new("sudo");
     command.args(["--non-interactive", "--preserve-env", "--"]).arg(program);
     command
-}
-
-/// A check that passes or fails as a whole. The output is kept, and shown in short if it failed.
-fn single(tier: &str, what: &str, finished: &Finished) -> Result<Outcome> {
-    let log = keep(tier, what, finished)?;
-    if finished.good {
-        return Ok(Outcome::single(true, ""));
-    }
-    if finished.timed_out {
-        return Ok(Outcome::cut(&format!("{what}; log {}", log.display())));
-    }
-    Ok(Outcome::broken(&format!("{what} failed; log {}\n{}", log.display(), tail(&finished.output))))
-}
-
-/// Test programs' output, read test by test.
-pub(super) fn tests(tier: &str, place: &str, finished: &Finished) -> Result<Outcome> {
-    let log = keep(tier, place, finished)?;
-    let results = Results::parse(&finished.output);
-    let complete = results.is_complete() && results.finished > 0;
-    let mut outcome = Outcome::of_tests(results, place);
-    if finished.timed_out {
-        outcome.cut = Some(format!("{tier}; log {}", log.display()));
-    } else if outcome.failed.is_empty() && (!finished.good || !complete) {
-        let how =
-            if finished.good { "died, or its output is incomplete" } else { "failed without a failing test" };
-        outcome.failed.push(format!("{tier} {how}; log {}\n{}", log.display(), tail(&finished.output)));
-    } else if !outcome.failed.is_empty() {
-        println!("   log {}\n{}", log.display(), tail(&finished.output));
-    }
-    Ok(outcome)
-}
-
-fn keep(tier: &str, what: &str, finished: &Finished) -> Result<PathBuf> {
-    let dir = host::target()?.join("test");
-    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let name: String =
-        what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
-    let log = dir.join(format!("{tier}-{name}.log"));
-    std::fs::write(&log, &finished.output).with_context(|| format!("cannot write {}", log.display()))?;
-    Ok(log)
-}
-
-/// The last lines, which say what went wrong.
-fn tail(output: &str) -> String {
-    let lines: Vec<&str> = output.lines().collect();
-    let from = lines.len().saturating_sub(40);
-    lines[from..].iter().map(|line| format!("      | {line}\n")).collect()
 }

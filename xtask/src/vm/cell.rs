@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) refresh: bool,
     /// VMs at the same time.
     pub(crate) jobs: usize,
+    /// What may have failed by chance is run once more.
+    pub(crate) again: bool,
     /// After this no VM is started; cells that are left have no result.
     pub(crate) until: Option<Instant>,
 }
@@ -35,6 +37,7 @@ impl Default for Settings {
             parameters: String::new(),
             refresh: false,
             jobs: 2,
+            again: false,
             until: None,
         }
     }

@@ -95,7 +95,14 @@ pub(crate) fn run(cells: &[Cell], payload: &Payload, settings: &Settings) -> Res
                 while settings.until.is_none_or(|until| Instant::now() < until) {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((number, cell)) = next else { break };
-                    let result = cell.run(payload, &settings, &mut |_| ());
+                    let mut result = cell.run(payload, &settings, &mut |_| ());
+                    if let Ok(first) = &result
+                        && settings.again
+                        && first.may_be_chance()
+                    {
+                        println!("{}\n== {}: once more", describe(first), cell.name());
+                        result = cell.again(first, payload, &settings);
+                    }
                     if let Ok(result) = &result {
                         println!("{}", describe(result));
                     }
@@ -122,8 +129,7 @@ fn describe(result: &CellResult) -> String {
         result.one_line()
     );
     for name in &tests.failed {
-        let said = tests.said.get(name).map_or_else(String::new, |said| format!(": {said}"));
-        text.push_str(&format!("\n   FAILED {name}{said}"));
+        text.push_str(&format!("\n   FAILED {}", tests.complaint(name)));
     }
     text
 }
@@ -141,7 +147,32 @@ pub(crate) fn summary(results: &[CellResult]) -> bool {
     results.iter().all(|result| result.trouble().is_none())
 }
 
+impl Cell {
+    /// Once more after a first run that may have failed by chance, whose log is kept: what failed then and does not now is
+    /// flaky.
+    fn again(&self, first: &CellResult, payload: &Payload, settings: &Settings) -> Result<CellResult> {
+        std::fs::rename(&first.log, first.log.with_extension("first.log"))?;
+        let mut second = self.run(payload, settings, &mut |_| ())?;
+        let tests = first.tests.failed.iter().filter(|test| !second.tests.failed.contains(test));
+        let mut flaky: Vec<String> = tests.map(|test| first.tests.complaint(test)).collect();
+        if first.tests.failed.is_empty() {
+            flaky.extend(first.trouble());
+        }
+        second.tests.flaky = flaky;
+        Ok(second)
+    }
+}
+
 impl CellResult {
+    /// Whether an emulator on a busy machine may be to blame: few tests failed, or the run broke off, and the kernel
+    /// complains of nothing but what emulation does to it ([`Machine::run_patiently`](super::qemu::Machine::run_patiently)).
+    fn may_be_chance(&self) -> bool {
+        let emulated = self.complaint.as_ref().is_none_or(|complaint| complaint.contains("int3"));
+        let few =
+            if self.tests.failed.is_empty() { self.trouble().is_some() } else { self.tests.may_be_chance() };
+        emulated && few
+    }
+
     /// What is wrong with the run as a whole, apart from single tests; none if nothing.
     pub(crate) fn trouble(&self) -> Option<String> {
         if self.code != Some(0) {

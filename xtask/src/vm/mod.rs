@@ -107,6 +107,7 @@ impl LsmChoice {
 pub(crate) fn main(options: &Options) -> Result<ExitCode> {
     setup::vm_packages()?;
     let settings = Settings {
+        again: false,
         until: None,
         memory_mib: options.memory,
         cpus: options.cpus,
