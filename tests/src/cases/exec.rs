@@ -139,22 +139,26 @@ fn memfd(world: &mut World) -> Result<Verdict> {
             if fd < 0 || libc::write(fd, program.as_ptr().cast(), program.len()) != program.len() as isize {
                 return 1;
             }
-            let argv = [c"true".as_ptr(), std::ptr::null()];
-            let env: [*const libc::c_char; 1] = [std::ptr::null()];
-            libc::syscall(
-                libc::SYS_execveat,
-                fd,
-                c"".as_ptr(),
-                argv.as_ptr(),
-                env.as_ptr(),
-                libc::AT_EMPTY_PATH,
-            );
+            exec_descriptor(fd);
         }
         2
     })?;
     ensure_that!(exec.home.memfd, "memfd");
     ensure_same!(exec.exe_nlink, 0, "links");
     Ok(Verdict::Holds)
+}
+
+/// Executes what a descriptor leads to; returns if that fails.
+///
+/// # Safety
+/// To be called by a child that does nothing else afterwards than to end.
+unsafe fn exec_descriptor(fd: libc::c_int) {
+    let argv = [c"true".as_ptr(), std::ptr::null()];
+    let env: [*const libc::c_char; 1] = [std::ptr::null()];
+    // SAFETY: two arrays that end with a null pointer, of strings that outlive the call.
+    unsafe {
+        libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), argv.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH);
+    }
 }
 
 fn tmpfs(world: &mut World) -> Result<Verdict> {
@@ -177,16 +181,7 @@ fn deleted(world: &mut World) -> Result<Verdict> {
         unsafe {
             let fd = libc::open(c(&path).as_ptr(), libc::O_RDONLY);
             libc::unlink(c(&path).as_ptr());
-            let argv = [c"true".as_ptr(), std::ptr::null()];
-            let env: [*const libc::c_char; 1] = [std::ptr::null()];
-            libc::syscall(
-                libc::SYS_execveat,
-                fd,
-                c"".as_ptr(),
-                argv.as_ptr(),
-                env.as_ptr(),
-                libc::AT_EMPTY_PATH,
-            );
+            exec_descriptor(fd);
         }
         1
     })?;

@@ -74,15 +74,7 @@ impl Store {
     /// The requests to close an incident that came since the last call, and what is wrong with those that are none.
     pub fn requests(&self) -> (Vec<CloseRequest>, Vec<String>) {
         let (mut requests, mut problems) = (Vec::new(), Vec::new());
-        let Ok(entries) = fs::read_dir(self.folder.path().join("close")) else { return (requests, problems) };
-        let mut paths: Vec<PathBuf> = entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-            .take(FILES_MAX)
-            .collect();
-        paths.sort_unstable();
-        for path in paths {
+        for path in json_files(&self.folder.path().join("close")) {
             let request = read_text(&path, FILE_MAX)
                 .map_err(|error| error.to_string())
                 .and_then(|text| serde_json::from_str(&text).map_err(|error| error.to_string()))
@@ -178,6 +170,11 @@ fn request_path(folder: &Path, id: &str) -> PathBuf {
 }
 
 fn read_files(folder: &Path) -> Vec<(PathBuf, Result<Saved, String>)> {
+    json_files(folder).into_iter().map(|path| (path.clone(), read_file(&path))).collect()
+}
+
+/// At most `FILES_MAX`, sorted; none of a folder that cannot be read.
+fn json_files(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries
         .flatten()
@@ -186,7 +183,7 @@ fn read_files(folder: &Path) -> Vec<(PathBuf, Result<Saved, String>)> {
         .take(FILES_MAX)
         .collect();
     paths.sort_unstable();
-    paths.into_iter().map(|path| (path.clone(), read_file(&path))).collect()
+    paths
 }
 
 fn read_file(path: &Path) -> Result<Saved, String> {
