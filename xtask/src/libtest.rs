@@ -28,6 +28,9 @@ pub(crate) struct Results {
     pub(crate) flaky: Vec<String>,
     /// Test programs that printed their closing line; fewer than were started means one died.
     pub(crate) finished: usize,
+    /// Test programs that said how many tests they run.
+    #[serde(skip)]
+    started: usize,
     /// Tests counted in closing lines: more than were read means lines were lost.
     #[serde(skip)]
     counted: usize,
@@ -49,9 +52,11 @@ impl Results {
         results
     }
 
-    /// Whether every test that the programs counted was read.
+    /// Whether every program that began ended, and every test that they counted was read.
     pub(crate) fn is_complete(&self) -> bool {
-        self.pending.is_none() && self.counted == self.passed.len() + self.failed.len() + self.skipped.len()
+        self.pending.is_none()
+            && self.started <= self.finished
+            && self.counted == self.passed.len() + self.failed.len() + self.skipped.len()
     }
 
     /// Whether so little failed that it may have been chance.
@@ -67,7 +72,8 @@ impl Results {
     /// Takes those that failed and were run again alone for what they were then.
     pub(crate) fn settle(&mut self, again: &Self) {
         for test in std::mem::take(&mut self.failed) {
-            if again.passed.contains(&test) {
+            // A name may stand in two programs.
+            if again.passed.contains(&test) && !again.failed.contains(&test) {
                 self.flaky.push(self.complaint(&test));
                 self.passed.push(test);
             } else {
@@ -108,7 +114,9 @@ impl Results {
         if self.listen(line) {
             return;
         }
-        if let Some(summary) = line.strip_prefix("test result: ") {
+        if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.started += 1;
+        } else if let Some(summary) = line.strip_prefix("test result: ") {
             self.finished += 1;
             self.counted += counts(summary);
         } else if let Some((name, rest)) =
@@ -199,6 +207,7 @@ mod tests {
     #[test]
     fn a_test_without_verdict_makes_the_run_incomplete() {
         assert!(!Results::parse("test a ... noise\n").is_complete());
+        assert!(!Results::parse("running 1 test\n").is_complete(), "it died before its first verdict");
         assert!(!Results::parse("test result: ok. 2 passed; 0 failed; 0 ignored;\n").is_complete());
     }
 

@@ -98,6 +98,7 @@ pub(crate) fn run(cells: &[Cell], payload: &Payload, settings: &Settings) -> Res
                     let mut result = cell.run(payload, &settings, &mut |_| ());
                     if let Ok(first) = &result
                         && settings.again
+                        && settings.until.is_none_or(|until| Instant::now() < until)
                         && first.may_be_chance()
                     {
                         println!("{}\n== {}: once more", describe(first), cell.name());
