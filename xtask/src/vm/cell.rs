@@ -33,7 +33,7 @@ impl Default for Settings {
         Self {
             memory_mib: 1024,
             cpus: 2,
-            timeout: Duration::from_secs(600),
+            timeout: Duration::from_secs(840),
             parameters: String::new(),
             refresh: false,
             jobs: 2,
