@@ -23,7 +23,7 @@ const WARM: usize = 50;
 /// By how much it may be larger after all of them, KiB: files of incidents are kept on purpose.
 const GROWTH: u64 = 12 << 10;
 /// Longest that all of it may take.
-const LONGEST: Duration = Duration::from_secs(240);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Resident memory of a process, KiB.
 fn resident(pid: u32) -> u64 {
@@ -44,6 +44,11 @@ impl Top {
 
     fn folder(&self) -> PathBuf {
         cgroup_root().join(&self.0)
+    }
+
+    /// What the paths of the cgroups in it begin with.
+    fn below(&self) -> String {
+        format!("/{}/", self.0)
     }
 
     /// Runs a container in it that reads a key and ends.
@@ -86,12 +91,23 @@ fn told(lab: &Lab) -> BTreeMap<String, String> {
     told
 }
 
+/// Gaps that are no loss of what is looked at here: of the time before the agent's start, and runs of a probe that found itself
+/// active on their CPU, which are anybody's and the more the busier the machine is.
+const GAPS_OF_OTHERS: [&str; 2] = ["restart", "runs of a probe skipped by the kernel"];
+
+/// Whether it is a gap in what these workers did: one of theirs, or one of which nobody knows whose it is.
+fn is_gap(alert: &Value, top: &Top) -> bool {
+    let theirs = alert["worker"]["cgroup"]["path"].as_str().is_none_or(|path| path.starts_with(&top.below()));
+    let reason = alert["gap"]["reason"].as_str().unwrap_or_default();
+    alert["kind"] == "gap" && theirs && !GAPS_OF_OTHERS.contains(&reason)
+}
+
 /// Nothing but the thefts: no gap, and nothing of the runtime on its way in.
-fn nothing_else(lab: &Lab) {
+fn nothing_else(lab: &Lab, top: &Top) {
     // What the program in the container does: it reads a key, with `cat`.
     let own = ["unexpected-identity", "discovery-from-engine"];
     let is_other = |alert: &Value| {
-        alert["kind"] == "gap" || alert["finding"]["id"].as_str().is_some_and(|id| !own.contains(&id))
+        is_gap(alert, top) || alert["finding"]["id"].as_str().is_some_and(|id| !own.contains(&id))
     };
     let others: Vec<String> = lab
         .alerts()
@@ -115,7 +131,7 @@ fn of_two_hundred_containers_no_first_exec_is_missed_and_the_agent_does_not_grow
         }
         top.run(&format!("c{number}"));
     }
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     while told(&lab).len() < CONTAINERS && Instant::now() < until {
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -126,7 +142,7 @@ fn of_two_hundred_containers_no_first_exec_is_missed_and_the_agent_does_not_grow
     // Its exec was seen too: who reads is the program, in the role that the first one has.
     let other: Vec<_> = told.iter().filter(|(_, who)| !who.ends_with("cat entry")).collect();
     assert!(other.is_empty(), "{other:?}");
-    nothing_else(&lab);
+    nothing_else(&lab, &top);
     let grown = resident(lab.agent.id()).saturating_sub(warm);
     assert!(grown <= GROWTH, "{grown} KiB more than after {WARM} containers ({warm} KiB)");
 }
@@ -155,7 +171,7 @@ fn containers_that_come_and_go_while_the_agent_stands_still_are_told_each_by_its
             of_a.map(|alert| alert["worker"]["cgroup"]["id"].to_string()).collect();
         ids.len() == 2
     });
-    nothing_else(&lab);
+    nothing_else(&lab, &top);
 }
 
 #[test]
@@ -168,18 +184,34 @@ fn what_runs_in_a_cgroup_that_no_pattern_names_is_nobodys_even_at_its_beginning(
     // And one that lives on.
     let lives = top.folder().join("service");
     fs::create_dir(&lives).unwrap();
-    let script = format!("echo $$ > {}/cgroup.procs; /bin/true; exec sleep 300", lives.display());
-    let mut child = Command::new("/bin/sh").args(["-c", &script]).spawn().unwrap();
+    let key = lab.folder.path().join("home/.ssh/id_ed25519");
+    fs::create_dir_all(key.parent().unwrap()).unwrap();
+    fs::write(&key, "no key").unwrap();
+    let read = lab.folder.path().join("read");
+    // It reads the key when its input ends.
+    let script = format!(
+        "echo $$ > {}/cgroup.procs; /bin/true; read line; cat {} > {}; exec sleep 300",
+        lives.display(),
+        key.display(),
+        read.display()
+    );
+    let mut child = Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
     eventually("it is in there", || !fs::read_to_string(lives.join("cgroup.procs")).unwrap().is_empty());
     signal(&lab.agent, libc::SIGCONT);
     eventually("the worker is told", || told(&lab).contains_key(&format!("/{}/w-1", top.0)));
     assert_eq!(told(&lab).len(), 1, "{:?}", told(&lab));
-    // Its events are not sent any more.
-    lab.wait_for_log("worker found");
+    // Nor is it a worker by what it does later: what a worker does after that is told, and would be after it.
+    drop(child.stdin.take());
+    eventually("it has read the key", || fs::read_to_string(&read).is_ok_and(|text| text == "no key"));
+    top.run("w-2");
+    eventually("the next worker is told", || told(&lab).contains_key(&format!("/{}/w-2", top.0)));
+    assert_eq!(told(&lab).len(), 2, "{:?}", told(&lab));
+    let of_key = |alert: &Value| alert.to_string().contains(&key.display().to_string());
+    assert!(!lab.alerts().iter().any(of_key), "{:#?}", lab.alerts());
     child.kill().unwrap();
     child.wait().unwrap();
     fs::remove_dir(&lives).unwrap();
-    nothing_else(&lab);
+    nothing_else(&lab, &top);
     let (status, log) = lab.stop();
     assert!(status.success(), "{log}");
 }

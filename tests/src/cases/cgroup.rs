@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use monitor::event::{Body, Event};
@@ -14,6 +14,9 @@ use crate::child::{self, Child};
 use crate::files::{WATCHED_NAME, folder, secret};
 use crate::world::{cgroup_id, remove_cgroups};
 use crate::{Case, Verdict, World};
+
+/// Longest that something is waited for, on a machine that has other things to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) const CASES: &[Case] = &[
     ("process_outside_the_cgroup_gives_nothing", outside),
@@ -224,16 +227,23 @@ impl Gated {
     }
 }
 
-/// Waits until somebody is in the cgroup.
-fn inhabited(cgroup: &Path) -> Result<()> {
-    let is_there = || fs::read_to_string(cgroup.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
-    for _ in 0..5_000 {
-        if is_there() {
-            return Ok(());
+/// Waits until it is so, for as long as patience lasts; whether it is.
+fn comes_true(mut holds: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let until = Instant::now() + PATIENCE;
+    while !holds()? {
+        if Instant::now() > until {
+            return Ok(false);
         }
         std::thread::sleep(Duration::from_millis(1));
     }
-    anyhow::bail!("nobody in {}", cgroup.display())
+    Ok(true)
+}
+
+/// Waits until somebody is in the cgroup.
+fn inhabited(cgroup: &Path) -> Result<()> {
+    let is_there = || fs::read_to_string(cgroup.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
+    ensure_that!(comes_true(|| Ok(is_there()))?, "somebody is in {}", cgroup.display());
+    Ok(())
 }
 
 fn born_before(world: &mut World) -> Result<Verdict> {
@@ -252,10 +262,14 @@ fn born_before(world: &mut World) -> Result<Verdict> {
             child::exec(Path::new("/bin/true"), &["true"], &[])
         },
     )?;
-    inhabited(&inner)?;
+    // Its coming is told a moment after it is in there: only then was it met before its cgroup is looked at.
+    let pid = child.child.pid;
+    let is_met =
+        comes_true(|| Ok(world.sensor().process(pid)?.is_some_and(|process| process.label == UNCLASSIFIED)))?;
+    ensure_that!(is_met, "it is met as nobody's yet");
     let label = Label { id: world.label(), state: label_state::WORKER };
     world.sensor().label_cgroup(id, label)?;
-    let pid = child.finish()?;
+    child.finish()?;
     world.run(|| 0)?;
     let events: Vec<_> = world.take_of(UNCLASSIFIED);
     remove_cgroups(&elsewhere)?;
@@ -284,12 +298,7 @@ fn entered(world: &mut World) -> Result<Verdict> {
     world.sensor().settle_cgroup(id)?;
     // The move is told after it is done: whether the cgroup was settled before that or after, it is one to be asked in.
     let asked = Some(Label { id: 0, state: label_state::CHECK_PROCESS });
-    for _ in 0..1_000 {
-        if world.sensor().cgroup_label(id)? == asked {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    comes_true(|| Ok(world.sensor().cgroup_label(id)? == asked))?;
     ensure_same!(world.sensor().cgroup_label(id)?, asked, "its label");
     let pid = child.finish()?;
     let events = world.until_exit(pid)?;

@@ -19,7 +19,7 @@ impl Program {
     /// Starts it with its output in `FOLDER/said`, and waits until somebody listens on `address`.
     ///
     /// # Errors
-    /// It does not start, or ends, or does not listen for 20 s: with what it said.
+    /// It does not start, or ends, or does not listen for 60 s: with what it said.
     pub fn start(mut command: Command, folder: &Path, address: SocketAddr) -> Result<Self> {
         let said = folder.join("said");
         let output: File = OpenOptions::new().create(true).append(true).open(&said)?;
@@ -36,7 +36,7 @@ impl Program {
         unsafe { command.pre_exec(die_with_us) };
         let child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let mut program = Self { child, said };
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(60);
         while TcpStream::connect(address).is_err() {
             if let Some(status) = program.child.try_wait()? {
                 bail!("{command:?} ended with {status}:\n{}", program.said());

@@ -9,7 +9,7 @@ use monitor::delivery::{Engine, SinkStats};
 use serde_json::{Value, json};
 
 /// Longer than anything here takes, however busy the machine is.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An agent's delivery; its state is kept in a folder.
 pub(crate) struct Agent(Engine);
@@ -30,6 +30,11 @@ impl Agent {
     /// How its sink is doing.
     pub(crate) fn stats(&self) -> SinkStats {
         self.0.stats()[0].1
+    }
+
+    /// Waits until nothing waits in the spool any more: the sink has taken in all that was raised, and written it down.
+    pub(crate) fn wait_taken_in(&self) {
+        assert!(self.0.settle(PATIENCE), "not within {PATIENCE:?}: {:?}", self.0.stats());
     }
 
     /// As at SIGHUP.

@@ -62,10 +62,11 @@ fn killed_mid_batch(kind: Kind) {
 fn hanging(kind: Kind) {
     let rig = kind.start();
     let mut sink = kind.sink(rig.server().address(), "timeout: 300ms");
-    rig.server().fail(Fault::Hang(Duration::from_secs(3)));
+    // Long enough that a busy machine is not taken for a sink that waits for it.
+    rig.server().fail(Fault::Hang(Duration::from_secs(30)));
     let begin = Instant::now();
     let (reason, _) = retry(&mut *sink);
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     assert!(reason.contains("no answer within 0.3 s"), "{reason}");
     assert_eq!(deliver(&mut *sink, 1..=5).accepted, ids(1..=5));
     assert_eq!(rig.received(), ids(1..=5));

@@ -147,7 +147,8 @@ fn a_broker_that_is_down_loses_nothing() {
     let begin = Instant::now();
     let (reason, _) = retry(&mut *sink);
     assert!(!reason.is_empty());
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    // With the timeout that a sink has by default it would be 15 s.
+    assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
     broker.program = run(broker.folder.path(), broker.address);
     assert_eq!(deliver(&mut *sink, 1..=50).accepted, ids(1..=50));
     let received = broker.messages(50).into_iter().map(|(_, _, id, _)| id).collect();

@@ -45,7 +45,7 @@ impl Store {
 
     /// Waits until exactly these alerts can be found, each in the record that `id` takes it from.
     fn wait_for(&self, wanted: &BTreeSet<String>, id: impl Fn(&Value) -> Option<String>) -> Vec<Value> {
-        let until = Instant::now() + Duration::from_secs(20);
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
             let found = self.all();
             let received: BTreeSet<String> = found.iter().filter_map(&id).collect();
