@@ -53,8 +53,9 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, CliError> {
     let digest = config_digest(&args.files);
     agent.keep_log(&config.state_dir, &digest);
     agent.keep_incidents(&config.state_dir);
-    agent.keep_postures(&config.state_dir);
+    // Log and incidents are the first agent's to take; these files have no lock, and are the service's.
     if args.output.is_none() {
+        agent.keep_postures(&config.state_dir);
         agent.keep_interval(&config.state_dir);
     }
     agent.follow_config(config.clone(), digest.clone());

@@ -189,8 +189,7 @@ impl Pipeline {
         });
         let envelope = &self.detector.envelope;
         if watched.said.is_none() {
-            watched.said =
-                self.postures.earlier.extract_if(.., |earlier| is_of(earlier, worker, envelope)).next();
+            watched.said = take_earlier(&mut self.postures.earlier, worker, envelope);
         }
         let said = watched.said.as_ref().map(|said| &said.posture);
         let alert = match said {
@@ -203,6 +202,8 @@ impl Pipeline {
             None if posture.is_fine() => None,
             said => Some(posture_alert(envelope, (worker, rules), &posture, said, now)),
         };
+        // After a restart too, when nothing is said: an incident that is younger than this look does not know of it.
+        let is_news = alert.is_some() || (watched.found.is_none() && !posture.is_fine());
         watched.found = Some(posture).filter(|posture| !posture.is_fine());
         if let Some(alert) = &alert {
             watched.said = saved(alert, envelope);
@@ -212,6 +213,8 @@ impl Pipeline {
             tracing::info!(worker = %worker.name, state = alert.state.name(), title = alert.title, "posture");
             self.counts.alerts += 1;
             self.alerts.push_back(alert);
+        }
+        if is_news {
             self.detector.worker_known(worker, worker.profile, rules, now);
             if reaches_host {
                 self.detector.reaches_host(worker.cgroup, now);
@@ -221,12 +224,15 @@ impl Pipeline {
 
     /// A worker has ended, and with it what was the matter with it.
     pub(super) fn end_posture(&mut self, label: u32, now: BootNs) {
-        let Some(said) = self.postures.by_label.remove(&label).and_then(|watched| watched.said) else {
+        let said = self.postures.by_label.remove(&label).and_then(|watched| watched.said);
+        self.postures.changed |= said.is_some();
+        let Some(worker) = self.workers.get(label) else { return };
+        let envelope = &self.detector.envelope;
+        // An earlier run may have said it, and this one not have looked yet.
+        let Some(said) = said.or_else(|| take_earlier(&mut self.postures.earlier, worker, envelope)) else {
             return;
         };
         self.postures.changed = true;
-        let Some(worker) = self.workers.get(label) else { return };
-        let envelope = &self.detector.envelope;
         let alert = posture_over(envelope, (worker, &self.rules), &said.posture, Over::Gone, now);
         self.counts.alerts += 1;
         self.alerts.push_back(alert);
@@ -266,6 +272,15 @@ fn saved(alert: &Alert, envelope: &Envelope) -> Option<SavedPosture> {
         posture: posture.clone(),
     };
     (alert.state != State::Closed).then_some(saved)
+}
+
+/// What an earlier run of the agent said of a worker; it is not kept there any more.
+fn take_earlier(
+    earlier: &mut Vec<SavedPosture>,
+    worker: &Worker,
+    envelope: &Envelope,
+) -> Option<SavedPosture> {
+    earlier.extract_if(.., |saved| is_of(saved, worker, envelope)).next()
 }
 
 fn is_of(saved: &SavedPosture, worker: &Worker, envelope: &Envelope) -> bool {

@@ -74,7 +74,13 @@ impl<P: Probes> Agent<P> {
         let result = write(&postures.path, said);
         let was_failing = std::mem::replace(&mut postures.failing, result.is_err());
         match result {
-            Ok(()) => postures.unwritten = None,
+            Ok(()) => {
+                postures.unwritten = None;
+                if was_failing {
+                    let title = "What is said of how workers are set up is kept over a restart again";
+                    self.say_health(State::Closed, Severity::Info, CONDITION, title, String::new());
+                }
+            }
             Err(error) if !was_failing => self.say_postures_not_kept(error.to_string()),
             Err(_) => {}
         }

@@ -9,6 +9,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::SigSet;
+
 use super::kept::{Act, HOME, MARKER, WORD};
 
 /// Does what is asked on standard input until that is closed. Port 0: ends at once, as the program that is executed.
@@ -19,6 +21,7 @@ pub(crate) fn main(port: u16) -> io::Result<()> {
     if port == 0 {
         return Ok(());
     }
+    take_signals()?;
     let home = std::env::var_os(HOME).map(PathBuf::from);
     if home.is_none() {
         nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
@@ -40,6 +43,11 @@ pub(crate) fn main(port: u16) -> io::Result<()> {
     }
     // The other end is closed: the agent ends, or was killed.
     home.map_or(Ok(()), |home| leave(&home))
+}
+
+/// The agent blocks the signals that it reads, and a program that it starts inherits that: here nobody reads them.
+fn take_signals() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 /// Out of the cgroup, which then is empty and can be removed.
@@ -68,4 +76,19 @@ fn keep_capabilities(kept: u32) -> io::Result<()> {
     // SAFETY: both are laid out as capset(2) wants them, and live as long as the call.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const head, sets.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::Signal;
+
+    use super::*;
+
+    #[test]
+    fn signals_that_the_agent_blocked_reach_the_helper() {
+        let agents = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1];
+        agents.into_iter().collect::<SigSet>().thread_block().unwrap();
+        take_signals().unwrap();
+        assert_eq!(SigSet::thread_get_mask().unwrap(), SigSet::empty());
+    }
 }

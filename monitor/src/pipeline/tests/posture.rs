@@ -259,6 +259,46 @@ fn next_run_of(told: &Told, mut runs: Vec<&mut Pipeline>) -> Pipeline {
 }
 
 #[test]
+fn incident_of_the_next_run_that_is_younger_than_its_first_look_becomes_critical() {
+    let told = Told::default();
+    told.say(true, false);
+    let mut first = started_and_told(&told);
+    until(&mut first, 1, 5);
+    let mut second = next_run(&told, &mut first);
+    shell(&mut second, 102, 3_000);
+    assert_eq!(alerts(&mut second).remove(0).severity, Severity::High);
+    for time in [SECOND, 2 * SECOND, 3 * SECOND] {
+        second.look_at_setups(time);
+        second.tick(time);
+    }
+    let said = alerts(&mut second);
+    assert!(said.iter().all(|alert| alert.kind != AlertKind::Posture), "that was said before: {said:#?}");
+    let update = said.iter().find(|alert| alert.kind == AlertKind::Incident).unwrap();
+    assert_eq!((update.state, update.severity), (State::Update, Severity::Critical));
+    assert_eq!(update.worker.as_ref().unwrap().posture, ["host-processes"]);
+}
+
+#[test]
+fn posture_of_a_worker_that_ends_before_the_next_run_looked_at_it_is_over() {
+    let told = Told::default();
+    told.say(true, false);
+    let mut first = started_and_told(&told);
+    let open = until(&mut first, 1, 5).remove(0);
+    let mut second = next_run(&told, &mut first);
+    assert_eq!(until(&mut second, 1, 1), [], "its turn has not come");
+    second.worker_gone(LABEL, SECOND + 1);
+    let said = alerts(&mut second);
+    let [over] = said.as_slice() else { panic!("{said:#?}") };
+    assert_eq!(
+        (over.kind, over.state, over.closed_by),
+        (AlertKind::Posture, State::Closed, Some(ClosedBy::Recovered))
+    );
+    assert_eq!(over.title, "Over: worker toy.service shares the host's processes (the worker has ended)");
+    assert_eq!(over.posture.as_ref().unwrap().condition, open.posture.unwrap().condition);
+    assert_eq!(second.take_changed_postures(), Some(Vec::new()), "said once");
+}
+
+#[test]
 fn posture_of_a_worker_that_ended_between_two_runs_is_over() {
     let told = Told::default();
     told.say(true, false);
