@@ -147,12 +147,14 @@ fn attach(cgroup: u64, task: u64) -> Result<(), i32> {
     };
     // SAFETY: a map value.
     let label = unsafe { (*state).label };
-    if label == 0 || label == own.id {
+    // Two cgroups that nobody has looked at yet are not known to be the same worker's.
+    let unknown = label == UNCLASSIFIED && own.state & label_state::KIND == label_state::PENDING;
+    if label == 0 || (label == own.id && !unknown) {
         return Ok(());
     }
     if label == UNCLASSIFIED && own.state & label_state::KIND == label_state::WORKER {
-        // Met before its cgroup was looked at, and nothing was told of it since: this is where it is found to belong, as when
-        // a runtime moves what it starts twice.
+        // Met before its cgroup was looked at; what was told of it goes by the cgroup it was told from. This is where it is found to
+        // belong, as when a runtime moves what it starts twice.
         // SAFETY: a map value.
         unsafe { (*state).label = own.id };
         return Ok(());

@@ -6,7 +6,7 @@ use aya::maps::{Array, HashMap, LpmTrie, Map, MapData, MapError, PerCpuArray, Pe
 use monitor_common::filter::{NAME_MAX, PREFIX_MAX};
 use monitor_common::map::{
     Bucket, BucketKey, ErrorKey, FilterValue, InodeKey, Label, LaneTally, OverlayOffsets, ProcState,
-    Settings, Tally, proc_flags,
+    Settings, Tally, UNCLASSIFIED, proc_flags,
 };
 use monitor_common::record::ENV_NAME_MAX;
 
@@ -132,6 +132,16 @@ impl Maps {
             Err(error) if errno(&error) == Some(libc::EEXIST) => Ok(false),
             Err(error) => Err(failed("PROCS", "put in a process", &error)),
         }
+    }
+
+    /// Removes the entry of a process that was entered in a cgroup nobody had looked at, if no worker has claimed it since.
+    pub(crate) fn forget_unclassified(&mut self, pid: u32) -> Result<(), KernelError> {
+        let entry =
+            absent(self.procs.get(&pid, 0)).map_err(|error| failed("PROCS", "read a process", &error))?;
+        if entry.is_some_and(|state| state.label == UNCLASSIFIED) {
+            absent(self.procs.remove(&pid)).map_err(|error| failed("PROCS", "remove a process", &error))?;
+        }
+        Ok(())
     }
 
     /// Marks an image as at or below an author root. Not in its process's entry: only the probes change those, or the

@@ -109,6 +109,21 @@ pub trait Probes {
             _ => Ok(()),
         }
     }
+    /// A worker's process was moved into this cgroup, which turned out to be nobody's: what runs there is looked for among the
+    /// workers' processes. The probes see to it themselves, unless the agent settled the cgroup at that very moment.
+    fn follow_into(&mut self, cgroup: u64) -> Result<(), KernelError> {
+        let label = match self.cgroup_label(cgroup)? {
+            None => FOLDER,
+            Some(label) => label,
+        };
+        if label.state & label_state::KIND != label_state::FOLDER {
+            return Ok(());
+        }
+        let hands_down = label.state & label_state::HANDS_DOWN;
+        self.label_cgroup(cgroup, Label { id: 0, state: label_state::CHECK_PROCESS | hands_down })
+    }
+    /// Forgets a process that was met in a cgroup nobody had looked at, unless a worker has claimed it since.
+    fn forget_unclassified(&mut self, pid: u32) -> Result<(), KernelError>;
     /// Puts a process found in /proc into the process map; an entry made by a probe meanwhile stays: `false`.
     fn put_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError>;
     /// The kernel's entry of a process.
@@ -303,6 +318,10 @@ impl Probes for Sensor {
 
     fn cgroup_label(&self, cgroup: u64) -> Result<Option<Label>, KernelError> {
         self.maps.label_of(cgroup)
+    }
+
+    fn forget_unclassified(&mut self, pid: u32) -> Result<(), KernelError> {
+        self.maps.forget_unclassified(pid)
     }
 
     fn put_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError> {

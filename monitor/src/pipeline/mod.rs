@@ -51,6 +51,16 @@ pub enum Effect {
     },
     /// The watched-path filter changed: see [`Pipeline::kernel_filter`].
     Filter,
+    /// A worker's process was moved into this cgroup, which is nobody's: it is to be followed there.
+    Follow {
+        /// The cgroup.
+        cgroup: u64,
+    },
+    /// A process that was met in a cgroup nobody had looked at is no worker's.
+    Forget {
+        /// Its pid.
+        pid: u32,
+    },
 }
 
 /// The agent's judgement, without its kernel side.

@@ -2,13 +2,14 @@
 //!
 //! The kernel marks them as unclassified and names the cgroup. They are kept in their order until somebody says whose that
 //! cgroup is: its announcement is on its way in the other ring, or a look at the hierarchy finds it. What nobody claims for
-//! [`PATIENCE`] is told as a gap.
+//! [`PATIENCE`] is told as a gap. A process that left such a cgroup before anything was told of it is taken for nobody's after the
+//! same time: what a runtime moves about before it begins.
 
 use std::collections::VecDeque;
 
 use monitor_common::map::UNCLASSIFIED;
 
-use super::Pipeline;
+use super::{Effect, Pipeline};
 use crate::detect::GapReport;
 use crate::event::{Body, BootNs, Event, NewCgroup, ProcessKey};
 use crate::worker::Placed;
@@ -40,7 +41,15 @@ impl Pipeline {
     }
 
     /// Whether records wait for a cgroup to be looked at.
-    pub fn has_unplaced(&self) -> bool {
+    pub fn has_unplaced_cgroup(&self) -> bool {
+        self.unplaced.events.iter().any(|(event, _)| {
+            awaited(event).into_iter().flatten().any(|cgroup| self.workers.placed(cgroup).is_none())
+        })
+    }
+
+    /// Whether records wait.
+    #[cfg(test)]
+    pub(super) fn has_unplaced(&self) -> bool {
         !self.unplaced.events.is_empty()
     }
 
@@ -53,6 +62,13 @@ impl Pipeline {
     pub fn place_waiting(&mut self, now: BootNs) {
         for (event, since) in std::mem::take(&mut self.unplaced.events) {
             self.take_since(event, since, now);
+        }
+    }
+
+    /// The same, if one of them waited for this cgroup.
+    pub fn place_waiting_for(&mut self, cgroup: u64, now: BootNs) {
+        if self.unplaced.events.iter().any(|(event, _)| awaited(event).contains(&Some(cgroup))) {
+            self.place_waiting(now);
         }
     }
 
@@ -87,14 +103,17 @@ impl Pipeline {
         // Where it was moved to is known late too.
         let Body::CgroupMove { to, to_labelled, .. } = &mut event.body else { return Some(event) };
         match self.workers.placed(*to) {
-            Some(Placed::Worker(label)) if label == event.subject.label => None,
-            Some(Placed::Worker(_)) => Some(event),
+            Some(Placed::Worker(label)) if label == event.subject.label => return None,
+            Some(Placed::Worker(_)) => {}
             Some(Placed::Nobody) => {
                 *to_labelled = false;
-                Some(event)
+                self.effects.push(Effect::Follow { cgroup: *to });
             }
-            None => self.wait(event, since),
+            None => return self.wait(event, since),
         }
+        // From here on, and in a recording, it is like any.
+        event.subject.pending = false;
+        Some(event)
     }
 
     fn whose(&self, event: &Event) -> Whose {
@@ -110,9 +129,9 @@ impl Pipeline {
             // It is not known itself before its fork was taken.
             Body::Fork(fork) => fork.parent,
             Body::CgroupMove { target_pid, .. } => {
+                // What was told of it is in the other ring, or waits itself.
                 let moved = self.processes.find_pid(*target_pid).and_then(|at| self.processes.get(at));
-                // Nothing was told of it: what a runtime moves about before it begins.
-                return moved.map_or(Whose::Nobodys, |process| Whose::Workers(process.label));
+                return moved.map_or(Whose::Unknown, |process| Whose::Workers(process.label));
             }
             _ => subject.key,
         };
@@ -138,6 +157,17 @@ impl Pipeline {
     }
 
     fn give_up(&mut self, event: &Event) {
+        let left = match event.body {
+            _ if event.subject.label != UNCLASSIFIED => None,
+            Body::CgroupMove { target_pid, .. } => Some(target_pid),
+            _ if event.subject.moved => Some(event.subject.key.pid),
+            _ => None,
+        };
+        if let Some(pid) = left {
+            self.counts.no_workers += 1;
+            self.effects.push(Effect::Forget { pid });
+            return;
+        }
         self.counts.no_worker += 1;
         self.gaps.note(GapReport {
             reason: "unplaced",
@@ -145,11 +175,22 @@ impl Pipeline {
             to: event.time,
             lost: Some(1),
             detail: format!(
-                "process {} in cgroup {}: whose it was is not known, as the record that announced the cgroup was lost or the process left it \
-                 before anything was told of it",
+                "process {} in cgroup {}: whose it was is not known, as the record that announced the cgroup was lost",
                 event.subject.key.pid, event.subject.cgroup
             ),
             ..GapReport::default()
         });
     }
+}
+
+/// The cgroups that an event waits for: where it was written, and where it was moved to.
+fn awaited(event: &Event) -> [Option<u64>; 2] {
+    let subject = &event.subject;
+    let to = match event.body {
+        Body::CgroupMove { to, .. } if subject.pending => Some(to),
+        _ => None,
+    };
+    let is_told_by_cgroup = subject.label == UNCLASSIFIED && !subject.moved && subject.cgroup != 0;
+    let by = is_told_by_cgroup && !matches!(event.body, Body::CgroupMove { .. });
+    [by.then_some(subject.cgroup), to]
 }

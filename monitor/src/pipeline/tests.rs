@@ -85,6 +85,11 @@ detections:
     after: identity
     match: { to: "tcp:22" }
     tier: objective
+  - id: left-worker
+    title: A process left its worker's cgroup
+    on: cgroup_move
+    match: { to_worker: false }
+    tier: boundary
 "#,
     ),
 ];

@@ -62,7 +62,7 @@ impl<P: Probes> Agent<P> {
                     }
                 }
                 changes.extend(found);
-                pipeline.place_waiting(now);
+                pipeline.place_waiting_for(new.cgroup, now);
             }
         });
         for (cgroup, reason) in orders.carry_out(&mut ProbeLabels(&mut self.probes)) {
@@ -205,7 +205,7 @@ impl<P: Probes> Agent<P> {
         }
     }
 
-    fn unwatched(&mut self, path: &str, reason: &str) {
+    pub(super) fn unwatched(&mut self, path: &str, reason: &str) {
         tracing::warn!(cgroup = path, reason, "cgroup not watched");
         let now = boot_now();
         self.pipeline.note_gap(GapReport {

@@ -91,7 +91,7 @@ impl<P: Probes> Agent<P> {
             });
         }
         // Their announcement was lost: they may still be there to be looked at.
-        if self.pipeline.has_unplaced() {
+        if self.pipeline.has_unplaced_cgroup() {
             self.look("/", true);
         }
         self.pipeline.tick(now);

@@ -365,6 +365,16 @@ impl<P: Probes> Agent<P> {
                         tracing::warn!(pid, %error, "author root not marked in the kernel");
                     }
                 }
+                Effect::Follow { cgroup } => {
+                    if let Err(error) = self.probes.follow_into(cgroup) {
+                        self.unwatched(&format!("cgroup {cgroup}"), &error.to_string());
+                    }
+                }
+                Effect::Forget { pid } => {
+                    if let Err(error) = self.probes.forget_unclassified(pid) {
+                        tracing::warn!(pid, %error, "process that is no worker's not forgotten");
+                    }
+                }
                 Effect::Filter => {
                     if let Err(error) = self.set_filter() {
                         self.say_filter_failed(&error);

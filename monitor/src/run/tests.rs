@@ -65,6 +65,10 @@ impl Probes for FakeProbes {
     fn cgroup_label(&self, cgroup: u64) -> Result<Option<Label>, KernelError> {
         Ok(self.state.labels.get(&cgroup).copied())
     }
+    fn forget_unclassified(&mut self, pid: u32) -> Result<(), KernelError> {
+        self.state.processes.remove(&pid);
+        Ok(())
+    }
     fn put_process(&mut self, pid: u32, state: &ProcState) -> Result<bool, KernelError> {
         Ok(self.state.processes.insert(pid, *state).is_none())
     }
@@ -156,7 +160,7 @@ impl Rig {
     }
 
     fn alerts(&self) -> Vec<Alert> {
-        assert!(self.agent.sinks.settle(Duration::from_secs(10)));
+        assert!(self.agent.sinks.settle(Duration::from_secs(60)));
         let text = fs::read_to_string(self.path("alerts")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
@@ -287,7 +291,7 @@ fn signals_reload_and_end() {
     fs::rename(rig.path("alerts"), rig.path("alerts.1")).unwrap();
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGHUP).unwrap();
     assert!(!rig.turn());
-    assert!(rig.agent.sinks.settle(Duration::from_secs(10)));
+    assert!(rig.agent.sinks.settle(Duration::from_secs(60)));
     assert!(rig.path("alerts").exists(), "the file was opened again");
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(rig.turn());

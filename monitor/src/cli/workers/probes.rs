@@ -42,6 +42,10 @@ impl Probes for NoProbes {
         Ok(None)
     }
 
+    fn forget_unclassified(&mut self, _: u32) -> Result<(), KernelError> {
+        Ok(())
+    }
+
     fn put_process(&mut self, _: u32, _: &ProcState) -> Result<bool, KernelError> {
         Ok(true)
     }

@@ -91,8 +91,15 @@ fn move_to_a_cgroup_that_turns_out_to_be_nobodys_is_an_escape() {
     pipeline.handle(&fixture::cgroup_move(header, 9, UNCLASSIFIED), 3_000);
     assert!(pipeline.has_unplaced());
     pipeline.workers.place(9, Placed::Nobody);
+    pipeline.take_effects();
     pipeline.place_waiting(3_100);
-    assert_eq!(pipeline.counts().events.get("cgroup-move"), Some(&1));
+    assert_eq!(
+        pipeline.take_effects(),
+        [Effect::Follow { cgroup: 9 }],
+        "should the agent have settled it meanwhile"
+    );
+    pipeline.turn_over(Some(4_000), 4_000);
+    assert_eq!(alerts(&mut pipeline)[0].worker.as_ref().unwrap().name, "toy.service");
 }
 
 #[test]
@@ -110,10 +117,59 @@ fn move_to_a_new_cgroup_of_the_same_worker_is_none() {
 #[test]
 fn move_of_a_process_of_which_nothing_was_told_is_no_event() {
     let mut pipeline = started();
-    let header = Header { cgroup: 0, ..unclassified(Kind::CgroupMove, (900, 9_000), 9_000, 3_000) };
+    // From where it was pending to where nobody is.
+    let header = Header { cgroup: 0, flags: 0, ..unclassified(Kind::CgroupMove, (900, 9_000), 9_000, 3_000) };
+    pipeline.take_effects();
     pipeline.handle(&fixture::cgroup_move(header, 9, 0), 3_000);
+    assert!(pipeline.has_unplaced() && !pipeline.has_unplaced_cgroup(), "no look will tell");
+    pipeline.tick(4 * SECOND);
     assert!(!pipeline.has_unplaced());
     assert_eq!(pipeline.counts().no_workers, 1);
+    assert_eq!(pipeline.gap_counts().get("unplaced"), None);
+    assert_eq!(pipeline.take_effects(), [Effect::Forget { pid: 900 }]);
+}
+
+#[test]
+fn move_of_a_process_whose_exec_is_still_in_the_other_ring_is_an_escape() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    pipeline.workers.place(CGROUP, Placed::Worker(LABEL));
+    let header = Header { cgroup: 0, flags: 0, ..unclassified(Kind::CgroupMove, SHELL, 3_100, 3_200) };
+    pipeline.handle(&fixture::cgroup_move(header, 9, 0), 3_300);
+    let exec = unclassified(Kind::Exec, SHELL, 3_100, 3_100);
+    pipeline.handle(&fixture::exec(exec, SHELL.1, (1, 1), "/bin/dash", &["sh"]), 3_300);
+    pipeline.turn_over(Some(4_000), 4_000);
+    pipeline.place_waiting(4_000);
+    pipeline.turn_over(Some(4_000), 4_000);
+    let said = alerts(&mut pipeline);
+    let findings: Vec<_> = said.iter().filter_map(|alert| alert.finding.as_ref()).collect();
+    assert!(format!("{findings:?}").contains("left-worker"), "{findings:?}");
+}
+
+#[test]
+fn what_a_moved_process_does_of_which_nothing_is_known_is_nobodys_after_a_while() {
+    let mut pipeline = started();
+    pipeline.take_effects();
+    let moved = Header {
+        flags: header_flags::MOVED,
+        cgroup: 9,
+        ..unclassified(Kind::Open, (900, 9_000), 9_000, 3_000)
+    };
+    pipeline.handle(&fixture::open(moved, "/var/run/secrets/cloud/token", access::READ, 0), 3_000);
+    pipeline.tick(4 * SECOND);
+    assert_eq!((pipeline.counts().no_workers, pipeline.gap_counts().get("unplaced")), (1, None));
+    assert_eq!(pipeline.take_effects(), [Effect::Forget { pid: 900 }]);
+}
+
+#[test]
+fn announcement_of_another_cgroup_places_nothing() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    steals(&mut pipeline);
+    assert!(pipeline.has_unplaced_cgroup());
+    pipeline.workers.place(CGROUP, Placed::Worker(LABEL));
+    pipeline.place_waiting_for(CGROUP + 1, 4_000);
+    assert!(pipeline.has_unplaced());
+    pipeline.place_waiting_for(CGROUP, 4_000);
+    assert!(!pipeline.has_unplaced());
 }
 
 #[test]
