@@ -81,6 +81,8 @@ pub struct Discovery {
     known: BTreeMap<String, Known>,
     /// Their paths by id.
     paths: HashMap<u64, String>,
+    /// Those that are looked at anew each time, as they may become workers: slices, and what the kernel gave no label. Ids by path.
+    passed: BTreeMap<String, u64>,
     /// The agent's own process, and the cgroup it was met in.
     own: Option<u32>,
     own_path: Option<String>,
@@ -94,6 +96,7 @@ impl Discovery {
             pool: LabelPool::new(max_labels),
             known: BTreeMap::new(),
             paths: HashMap::new(),
+            passed: BTreeMap::new(),
             own: None,
             own_path: None,
         }
@@ -216,6 +219,8 @@ impl Scan<'_> {
                 // A slice may become a worker, and what could not be labelled is tried again.
                 if !matched && inherited.is_none() {
                     self.know(path, id, None);
+                } else {
+                    self.discovery.passed.insert(path.to_owned(), id);
                 }
             }
         }
@@ -226,6 +231,7 @@ impl Scan<'_> {
         let hands_down = label.is_some() && self.discovery.watches(path);
         self.discovery.known.insert(path.to_owned(), Known { cgroup: id, label, hands_down });
         self.discovery.paths.insert(id, path.to_owned());
+        self.discovery.passed.remove(path);
     }
 
     fn is_nobodys(&mut self, path: &str, id: u64) {
@@ -324,19 +330,20 @@ impl Scan<'_> {
 
     /// Forgets known cgroups at or below `path` that are gone, or were made anew under the same name.
     fn forget_gone(&mut self, path: &str) {
-        let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
-        let candidates: Vec<(String, u64, Option<u32>)> = self
-            .discovery
-            .known
-            .range(path.to_owned()..)
-            .take_while(|(known, _)| known.starts_with(path))
-            .filter(|(known, _)| *known == path || known.starts_with(&below))
-            .map(|(known, entry)| (known.clone(), entry.cgroup, entry.label))
+        let is_gone = |path: &str, cgroup: u64| self.tree.id(path).map_or(true, |id| id != cgroup);
+        let passed: Vec<(String, u64)> = at_or_below(&self.discovery.passed, path)
+            .filter(|(path, cgroup)| is_gone(path, **cgroup))
+            .map(|(path, cgroup)| (path.clone(), *cgroup))
             .collect();
-        for (known, cgroup, label) in candidates {
-            if self.tree.id(&known).is_ok_and(|id| id == cgroup) {
-                continue;
-            }
+        let known: Vec<(String, u64, Option<u32>)> = at_or_below(&self.discovery.known, path)
+            .filter(|(path, known)| is_gone(path, known.cgroup))
+            .map(|(path, known)| (path.clone(), known.cgroup, known.label))
+            .collect();
+        for (path, cgroup) in passed {
+            self.discovery.passed.remove(&path);
+            self.workers.left(cgroup, self.now);
+        }
+        for (known, cgroup, label) in known {
             self.discovery.known.remove(&known);
             self.discovery.paths.remove(&cgroup);
             self.workers.left(cgroup, self.now);
@@ -364,6 +371,18 @@ impl Scan<'_> {
             }
         }
     }
+}
+
+/// The entries of a cgroup and those below it.
+fn at_or_below<'a, T>(
+    by_path: &'a BTreeMap<String, T>,
+    path: &'a str,
+) -> impl Iterator<Item = (&'a String, &'a T)> {
+    let below = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+    by_path
+        .range(path.to_owned()..)
+        .take_while(move |(found, _)| found.starts_with(path))
+        .filter(move |(found, _)| *found == path || found.starts_with(&below))
 }
 
 /// Whether that is what the file system says of a cgroup that was removed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use integration::fakes::authority::{self, Pair};
 use integration::fakes::leaks::{Log, everything, parrot};
@@ -194,11 +194,16 @@ fn no_secret_is_in_the_spool_the_dead_letters_the_log_or_the_counters() {
     }
     let engine = start(&configured(state.path(), &sinks));
     (1..=5).for_each(|number| accept(&engine, number));
-    std::thread::sleep(Duration::from_millis(500));
+    let all_seen =
+        || servers.iter().all(|server| format!("{:?}", server.seen()).contains("s3cret-of-the-key"));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !(all_seen() && everything(state.path()).is_ok_and(|kept| kept.contains("dead/http-0.jsonl"))) {
+        assert!(Instant::now() < until, "not every server was asked: {:?}", engine.stats());
+        std::thread::sleep(Duration::from_millis(50));
+    }
     engine.reopen();
     let stats = format!("{:?} {:?}", engine.stats(), engine.finish());
     let (kept, logged) = (everything(state.path()).unwrap(), log.text());
-    assert!(servers.iter().all(|server| format!("{:?}", server.seen()).contains("s3cret-of-the-key")));
     assert!(kept.contains("dead/http-0.jsonl") && logged.contains("http-0"), "{kept}\n{logged}");
     for (what, text) in [("kept", kept), ("logged", logged), ("counted", stats)] {
         let found = text.find("s3cret-of").map(|at| &text[at.saturating_sub(200)..(at + 50).min(text.len())]);

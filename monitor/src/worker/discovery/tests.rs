@@ -183,6 +183,23 @@ fn slice_with_children_is_no_worker_but_they_are() {
 }
 
 #[test]
+fn slice_that_is_gone_is_placed_no_longer_than_its_records_may_come() {
+    let mut rig = Rig::new(&["/pods/**"], &[("/pods", &[]), ("/pods/p1", &[]), ("/pods/p1/c1", &[5])]);
+    rig.scan("/");
+    let slice = rig.tree.id("/pods/p1").unwrap();
+    let day = 86_400_000_000_000;
+    rig.workers.expire(day);
+    assert_eq!(rig.workers.placed(slice), Some(Placed::Nobody), "it is there");
+    rig.tree.remove("/pods/p1/c1");
+    rig.tree.remove("/pods/p1");
+    rig.scan("/");
+    rig.workers.expire(2);
+    assert_eq!(rig.workers.placed(slice), Some(Placed::Nobody), "its last records may still come");
+    rig.workers.expire(day);
+    assert_eq!(rig.workers.placed(slice), None);
+}
+
+#[test]
 fn worker_that_becomes_a_slice_hands_over_to_its_children() {
     let mut rig = Rig::new(&["/pods/**"], &[("/pods", &[]), ("/pods/p1", &[])]);
     assert_eq!(rig.scan("/"), [Change::Found { label: 1, from_birth: false }]);
