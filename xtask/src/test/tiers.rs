@@ -54,7 +54,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 900, vm_full_tier),
-        tier("systemd", "the service under a real systemd", Group::Full, 120, systemd_tier),
+        tier("systemd", "the service under a real systemd", Group::Full, 240, systemd_tier),
         tier(
             CONTAINERS_TEST,
             "containers of Docker, containerd and Podman",
@@ -70,7 +70,7 @@ pub(crate) fn all() -> Vec<Tier> {
         }),
         tier("fuzz", "each fuzz target for a while", Group::Full, 300, fuzz_tier),
         tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
-        tier("peers", "alerts to further real receivers", Group::Full, 240, receivers::peers),
+        tier("peers", "alerts to further real receivers", Group::Full, 400, receivers::peers),
         tier("engines", "real workflow engines", Group::Engines, 300, engines_tier),
         tier("chart-server", "the Helm chart on a real API server", Group::Kubernetes, 900, |_| {
             chart::on_a_server(&cluster::ensure()?)
@@ -262,7 +262,7 @@ fn vm_full_tier(deadline: &Deadline) -> Result<Outcome> {
 
 fn systemd_tier(deadline: &Deadline) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    add(&mut outcome, systemd::run(deadline.left())?);
+    add(&mut outcome, systemd::run(deadline.last_start(CELL))?);
     Ok(outcome)
 }
 

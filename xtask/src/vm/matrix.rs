@@ -95,15 +95,11 @@ pub(crate) fn run(cells: &[Cell], payload: &Payload, settings: &Settings) -> Res
                 while settings.until.is_none_or(|until| Instant::now() < until) {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                     let Some((number, cell)) = next else { break };
-                    let mut result = cell.run(payload, &settings, &mut |_| ());
-                    if let Ok(first) = &result
-                        && settings.again
-                        && settings.until.is_none_or(|until| Instant::now() < until)
-                        && first.may_be_chance()
-                    {
-                        println!("{}\n== {}: once more", describe(first), cell.name());
-                        result = cell.again(first, payload, &settings);
-                    }
+                    let result = if settings.again {
+                        cell.run_twice(payload, &settings, &mut |_| ())
+                    } else {
+                        cell.run(payload, &settings, &mut |_| ())
+                    };
                     if let Ok(result) = &result {
                         println!("{}", describe(result));
                     }
@@ -149,11 +145,21 @@ pub(crate) fn summary(results: &[CellResult]) -> bool {
 }
 
 impl Cell {
-    /// Once more after a first run that may have failed by chance, whose log is kept: what failed then and does not now is
-    /// flaky.
-    fn again(&self, first: &CellResult, payload: &Payload, settings: &Settings) -> Result<CellResult> {
+    /// Runs the payload, and once more if it may have failed by chance and there is time: what failed at first and not then is
+    /// flaky. The first run's log is kept.
+    pub(crate) fn run_twice(
+        &self,
+        payload: &Payload,
+        settings: &Settings,
+        line: &mut dyn FnMut(&str),
+    ) -> Result<CellResult> {
+        let first = self.run(payload, settings, line)?;
+        if !first.may_be_chance() || settings.until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(first);
+        }
+        println!("{}\n== {}: once more", describe(&first), self.name());
         std::fs::rename(&first.log, first.log.with_extension("first.log"))?;
-        let mut second = self.run(payload, settings, &mut |_| ())?;
+        let mut second = self.run(payload, settings, line)?;
         let tests = first.tests.failed.iter().filter(|test| !second.tests.failed.contains(test));
         let mut flaky: Vec<String> = tests.map(|test| first.tests.complaint(test)).collect();
         if first.tests.failed.is_empty() {
