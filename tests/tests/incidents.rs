@@ -157,7 +157,9 @@ fn person_closes_an_incident_and_the_next_finding_opens_another() {
     let closed = incident(&lab, &["close", &id[..8], "--by", "ops", "--reason", "key replaced"]);
     assert_eq!(closed.status.code(), Some(0), "{}", text(&closed));
     assert!(text(&closed).contains("is closed"), "{}", text(&closed));
-    let last = newest(&lab.alerts(), |alert| alert["incident"]["id"] == *id).unwrap();
+    let newest = || newest(&lab.alerts(), |alert| alert["incident"]["id"] == *id).unwrap();
+    eventually("its end is told", || newest()["state"] == "closed");
+    let last = newest();
     assert_eq!((&last["state"], &last["closed_by"]), (&"closed".into(), &"operator".into()));
     assert_eq!(last["incident"]["closure"]["reason"], "key replaced");
     assert_eq!(incident(&lab, &["list"]).status.code(), Some(1), "none is open");
