@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::json;
 
 /// Names that busybox answers to.
-const APPLETS: [&str; 8] = ["sh", "sleep", "cat", "ls", "id", "true", "echo", "wget"];
+const APPLETS: [&str; 8] = ["sh", "sleep", "cat", "ls", "id", "true", "echo", "nc"];
 
 /// An archive of an image with busybox at `/bin/busybox`, that runs `command`.
 pub(crate) fn archive(folder: &Path, name: &str, busybox: &Path, command: &str) -> PathBuf {

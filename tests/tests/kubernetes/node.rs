@@ -1,23 +1,27 @@
 //! A node of Kubernetes for the time of a test: API server, scheduler, controllers, kubelet and containerd, all in a network namespace
-//! that nothing leaves, all files in one folder. Ends what it started, and takes away its cgroups, mounts and logs.
+//! that nothing leaves, all files in one folder. Runtime and kubelet have their mounts in a namespace of their own. Ends what it
+//! started, and takes away its cgroups, mounts and logs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::image;
 use super::lab::leftovers;
 
+/// Mounts of a node: shared among each other, as a service manager makes them and a mount that follows the host's wants them, and
+/// tracefs at its place.
+const MOUNTS: &str = "mount --make-rshared / && { test -d /sys/kernel/tracing/events || \
+                      mount -t tracefs tracefs /sys/kernel/tracing; } && exec \"$0\" \"$@\"";
+
 /// The node's address, on a bridge of the namespace.
 pub(crate) const ADDRESS: &str = "10.77.0.1";
-const NAME: &str = "node-1";
+pub(crate) const NAME: &str = "node-1";
 
 pub(crate) struct Node {
     pub(crate) folder: tempfile::TempDir,
-    programs: PathBuf,
+    pub(crate) programs: PathBuf,
     netns: String,
     children: Vec<(&'static str, Child)>,
     logs_before: Vec<PathBuf>,
@@ -59,39 +63,6 @@ impl Node {
         command
     }
 
-    /// kubectl with these arguments; `input` is what it reads.
-    pub(crate) fn kubectl(&self, arguments: &[&str], input: Option<&str>) -> Output {
-        use std::io::Write;
-        let mut command = self.inside(self.programs.join("kubectl"));
-        command.arg(format!("--kubeconfig={}", self.path("kubeconfig").display())).args(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.unwrap_or_default().as_bytes()).unwrap();
-        child.wait_with_output().unwrap()
-    }
-
-    /// The same; it has to succeed.
-    pub(crate) fn apply(&self, manifest: &str) {
-        let output = self.kubectl(&["apply", "-f", "-"], Some(manifest));
-        assert!(output.status.success(), "{}\n{manifest}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// An object, or null.
-    pub(crate) fn get(&self, what: &[&str]) -> Value {
-        let arguments: Vec<&str> = ["get", "-o", "json"].iter().chain(what).copied().collect();
-        serde_json::from_slice(&self.kubectl(&arguments, None).stdout).unwrap_or(Value::Null)
-    }
-
-    /// A token of a service account.
-    pub(crate) fn token(&self, namespace: &str, account: &str) -> String {
-        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
-        let request = r#"{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}"#;
-        let output = self.kubectl(&["create", "--raw", &path, "-f", "-"], Some(request));
-        let answer: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-        answer["status"]["token"].as_str().unwrap().to_owned()
-    }
-
     pub(crate) fn wait_for(&self, what: &str, most: Duration, holds: impl Fn(&Self) -> bool) {
         let until = Instant::now() + most;
         while !holds(self) {
@@ -113,7 +84,7 @@ impl Node {
         assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stderr));
     }
 
-    fn ctr(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn ctr(&self, arguments: &[&str]) -> Output {
         let mut command = self.inside(self.programs.join("ctr"));
         command.arg("-a").arg(self.path("run/containerd.sock")).args(["-n", "k8s.io"]).args(arguments);
         command.output().unwrap()
@@ -154,6 +125,11 @@ impl Node {
         }
         fs::create_dir_all(self.path("run")).unwrap();
         run(Command::new("openssl").args(["genrsa", "-out"]).arg(self.path("sa.key")).arg("2048"));
+        // Who the API server is to the kubelet, for `kubectl exec`; it is its own authority.
+        let subject = "/O=system:masters/CN=api-server-of-the-test";
+        let mut command = Command::new("openssl");
+        command.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", subject]);
+        run(command.arg("-keyout").arg(self.path("api.key")).arg("-out").arg(self.path("api.crt")));
     }
 
     fn control_plane(&mut self) {
@@ -184,6 +160,9 @@ impl Node {
                 "--service-cluster-ip-range=10.96.0.0/24",
                 "--allow-privileged",
                 "--kubelet-certificate-authority=",
+                &format!("--kubelet-client-certificate={folder}/api.crt"),
+                &format!("--kubelet-client-key={folder}/api.key"),
+                "--kubelet-preferred-address-types=InternalIP",
             ],
         );
         self.wait_for("the API server answers", Duration::from_secs(60), |node| {
@@ -207,7 +186,10 @@ impl Node {
 
     fn runtime(&mut self) {
         let config = self.path("containerd.toml");
-        self.spawn("containerd", &["--config", config.to_str().unwrap()]);
+        let containerd = self.programs.join("containerd");
+        let mut command = self.inside("unshare");
+        command.args(["--mount", "--propagation=private", "/bin/sh", "-c", MOUNTS]).arg(containerd);
+        self.launch("containerd", command.args(["--config", config.to_str().unwrap()]));
         self.wait_for("containerd answers", Duration::from_secs(30), |node| {
             node.ctr(&["version"]).status.success()
         });
@@ -220,26 +202,32 @@ impl Node {
 
     fn kubelet(&mut self) {
         let folder = self.folder.path().display().to_string();
-        self.spawn(
-            "kubelet",
-            &[
-                &format!("--config={folder}/kubelet.yaml"),
-                &format!("--kubeconfig={folder}/kubeconfig"),
-                &format!("--root-dir={folder}/kubelet"),
-                &format!("--cert-dir={folder}/kubelet-certs"),
-                "--container-runtime=remote",
-                &format!("--container-runtime-endpoint=unix://{folder}/run/containerd.sock"),
-                &format!("--hostname-override={NAME}"),
-                &format!("--node-ip={ADDRESS}"),
-                "--pod-infra-container-image=localhost/pause:1",
-            ],
-        );
+        let (_, containerd) = self.children.iter().find(|(name, _)| *name == "containerd").unwrap();
+        // Each of its programs was executed in place of the one before, so this is containerd itself.
+        let mounts = format!("--mount=/proc/{}/ns/mnt", containerd.id());
+        let mut command = self.inside("nsenter");
+        command.arg(mounts).arg(self.programs.join("kubelet")).args([
+            &format!("--config={folder}/kubelet.yaml"),
+            &format!("--kubeconfig={folder}/kubeconfig"),
+            &format!("--root-dir={folder}/kubelet"),
+            &format!("--cert-dir={folder}/kubelet-certs"),
+            "--container-runtime=remote",
+            &format!("--container-runtime-endpoint=unix://{folder}/run/containerd.sock"),
+            &format!("--hostname-override={NAME}"),
+            &format!("--node-ip={ADDRESS}"),
+            "--pod-infra-container-image=localhost/pause:1",
+        ]);
+        self.launch("kubelet", &mut command);
     }
 
     fn spawn(&mut self, name: &'static str, arguments: &[&str]) {
-        let log = fs::File::create(self.path(&format!("{name}.log"))).unwrap();
         let mut command = self.inside(self.programs.join(name));
-        command.args(arguments).stdout(log.try_clone().unwrap()).stderr(log);
+        self.launch(name, command.args(arguments));
+    }
+
+    fn launch(&mut self, name: &'static str, command: &mut Command) {
+        let log = fs::File::create(self.path(&format!("{name}.log"))).unwrap();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
         self.children.push((name, command.spawn().unwrap()));
     }
 

@@ -48,6 +48,6 @@ pub(crate) fn main(options: &Options) -> Result<()> {
 }
 
 /// The chart's folder.
-fn folder() -> Result<PathBuf> {
+pub(crate) fn folder() -> Result<PathBuf> {
     Ok(crate::host::repo()?.join("deploy/helm/sandwatch"))
 }

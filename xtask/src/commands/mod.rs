@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 pub(crate) use read::block;
 
 /// Tiers that read the commands they execute from the documents.
-const EXECUTING: [&str; 3] = ["image", "package", "chart-server"];
+const EXECUTING: [&str; 4] = ["image", "package", "chart-server", "kubernetes"];
 
 /// The commands that a tier has to execute, in the order of the documents.
 ///

@@ -233,7 +233,7 @@ fn engines_tier(deadline: &Deadline) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// On one real node: its API server, scheduler, controllers, kubelet and container runtime.
+/// On one real node: its API server, scheduler, controllers, kubelet and container runtime; the chart and the image are what is shipped.
 fn kubernetes_tier(deadline: &Deadline) -> Result<Outcome> {
     let programs = cluster::ensure()?;
     let test = build::integration_tests()?
@@ -243,6 +243,9 @@ fn kubernetes_tier(deadline: &Deadline) -> Result<Outcome> {
     let mut command = as_root(&test.path);
     command.arg("--test-threads=1").current_dir(host::repo()?);
     command.env("SANDWATCH_BIN", build::agent(Profile::Dev)?).env("SANDWATCH_KUBERNETES", programs);
+    command.env("SANDWATCH_IMAGE", package::image_archive()?).env("SANDWATCH_CHART", chart::folder()?);
+    command.env("SANDWATCH_HELM", chart::tools()?.helm().get_program());
+    command.env("SANDWATCH_COMMANDS", commands::of_tier(KUBERNETES_TEST)?.join("\n"));
     tests("kubernetes", "host", &deadline.run(&mut command)?)
 }
 
