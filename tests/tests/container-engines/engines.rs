@@ -35,7 +35,12 @@ impl Engines {
         fs::write(engines.path("key/id_ed25519"), "no key").unwrap();
         engines.containerd();
         engines.docker_engine();
-        let archive = image::archive(&engines.path("images"), IMAGE, Path::new("/bin/busybox"), "sh");
+        let archive = image::archive(
+            &engines.path("images"),
+            IMAGE,
+            &[("bin/busybox", Path::new("/bin/busybox"))],
+            "/bin/sh",
+        );
         engines.must(engines.ctr().args(["images", "import"]).arg(archive));
         let layer = engines.path("images/localhost-toy-1/layer.tar");
         engines.must(engines.docker().arg("import").arg(&layer).arg(IMAGE));

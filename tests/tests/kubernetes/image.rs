@@ -1,6 +1,7 @@
-//! Container images of one static program, as OCI archives: there is no registry on a test machine.
+//! Container images of static programs, as OCI archives: there is no registry on a test machine.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -9,31 +10,31 @@ use serde_json::json;
 /// Names that busybox answers to.
 const APPLETS: [&str; 8] = ["sh", "sleep", "cat", "ls", "id", "true", "echo", "nc"];
 
-/// An archive of an image with busybox at `/bin/busybox`, that runs `command`.
-pub(crate) fn archive(folder: &Path, name: &str, busybox: &Path, command: &str) -> PathBuf {
+/// An archive of an image with these files, that runs `command`. If busybox is among them, it has its names.
+pub(crate) fn archive(folder: &Path, name: &str, files: &[(&str, &Path)], command: &str) -> PathBuf {
     let work = folder.join(name.replace(['/', ':'], "-"));
     let root = work.join("root");
     for folder in ["bin", "tmp", "etc", "proc", "sys", "dev", "run"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
-    fs::copy(busybox, root.join("bin/busybox")).unwrap();
-    for applet in APPLETS {
-        std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+    for (at, file) in files {
+        fs::copy(file, root.join(at)).unwrap();
+    }
+    if root.join("bin/busybox").exists() {
+        for applet in APPLETS {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
     }
     let blobs = work.join("image/blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     let layer = work.join("layer.tar");
     run(Command::new("tar").arg("-cf").arg(&layer).arg("-C").arg(&root).arg("."));
     let layer = blob(&blobs, fs::read(layer).unwrap());
-    let (program, rest) =
-        command.split_once(' ').map_or((command, None), |(program, rest)| (program, Some(rest)));
-    let arguments: Vec<String> =
-        [format!("/bin/{program}")].into_iter().chain(rest.map(str::to_owned)).collect();
     let config = blob(
         &blobs,
         serde_json::to_vec(&json!({
             "architecture": "amd64", "os": "linux",
-            "config": { "Cmd": arguments, "Env": ["PATH=/bin"] },
+            "config": { "Cmd": [command], "Env": ["PATH=/bin"] },
             "rootfs": { "type": "layers", "diff_ids": [layer.0] },
         }))
         .unwrap(),

@@ -17,9 +17,11 @@ mod image;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod node;
+mod pause;
 mod pods;
 mod privileges;
 mod release;
+mod rules;
 
 /// Waits for what a busy node of two cores does in its own time.
 const PATIENCE: Duration = Duration::from_secs(120);

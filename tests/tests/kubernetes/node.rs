@@ -3,12 +3,13 @@
 //! started, and takes away its cgroups, mounts and logs.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::image;
 use super::lab::leftovers;
+use super::{image, pause};
 
 /// Mounts of a node: shared among each other, as a service manager makes them and a mount that follows the host's wants them, and
 /// tracefs at its place.
@@ -194,10 +195,13 @@ impl Node {
             node.ctr(&["version"]).status.success()
         });
         let busybox = self.programs.join("busybox");
-        for (name, command) in [("localhost/pause:1", "sleep 1000000"), ("localhost/busybox:1", "sh")] {
-            let archive = image::archive(&self.path("images"), name, &busybox, command);
-            self.import(&archive);
-        }
+        let images = self.path("images");
+        let pause = self.path("pause");
+        fs::write(&pause, pause::program()).unwrap();
+        fs::set_permissions(&pause, fs::Permissions::from_mode(0o755)).unwrap();
+        self.import(&image::archive(&images, "localhost/pause:1", &[("pause", &pause)], "/pause"));
+        let files: [(&str, &Path); 1] = [("bin/busybox", &busybox)];
+        self.import(&image::archive(&images, "localhost/busybox:1", &files, "/bin/sh"));
     }
 
     fn kubelet(&mut self) {
