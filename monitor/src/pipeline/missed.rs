@@ -6,7 +6,7 @@
 use monitor_common::hook::Lane;
 
 use super::Pipeline;
-use crate::event::{Body, BootNs, Event, ExeHome, Exec, Origin, ProcessKey, Rung, Stdio, Subject, Text};
+use crate::event::{Body, BootNs, Event, ExeHome, Exec, Origin, ProcessKey, Rung, Subject, Text};
 use crate::process::{Executed, History, Process, ProcessRef, Standing};
 use crate::profile::{Pin, RoleId};
 
@@ -70,7 +70,8 @@ impl Pipeline {
             script: None,
             script_id: None,
             ns: Default::default(),
-            stdio: [Stdio::Unknown; 3],
+            // Who is driven over the network still is; nobody drives what is over.
+            stdio: self.proc.stdio(process.key.pid),
         };
         let event = Event {
             time: process.key.start,

@@ -10,7 +10,7 @@ use monitor_common::record::Header;
 use super::*;
 use crate::alert::{AlertKind, Severity, State};
 use crate::detect::{HostFacts, WallClock};
-use crate::event::{FileId, ProcessKey, fixture};
+use crate::event::{FileId, ProcessKey, Stdio, fixture};
 use crate::process::Scanned;
 use crate::profile::{Source, Tier};
 use crate::worker::{Assignment, FoundFile};
@@ -79,6 +79,12 @@ detections:
     match: { program: [sh, dash] }
     tier: boundary
     respond: { contain: Freeze the worker. }
+  - id: driven-shell
+    title: A shell is driven over a network connection
+    on: exec
+    match: { program: toy-shell, stdio: inet }
+    tier: objective
+    respond: { contain: Cut the network. }
   - id: login-after-theft
     title: Another host was logged in to after an identity was taken
     on: connect
@@ -101,6 +107,11 @@ pub(super) struct FakeProc(BTreeMap<u32, Scanned>, Vec<&'static str>);
 impl ProcReader for FakeProc {
     fn read(&self, pid: u32) -> Option<Scanned> {
         self.0.get(&pid).cloned()
+    }
+
+    /// Those of 103 are a connection.
+    fn stdio(&self, pid: u32) -> [Stdio; 3] {
+        [if pid == 103 { Stdio::Inet } else { Stdio::Char }; 3]
     }
 
     fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {

@@ -14,6 +14,7 @@ mod relation;
 mod role;
 mod scan;
 mod setup;
+mod stdio;
 #[cfg(test)]
 mod story_tests;
 mod table;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use monitor_common::record::ENV_VALUE_MAX;
 
 use super::table::TICK;
-use crate::event::{BootNs, FileId, Path, ProcessKey};
+use crate::event::{BootNs, FileId, Path, ProcessKey, Stdio};
 use crate::profile::{Pin, Setup, Trust};
 
 use super::model::{Program, Stamp};
@@ -54,6 +54,12 @@ pub trait ProcReader {
     fn variable_names(&self, pid: u32, wanted: &dyn Fn(&str) -> bool) -> Option<Vec<Arc<str>>> {
         let _ = (pid, wanted);
         None
+    }
+
+    /// What its standard descriptors are now; one that it does not have, and those of a process that is over, are closed.
+    fn stdio(&self, pid: u32) -> [Stdio; 3] {
+        let _ = pid;
+        [Stdio::Unknown; 3]
     }
 
     /// As whom the process reads files; `None` if that cannot be read.
@@ -109,6 +115,10 @@ impl ProcReader for SystemProc {
         names.sort_unstable();
         names.dedup();
         Some(names)
+    }
+
+    fn stdio(&self, pid: u32) -> [Stdio; 3] {
+        super::stdio::read(pid)
     }
 
     fn credentials(&self, pid: u32) -> Option<Credentials> {

@@ -12,7 +12,7 @@ use super::format::{
 };
 use super::redact;
 use crate::detect::GapReport;
-use crate::event::{BootNs, Event, ProcessKey};
+use crate::event::{BootNs, Event, ProcessKey, Stdio};
 use crate::pipeline::Tap;
 use crate::process::{Credentials, ProcReader, Scanned, WantedVariables};
 use crate::profile::{SecretPath, Setup};
@@ -322,6 +322,10 @@ impl<T: ProcReader> ProcReader for Noted<T> {
         noted.sort_unstable();
         noted.dedup();
         Some(names)
+    }
+
+    fn stdio(&self, pid: u32) -> [Stdio; 3] {
+        self.of.stdio(pid)
     }
 
     fn credentials(&self, pid: u32) -> Option<Credentials> {

@@ -203,6 +203,24 @@ fn process_that_began_while_nobody_watched_is_judged_by_what_it_is_now_and_says_
 }
 
 #[test]
+fn shell_that_began_while_nobody_watched_is_driven_if_its_descriptors_are_a_connection() {
+    for (pid, driven) in [(102, false), (103, true)] {
+        let engine = scanned(100, 10_000_000, 1, "/opt/toy-engine");
+        let proc =
+            FakeProc(BTreeMap::from([engine, scanned(pid, 50_000_000, 100, "/bin/toy-shell")]), Vec::new());
+        let mut pipeline = pipeline_with(proc);
+        pipeline.worker_found(LABEL, &[100, pid], false, 90_000_000);
+        assert_eq!(pipeline.judge_missed(40_000_000, 90_000_000), 1);
+        let said = alerts(&mut pipeline);
+        assert_eq!(
+            said.iter().any(|alert| format!("{alert:?}").contains("driven-shell")),
+            driven,
+            "{said:#?}"
+        );
+    }
+}
+
+#[test]
 fn process_that_was_watched_before_is_not_judged_again() {
     let mut pipeline = with_a_shell_from_in_between();
     assert_eq!(pipeline.judge_missed(60_000_000, 90_000_000), 0);
