@@ -78,8 +78,9 @@ fn chart_takes_changed_rules_refuses_bad_ones_is_scraped_and_leaves_nothing() {
     release.helm_with("upgrade", &values);
     release.wait_until_said("rules-refused", "open", 1);
     assert!(release.ask(&["status", "--ready"]).status.success(), "it watches by the rules before");
-    let seen = scrape(&node, &release);
-    assert!(seen.contains("\nsandwatch_rules_last_reload_successful 0"), "{seen}");
+    node.wait_for("its metrics say so", PATIENCE, |node| {
+        scrape(node, &release).contains("\nsandwatch_rules_last_reload_successful 0")
+    });
     values["rules"]["overlay"]["site.yaml"] = IDENTITIES.into();
     release.helm_with("upgrade", &values);
     release.wait_until_said("rules-refused", "closed", 1);
@@ -105,6 +106,9 @@ fn chart_takes_changed_rules_refuses_bad_ones_is_scraped_and_leaves_nothing() {
     assert!(degraded["rung"] != "cgroup" && !degraded["gaps"].as_array().unwrap().is_empty(), "{degraded:#}");
 
     removed(&node, &release);
+    // Nobody drives the shells that began while it was exchanged.
+    let told = std::fs::read_to_string(node.path("state/alerts.jsonl")).unwrap();
+    assert!(!told.contains("\"reverse-shell\""), "{told}");
     // Neither it nor what keeps its namespaces is a worker that it finds fault with.
     let of_its_own: Vec<Value> = release
         .alerts()
