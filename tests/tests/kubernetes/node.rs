@@ -18,7 +18,7 @@ const MOUNTS: &str = "mount --make-rshared / && { test -d /sys/kernel/tracing/ev
 
 /// The node's address, on a bridge of the namespace.
 pub(crate) const ADDRESS: &str = "10.77.0.1";
-pub(crate) const NAME: &str = "node-1";
+const NAME: &str = "node-1";
 
 pub(crate) struct Node {
     pub(crate) folder: tempfile::TempDir,

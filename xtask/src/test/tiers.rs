@@ -75,7 +75,7 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("chart-server", "the Helm chart on a real API server", Group::Kubernetes, 900, |_| {
             chart::on_a_server(&cluster::ensure()?)
         }),
-        tier("kubernetes", "a real node of Kubernetes", Group::Kubernetes, 300, kubernetes_tier),
+        tier("kubernetes", "a real node of Kubernetes", Group::Kubernetes, 600, kubernetes_tier),
         tier("kafka", "alerts to a Kafka broker", Group::Kafka, 300, receivers::kafka),
         // Another build of everything: last, if there is time for it.
         tier("arm64", "the image and package for aarch64, emulated", Group::Full, 400, |_| {
