@@ -65,8 +65,9 @@ pub struct RuleFiles {
     config: Option<PathBuf>,
     inotify: Option<Inotify>,
     config_watch: Option<WatchDescriptor>,
-    refused: bool,
-    config_refused: bool,
+    /// Why the rules were refused, and why the configuration was, as it was said.
+    refused: Option<String>,
+    config_refused: Option<String>,
 }
 
 impl RuleFiles {
@@ -83,8 +84,8 @@ impl RuleFiles {
             config,
             inotify: None,
             config_watch: None,
-            refused: false,
-            config_refused: false,
+            refused: None,
+            config_refused: None,
         };
         if !files.folders.is_empty() || files.config.is_some() {
             match Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK) {
@@ -108,12 +109,12 @@ impl RuleFiles {
 
     /// Whether a changed set was refused, and the one in force is older than the files.
     pub(super) fn is_refused(&self) -> bool {
-        self.refused
+        self.refused.is_some()
     }
 
     /// Whether a changed configuration was.
     pub(super) fn is_config_refused(&self) -> bool {
-        self.config_refused
+        self.config_refused.is_some()
     }
 
     /// Whether a file changed since the last call; also watches folders that are new.
@@ -221,7 +222,7 @@ impl<P: Probes> Agent<P> {
 
     fn take_rules(&mut self, rules: Arc<RuleSet>, why: &str) {
         let digest = rules.digest().to_owned();
-        if digest == self.pipeline.rules().digest() && !self.rules.refused {
+        if digest == self.pipeline.rules().digest() && !self.rules.is_refused() {
             tracing::info!(why, digest, "rules unchanged");
             return;
         }
@@ -232,7 +233,7 @@ impl<P: Probes> Agent<P> {
         self.say_skipped();
         self.post_rules();
         self.log(What::Rules { rules: digest.clone(), why: why.to_owned() });
-        if std::mem::take(&mut self.rules.refused) {
+        if self.rules.refused.take().is_some() {
             self.say_rules(
                 State::Closed,
                 Severity::Info,
@@ -244,19 +245,21 @@ impl<P: Probes> Agent<P> {
 
     fn refuse_rules(&mut self, why: &str, errors: &RuleErrors) {
         tracing::error!(why, "rules refused, the old set stays in force:\n{errors}");
-        self.rules.refused = true;
-        self.log(What::refused(why, &errors.to_string()));
-        self.say_rules(
-            State::Open,
-            Severity::Medium,
-            "Changed rule files were refused; the old rules stay in force".to_owned(),
-            errors.to_string(),
-        );
+        let text = errors.to_string();
+        // One change may be noticed in several steps.
+        if self.rules.refused.replace(text.clone()).as_deref() == Some(&*text) {
+            return;
+        }
+        self.log(What::refused(why, &text));
+        let title = "Changed rule files were refused; the old rules stay in force".to_owned();
+        self.say_rules(State::Open, Severity::Medium, title, text);
     }
 
     fn refuse_config(&mut self, why: &str, error: String) {
         tracing::error!(why, error, "configuration refused, the old one stays in force");
-        self.rules.config_refused = true;
+        if self.rules.config_refused.replace(error.clone()).as_deref() == Some(&*error) {
+            return;
+        }
         let title = "The changed configuration was refused; the old one stays in force";
         self.say_health(State::Open, Severity::Medium, "config-refused", title, error);
     }
@@ -293,7 +296,7 @@ impl<P: Probes> Agent<P> {
 
     fn take_config(&mut self, new: NewConfig, why: &str) {
         let NewConfig { config, digest, folders } = new;
-        let was_refused = std::mem::take(&mut self.rules.config_refused);
+        let was_refused = self.rules.config_refused.take().is_some();
         let was_last_good = self.reporter.as_mut().is_some_and(|reporter| {
             let was = std::mem::take(&mut reporter.config.last_good);
             reporter.config.digest.clone_from(&digest);

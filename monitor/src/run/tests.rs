@@ -255,6 +255,9 @@ fn broken_rule_file_is_refused_and_said_and_its_repair_too() {
     let health = alert.health.unwrap();
     assert_eq!(health.condition, "rules-refused");
     assert!(health.detail.contains("toy.yaml") && health.detail.contains("titel"), "{}", health.detail);
+    rig.agent.reload("a test");
+    rig.turn();
+    assert_eq!(rig.alerts().len(), 1, "the same is not said again");
     fs::write(rig.path("rules/profiles/toy.yaml"), PROFILE.replace("A toy", "Another toy")).unwrap();
     rig.turn();
     assert_ne!(rig.agent.pipeline().rules().digest(), before);
