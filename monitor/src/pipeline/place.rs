@@ -90,7 +90,13 @@ impl Pipeline {
             return Some(event);
         }
         match self.whose(&event) {
-            Whose::Workers(label) => event.subject.label = label,
+            Whose::Workers(label) => {
+                event.subject.label = label;
+                let cgroup = event.subject.cgroup;
+                if event.subject.pending && self.workers.placed(cgroup) == Some(Placed::Nobody) {
+                    self.effects.push(Effect::Follow { cgroup });
+                }
+            }
             Whose::Nobodys => {
                 self.counts.no_workers += 1;
                 return None;

@@ -296,12 +296,19 @@ fn entered(world: &mut World) -> Result<Verdict> {
     )?;
     inhabited(&inner)?;
     world.sensor().settle_cgroup(id)?;
-    // The move is told after it is done: whether the cgroup was settled before that or after, it is one to be asked in.
+    let mut events = Vec::new();
+    let is_told = comes_true(|| {
+        world.poll(Duration::from_millis(20))?;
+        events.extend(world.take());
+        Ok(events.iter().any(|event| matches!(event.body, Body::CgroupMove { .. })))
+    })?;
+    ensure_that!(is_told, "the move is told");
+    // As the agent does with each move to what is nobody's: it may have settled the cgroup at the very moment of the move.
+    world.sensor().follow_into(id)?;
     let asked = Some(Label { id: 0, state: label_state::CHECK_PROCESS });
-    comes_true(|| Ok(world.sensor().cgroup_label(id)? == asked))?;
     ensure_same!(world.sensor().cgroup_label(id)?, asked, "its label");
     let pid = child.finish()?;
-    let events = world.until_exit(pid)?;
+    events.extend(world.until_exit(pid)?);
     let exec = events.iter().find(|event| matches!(event.body, Body::Exec(_))).context("its exec is seen")?;
     ensure_that!(exec.subject.moved && exec.subject.key.pid == pid, "{:?}", exec.subject);
     Ok(Verdict::Holds)

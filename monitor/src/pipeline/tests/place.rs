@@ -85,6 +85,17 @@ fn process_that_kept_the_label_of_its_birth_is_its_workers_by_its_history() {
 }
 
 #[test]
+fn workers_process_is_followed_in_the_cgroup_that_turns_out_to_be_nobodys() {
+    let mut pipeline = started();
+    pipeline.take_effects();
+    pipeline.workers.place(CGROUP, Placed::Nobody);
+    let open = unclassified(Kind::Open, RUNNER, 2_100, 3_000);
+    pipeline.handle(&fixture::open(open, "/var/run/secrets/cloud/token", access::READ, 0), 3_000);
+    assert_eq!(alerts(&mut pipeline)[0].worker.as_ref().unwrap().name, "toy.service");
+    assert!(pipeline.take_effects().contains(&Effect::Follow { cgroup: CGROUP }));
+}
+
+#[test]
 fn move_to_a_cgroup_that_turns_out_to_be_nobodys_is_an_escape() {
     let mut pipeline = started();
     let header = Header { flags: header_flags::PENDING, ..head(Kind::CgroupMove, RUNNER, 2_100, 3_000) };
