@@ -46,7 +46,9 @@ fn demo_shows_the_escape_and_leaves_nothing() {
         .filter_map(|link| link["finding"].as_str())
         .collect();
     assert!(chain.contains(&"shell-from-engine") && chain.contains(&"demo-exfiltration"), "{chain:?}");
-    let ids: Vec<&Value> = alerts.iter().map(|alert| &alert["incident"]["id"]).collect();
+    // On a slow machine how the worker is set up is told as well.
+    let incidents = alerts.iter().filter(|alert| alert["kind"] == "incident");
+    let ids: Vec<&Value> = incidents.map(|alert| &alert["incident"]["id"]).collect();
     assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "one escape is one incident: {ids:?}");
     assert_eq!(leftovers(pid), [] as [PathBuf; 0]);
 }
