@@ -156,7 +156,8 @@ impl Pipeline {
         if self.unplaced.events.len() >= MAX
             && let Some((oldest, _)) = self.unplaced.events.pop_front()
         {
-            self.give_up(&oldest);
+            // It has not waited for as long as it would take: nothing says that it is nobody's.
+            self.say_unplaced(&oldest);
         }
         self.unplaced.events.push_back((event, since));
         None
@@ -172,8 +173,12 @@ impl Pipeline {
         if let Some(pid) = left {
             self.counts.no_workers += 1;
             self.effects.push(Effect::Forget { pid });
-            return;
+        } else {
+            self.say_unplaced(event);
         }
+    }
+
+    fn say_unplaced(&mut self, event: &Event) {
         self.counts.no_worker += 1;
         self.gaps.note(GapReport {
             reason: "unplaced",
@@ -181,7 +186,7 @@ impl Pipeline {
             to: event.time,
             lost: Some(1),
             detail: format!(
-                "process {} in cgroup {}: whose it was is not known, as the record that announced the cgroup was lost",
+                "process {} in cgroup {}: whose it was is not known, as the record that announced the cgroup was lost or too many waited",
                 event.subject.key.pid, event.subject.cgroup
             ),
             ..GapReport::default()

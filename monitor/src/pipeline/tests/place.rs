@@ -74,6 +74,19 @@ fn too_many_that_wait_push_out_the_oldest_and_that_is_a_gap() {
 }
 
 #[test]
+fn moved_process_that_is_pushed_out_is_a_gap_too_and_not_forgotten() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    pipeline.take_effects();
+    for number in 0..8_200 {
+        let moved =
+            Header { flags: header_flags::MOVED, ..unclassified(Kind::Open, SHELL, 3_100, 3_200 + number) };
+        pipeline.handle(&fixture::open(moved, "/var/run/secrets/cloud/token", access::READ, 0), 3_300);
+    }
+    assert_eq!(pipeline.gap_counts().get("unplaced"), Some(&8));
+    assert_eq!(pipeline.take_effects(), []);
+}
+
+#[test]
 fn process_that_kept_the_label_of_its_birth_is_its_workers_by_its_history() {
     let mut pipeline = started();
     // Its worker is known by now, and it has been moved to where nobody is.
