@@ -6,6 +6,7 @@ use super::load::{Load, Options, monotonic_ns};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::process::Child;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What an exec took, in milliseconds.
@@ -32,7 +33,7 @@ pub(crate) fn measure(lab: &Lab, prefix: &str, count: usize, background: u64) ->
         let worker = lab.cgroup.join("worker");
         let time = u64::try_from(count)? * 60 + 4000;
         let options = load(Load::PacedOpen, Some(lab.secret_file()), time, background);
-        Some(lab.start(Some(&worker), &options)?)
+        Some(Noise(lab.start(Some(&worker), &options)?))
     } else {
         None
     };
@@ -40,11 +41,19 @@ pub(crate) fn measure(lab: &Lab, prefix: &str, count: usize, background: u64) ->
     for worker in &workers {
         times.push(one(lab, worker)?);
     }
-    if let Some(mut noise) = noise {
-        noise.kill().context("cannot end the background load")?;
-        noise.wait()?;
-    }
+    drop(noise);
     Ok(times)
+}
+
+/// The background load. It ends with the measurement, also with one that fails: what is measured next is not to have it beside.
+struct Noise(Child);
+
+impl Drop for Noise {
+    fn drop(&mut self) {
+        if self.0.kill().is_ok() {
+            let _ = self.0.wait();
+        }
+    }
 }
 
 fn one(lab: &Lab, worker: &std::path::Path) -> Result<Exec> {
@@ -64,7 +73,9 @@ fn one(lab: &Lab, worker: &std::path::Path) -> Result<Exec> {
         }
         if let Some(file) = &mut alerts {
             file.read_to_string(&mut text)?;
-            if let Some(line) = text.lines().find(|line| line.contains(&name)) {
+            // What is behind the last line feed is half a line.
+            let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+            if let Some(line) = whole.lines().find(|line| line.contains(&name)) {
                 let (now, wall) = (monotonic_ns(), SystemTime::now());
                 break (now, since_event(line, wall)?);
             }

@@ -282,7 +282,7 @@ fn place(options: &Options) -> Result<Place> {
     let kib = memory.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or_default();
     let load = read("/proc/loadavg")?;
     Ok(Place {
-        kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+        kernel: kernel_of(&read("/proc/sys/kernel/osrelease")?),
         cpus: std::thread::available_parallelism()?.get(),
         cpu_model: model.trim_start_matches([':', '\t', ' ']).to_owned(),
         memory_mib: kib / 1024,
@@ -293,6 +293,11 @@ fn place(options: &Options) -> Result<Place> {
         alternations: options.rounds,
         load_before: load.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_default(),
     })
+}
+
+/// A kernel's version without what its builder calls it.
+fn kernel_of(release: &str) -> String {
+    release.trim().split('-').next().unwrap_or_default().to_owned()
 }
 
 /// The rungs the agent takes here, from its own account; opens decide which budgets count.
