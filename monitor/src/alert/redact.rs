@@ -55,6 +55,10 @@ pub fn text(text: &str) -> Cow<'_, str> {
     if text.len() < 8 && !text.contains(['=', ':', ' ']) {
         return Cow::Borrowed(text);
     }
+    // One word without a name in it, as nearly every path is.
+    if !text.bytes().any(|byte| PARTS.get(usize::from(byte)).copied().unwrap_or(true)) {
+        return token(text);
+    }
     let masked = words(&url_passwords(&headers(text)));
     if masked == text { Cow::Borrowed(text) } else { Cow::Owned(masked) }
 }
@@ -284,6 +288,14 @@ const BREAKS: [bool; 128] = {
         at += 1;
     }
     breaks
+};
+
+/// Characters of ASCII at which a text has parts: those that end a word, and those between a name and its value.
+const PARTS: [bool; 128] = {
+    let mut parts = BREAKS;
+    parts[b'=' as usize] = true;
+    parts[b':' as usize] = true;
+    parts
 };
 
 fn one_word(word: &str) -> Cow<'_, str> {

@@ -147,6 +147,11 @@ proptest! {
     }
 
     #[test]
+    fn one_word_is_masked_as_it_is_among_others(word in "[a-z/]{0,4}(ghp_|AKIA|sk-|eyJ|token)?[a-zA-Z0-9_./@-]{8,40}") {
+        prop_assert_eq!(text(&word).into_owned(), words(&word));
+    }
+
+    #[test]
     fn masking_twice_changes_nothing(line in "[ -~]{0,80}") {
         let once = text(&line).into_owned();
         prop_assert_eq!(text(&once), once.as_str());

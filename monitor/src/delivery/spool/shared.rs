@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     saving: Mutex<Given>,
     /// Where cursors are kept; nowhere for a spool in memory.
     pub(crate) folder: Option<PathBuf>,
+    /// Another is in its place: the cursors are that one's.
+    replaced: AtomicBool,
 }
 
 /// Where the next record of a class is.
@@ -61,7 +64,13 @@ pub(crate) struct Done {
 impl Shared {
     pub(crate) fn new(index: Index, folder: Option<PathBuf>, given: Given) -> Self {
         let bells = index.sinks.iter().map(|_| Condvar::new()).collect();
-        Self { index: Mutex::new(index), bells, saving: Mutex::new(given), folder }
+        Self {
+            index: Mutex::new(index),
+            bells,
+            saving: Mutex::new(given),
+            folder,
+            replaced: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Index> {
@@ -71,8 +80,11 @@ impl Shared {
 
     /// Wakes a sink.
     pub(crate) fn ring(&self, index: &mut Index, sink: usize) {
-        if let Some(state) = index.sinks.get_mut(sink) {
-            state.rung = true;
+        if let Some(state) = index.sinks.get_mut(sink)
+            && std::mem::replace(&mut state.rung, true)
+        {
+            // It was woken, or has not gone to sleep yet.
+            return;
         }
         if let Some(bell) = self.bells.get(sink) {
             bell.notify_all();
@@ -182,9 +194,19 @@ impl Shared {
         self.write(sink, more)
     }
 
+    /// From now on no cursor is written: a thread that is left behind must not write over another's.
+    pub(crate) fn replace(&self) {
+        // Not in the middle of one.
+        let _given = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.replaced.store(true, Relaxed);
+    }
+
     fn write(&self, sink: usize, more: u64) -> io::Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut given = self.saving.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.replaced.load(Relaxed) {
+            return Ok(());
+        }
         let state = {
             let index = self.lock();
             let ends = index.classes.each_ref().map(|log| log.stored);
