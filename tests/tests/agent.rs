@@ -144,6 +144,48 @@ fn run_opens_a_rotated_file_again_on_sighup() {
 }
 
 #[test]
+fn run_takes_other_sinks_and_another_metrics_address_from_a_changed_file_without_losing_a_theft() {
+    let lab = Lab::new("exchange", FILE, &shipped_rules());
+    lab.steal();
+    let config = lab.folder.path().join("sandwatch.yaml");
+    let text = fs::read_to_string(&config).unwrap();
+    let (kept, _) = text.split_once("sinks:").unwrap();
+    let folder = lab.folder.path().display();
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    // What it had is given up by now: these are opened with what is left.
+    let sinks = format!(
+        "[{{ name: local, type: file, path: {folder}/alerts.jsonl, retry: 100ms }}, \
+         {{ name: more, type: file, path: {folder}/more.jsonl }}]"
+    );
+    fs::write(&config, format!("{kept}listen: \"127.0.0.1:{port}\"\nsinks: {sinks}\n")).unwrap();
+    lab.wait_for_log("other sinks are in place");
+    lab.steal();
+    let more = lab.folder.path().join("more.jsonl");
+    let thefts = |file: &std::path::Path| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let all = alerts(text.rsplit_once('\n').map_or("", |(whole, _)| whole));
+        all.into_iter().filter(|alert| alert["file"]["identity"] == "ssh-private-key").collect::<Vec<_>>()
+    };
+    eventually("the new one gets what came after it", || !thefts(&more).is_empty());
+    let first = lab.folder.path().join("alerts.jsonl");
+    eventually("the old one gets all of it", || {
+        let last = |all: Vec<Value>| all.last().map(|alert| alert["incident"]["revision"].clone());
+        last(thefts(&first)) == last(thefts(&more))
+    });
+    let text = fs::read_to_string(&first).unwrap();
+    let numbers: Vec<u64> = alerts(&text).iter().map(|a| a["delivery"]["seq"].as_u64().unwrap()).collect();
+    let mut sorted = numbers.clone();
+    sorted.sort_unstable();
+    assert!(sorted.into_iter().eq(1..=numbers.len() as u64), "one stream without holes: {numbers:?}");
+    assert!(
+        std::net::TcpStream::connect(("127.0.0.1", port)).is_ok(),
+        "metrics are where they are said to be"
+    );
+    let (status, log) = lab.stop();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[test]
 fn run_begins_without_a_sinks_folder_and_key_says_so_and_sends_what_waited_once_they_are_there() {
     let sinks = "[{ name: local, type: file, path: FOLDER/alerts.jsonl, retry: 100ms }, \
                  { name: late, type: file, path: FOLDER/later/alerts.jsonl }, \

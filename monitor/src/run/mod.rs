@@ -15,6 +15,7 @@ mod last_good;
 mod logbook;
 mod manager;
 mod options;
+mod outlets;
 mod pods;
 mod postures;
 mod pulse;
@@ -110,6 +111,8 @@ pub struct Agent<P: Probes> {
     config_digest: String,
     /// Rule files that are left out, as it was said last.
     skipped: Vec<String>,
+    /// A change came while sinks were being exchanged.
+    reload_again: Option<String>,
     kept: Option<last_good::Keep>,
     interval: Option<interval::Interval>,
     /// Since when everything that workers do is seen.
@@ -198,6 +201,7 @@ impl<P: Probes> Agent<P> {
             config: None,
             config_digest: String::new(),
             skipped: Vec::new(),
+            reload_again: None,
             kept: None,
             interval: None,
             began: 0,
@@ -216,7 +220,7 @@ impl<P: Probes> Agent<P> {
     /// Begins to learn about pods, if the configuration names somebody to ask. That it cannot is said, and ends nothing.
     fn learn_pods(&mut self, config: &Config) -> Result<(), RunError> {
         match pods::Learning::start(&config.pods) {
-            Ok(None) => {}
+            Ok(None) => self.pipeline.wait_for_pods(0),
             Ok(Some(learning)) => {
                 let event = EpollEvent::new(EpollFlags::EPOLLIN, PODS);
                 self.epoll.add(learning.fd(), event).map_err(os("wait for what is said of pods"))?;
@@ -294,11 +298,12 @@ impl<P: Probes> Agent<P> {
                     Wish::Reopen => self.sinks.reopen(),
                     Wish::Reload => {
                         self.sinks.reopen();
-                        self.reload("SIGHUP");
+                        self.reload(reload::ASKED);
                     }
                 }
             }
         }
+        self.outlets_exchanged();
         self.second();
         self.apply_effects();
         self.deliver();

@@ -15,7 +15,7 @@ pub(super) struct Learning {
     fetcher: Fetcher,
     pods: Pods,
     /// It was said that nobody answers.
-    said: bool,
+    pub(super) said: bool,
 }
 
 impl Learning {

@@ -48,6 +48,9 @@ pub enum Refused {
 /// Loads anew.
 pub type Load = Box<dyn Fn() -> Result<Loaded, Refused>>;
 
+/// Why something is loaded again that a signal asks for.
+pub(super) const ASKED: &str = "SIGHUP";
+
 /// What the kubelet exchanges when a ConfigMap changes.
 const DATA: &str = "..data";
 
@@ -197,14 +200,14 @@ impl RuleFiles {
 impl<P: Probes> Agent<P> {
     /// Loads rules and configuration again. The old ones stay in force, both, if one of the new is bad, and people are told.
     pub(super) fn reload(&mut self, why: &str) {
+        if self.sinks.is_exchanging() {
+            // One at a time: what is in the files by then is taken.
+            self.reload_again = Some(why.to_owned());
+            return;
+        }
         let loaded = (self.rules.load)().and_then(|loaded| {
-            match loaded.config.as_ref().map(|new| self.needs_restart(&new.config)) {
-                Some(keys) if !keys.is_empty() => Err(Refused::Config(format!(
-                    "{} changed, which needs a restart of the agent; nothing of the new configuration is in force until then",
-                    keys.join(", ")
-                ))),
-                _ => Ok(loaded),
-            }
+            loaded.config.as_ref().map_or(Ok(()), |new| self.can_take(&new.config))?;
+            Ok(loaded)
         });
         match loaded {
             Ok(loaded) => {
@@ -224,6 +227,10 @@ impl<P: Probes> Agent<P> {
         let digest = rules.digest().to_owned();
         if digest == self.pipeline.rules().digest() && !self.rules.is_refused() {
             tracing::info!(why, digest, "rules unchanged");
+            if why == ASKED {
+                // It was asked for, and sinks have read their secrets again: who looks later finds that it was.
+                self.log(What::Rules { rules: digest, why: why.to_owned() });
+            }
             return;
         }
         self.pipeline.reload(rules, boot_now());
@@ -255,7 +262,7 @@ impl<P: Probes> Agent<P> {
         self.say_rules(State::Open, Severity::Medium, title, text);
     }
 
-    fn refuse_config(&mut self, why: &str, error: String) {
+    pub(super) fn refuse_config(&mut self, why: &str, error: String) {
         tracing::error!(why, error, "configuration refused, the old one stays in force");
         if self.rules.config_refused.replace(error.clone()).as_deref() == Some(&*error) {
             return;
@@ -264,19 +271,26 @@ impl<P: Probes> Agent<P> {
         self.say_health(State::Open, Severity::Medium, "config-refused", title, error);
     }
 
+    /// Whether everything in a configuration can be taken while the agent runs.
+    fn can_take(&self, new: &Config) -> Result<(), Refused> {
+        let keys = self.needs_restart(new);
+        if !keys.is_empty() {
+            return Err(Refused::Config(format!(
+                "{} changed, which needs a restart of the agent; nothing of the new configuration is in force until then",
+                keys.join(", ")
+            )));
+        }
+        self.check_outlets(new).map_err(Refused::Config)
+    }
+
     /// The keys whose change cannot be taken while the agent runs.
     fn needs_restart(&self, new: &Config) -> Vec<&'static str> {
         let Some(old) = &self.config else { return Vec::new() };
         let changed = [
             ("state_dir", old.state_dir != new.state_dir),
             ("control", old.control != new.control),
-            ("listen", old.listen != new.listen),
-            ("pods", old.pods != new.pods),
-            ("containers", old.containers != new.containers),
             ("hooks", old.hooks != new.hooks),
             ("kernel", old.kernel != new.kernel),
-            ("spool", old.spool != new.spool),
-            ("sinks", old.sinks != new.sinks),
         ];
         let named: Vec<&'static str> =
             changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key).collect();
@@ -289,6 +303,11 @@ impl<P: Probes> Agent<P> {
             rules: old.rules.clone(),
             heartbeat: old.heartbeat,
             drain: old.drain,
+            sinks: old.sinks.clone(),
+            spool: old.spool.clone(),
+            listen: old.listen.clone(),
+            pods: old.pods.clone(),
+            containers: old.containers.clone(),
             ..new.clone()
         };
         if named.is_empty() && live != *old { vec!["something"] } else { named }
@@ -325,10 +344,8 @@ impl<P: Probes> Agent<P> {
     }
 
     fn apply_config(&mut self, config: &Config) {
-        let envelope = &mut self.pipeline.detector.envelope;
-        envelope.cluster.clone_from(&config.cluster);
-        envelope.environment.clone_from(&config.environment);
-        envelope.labels.clone_from(&config.labels);
+        super::outlets::follow(&mut self.pipeline.detector.envelope, config);
+        self.exchange_outlets(config);
         self.drain = config.drain.0;
         self.beat_every(config.heartbeat.every.0);
         if self.config.as_ref().is_some_and(|old| old.workers != config.workers) {

@@ -24,6 +24,8 @@ pub(super) struct Reporter {
     board: Arc<Board>,
     _server: Option<Server>,
     metrics: Option<Listener>,
+    /// It was said that there are none.
+    no_metrics: bool,
     started: BootNs,
     coverage: String,
     hooks: Vec<SignalHook>,
@@ -55,6 +57,7 @@ impl<P: Probes> Agent<P> {
             board: Arc::clone(&board),
             _server: server,
             metrics: None,
+            no_metrics: false,
             started: boot_now(),
             coverage: mark,
             hooks,
@@ -73,24 +76,44 @@ impl<P: Probes> Agent<P> {
     /// somebody else's.
     pub fn serve_metrics(&mut self, listen: Option<&str>) {
         let Some(reporter) = &mut self.reporter else { return };
+        // The port may be the same.
+        reporter.metrics = None;
+        let said = std::mem::take(&mut reporter.no_metrics);
         let address = match crate::config::listen_address(listen.unwrap_or(crate::config::DEFAULT_LISTEN)) {
             Ok(Some(address)) => address,
-            Ok(None) => return,
-            Err(error) => return self.say_no_metrics(&error),
+            Ok(None) => return self.say_metrics(said),
+            Err(error) => return self.say_no_metrics(said, &error),
         };
         match Listener::start(&address, Arc::clone(&reporter.board)) {
             Ok(listener) => {
                 tracing::info!(address = %listener.address(), "metrics");
                 reporter.metrics = Some(listener);
+                self.say_metrics(said);
             }
-            Err(error) if listen.is_none() => tracing::warn!(%error, "no metrics"),
-            Err(error) => self.say_no_metrics(&error.to_string()),
+            Err(error) if listen.is_none() => {
+                tracing::warn!(%error, "no metrics");
+                self.say_metrics(said);
+            }
+            Err(error) => self.say_no_metrics(said, &error.to_string()),
         }
     }
 
-    fn say_no_metrics(&mut self, error: &str) {
+    fn say_metrics(&mut self, was_said: bool) {
+        if was_said {
+            let title = "The agent's metrics are where the configuration has them";
+            self.say_health(State::Closed, Severity::Info, "metrics", title, String::new());
+        }
+    }
+
+    fn say_no_metrics(&mut self, was_said: bool, error: &str) {
         let title = "Nobody can scrape the agent's metrics";
         tracing::error!(error, "{title}");
+        if let Some(reporter) = &mut self.reporter {
+            reporter.no_metrics = true;
+        }
+        if was_said {
+            return;
+        }
         self.say_health(State::Open, Severity::Medium, "metrics", title, error.to_owned());
     }
 

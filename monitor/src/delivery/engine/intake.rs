@@ -40,6 +40,8 @@ struct Queue {
     /// Left out because too much waited, by class.
     refused: [u64; 3],
     closed: bool,
+    /// Who appends is to leave what waits to the next one.
+    handed_over: bool,
     appended: Vec<Ticket>,
     /// Entries of the local log; `None`: there is none.
     logged: Option<Vec<What>>,
@@ -86,15 +88,15 @@ impl Intake {
         self.changed.notify_all();
     }
 
-    /// Everything that waits; waits for something at most so long. `None`: nothing more will come.
+    /// Everything that waits; waits for something at most so long. `None`: nothing more will come, or another is to take it.
     pub(crate) fn take(&self, most: Duration) -> Option<Vec<Arrival>> {
         let mut queue = self.lock();
         queue.busy = false;
         self.changed.notify_all();
-        let empty = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed;
+        let empty = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed && !queue.handed_over;
         let (mut queue, _) =
             self.changed.wait_timeout_while(queue, most, empty).unwrap_or_else(PoisonError::into_inner);
-        if queue.waiting.is_empty() && queue.closed {
+        if queue.handed_over || (queue.waiting.is_empty() && queue.closed) {
             return None;
         }
         let all: Vec<Arrival> = queue.waiting.drain(..).collect();
@@ -138,6 +140,12 @@ impl Intake {
     /// How many of each class were left out since the last call.
     pub(crate) fn take_refused(&self) -> [u64; 3] {
         std::mem::take(&mut self.lock().refused)
+    }
+
+    /// From now on nobody is given anything (`true`), or whoever asks again (`false`): what comes meanwhile waits.
+    pub(crate) fn hand_over(&self, begins: bool) {
+        self.lock().handed_over = begins;
+        self.changed.notify_all();
     }
 
     /// Nothing more comes.
@@ -221,6 +229,17 @@ mod tests {
         alert.evidence.as_mut().unwrap().events[0].argv = Some(vec!["x".repeat(100_000)]);
         alert.title = "y".repeat(1000);
         assert!((100_500..102_000).contains(&(weight(&alert) - before)));
+    }
+
+    #[test]
+    fn handed_over_gives_nothing_until_another_asks_and_keeps_what_comes() {
+        let intake = Intake::default();
+        put(&intake, Class::Low, None);
+        intake.hand_over(true);
+        put(&intake, Class::High, None);
+        assert!(intake.take(Duration::ZERO).is_none());
+        intake.hand_over(false);
+        assert_eq!(intake.take(Duration::ZERO).unwrap().len(), 2);
     }
 
     #[test]

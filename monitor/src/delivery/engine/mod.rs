@@ -4,8 +4,10 @@
 //! sink's thread is woken with it. A sink that is a log is driven by a `worker` (order from `source`, retries and their
 //! `pace`, `dead` letters); one that is a state reads through a `feed`. `meter` counts, `notes` says what delivery itself
 //! has to say. Threads are started by [`Engine::start`], after everything that must happen on a process of one thread.
+//! `exchange` puts other sinks in place of these while the agent runs.
 
 mod dead;
+mod exchange;
 mod feed;
 mod filter;
 mod form;
@@ -27,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 pub(crate) use dead::{ask_replay, count as count_dead, replay_waits};
+pub use exchange::Wanted;
 pub use filter::Filter;
 pub use meter::{Dropped, Meter, SinkStats};
 pub use setup::Setup;
@@ -60,6 +63,8 @@ pub struct Engine {
     started: bool,
     /// Incidents' revisions that were accepted and not told of since.
     unconfirmed: AtomicU64,
+    /// Others are being put in place of its sinks.
+    exchange: Option<exchange::Exchange>,
 }
 
 struct Sink {
@@ -78,42 +83,25 @@ impl Engine {
     /// # Errors
     /// A sink that never can work as it is configured. One whose file or key is not there yet is none: its alerts wait.
     pub fn open(setup: Setup<'_>) -> Result<Self, SinkError> {
-        let default = [SinkConfig::stdout()];
-        let configs = if setup.sinks.is_empty() { &default[..] } else { setup.sinks };
-        Self::with(configs, setup, Arc::new(SystemClock::default()))
+        Self::with(&named(setup.sinks), setup, Arc::new(SystemClock::default()))
     }
 
     /// No sink: alerts go nowhere.
     pub fn none(envelope: Envelope) -> Self {
         let spool = SpoolConfig::default();
         let setup = Setup { sinks: &[], state_dir: None, spool: &spool, drain: Duration::ZERO, envelope };
-        let parts = Self::assemble(Vec::new(), setup, Arc::new(SystemClock::default()));
+        let parts = Self::assemble(Vec::new(), setup, Arc::new(SystemClock::default()), Arc::default());
         Self { started: true, spooler: None, ..parts }
     }
 
     fn with(configs: &[SinkConfig], setup: Setup<'_>, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
-        let place = Place { state_dir: setup.state_dir, clock: &clock };
-        let mut sinks = Vec::new();
-        for config in configs {
-            let filter = Filter::new(config).map_err(|error| {
-                SinkError::wrong(&config.name, format!("a pattern of its filter: {error}"))
-            })?;
-            let plug = sink::plug(config, &place)?;
-            sinks.push(Sink {
-                config: config.clone(),
-                filter,
-                meter: Arc::default(),
-                takes_heartbeats: matches!(plug, Plug::Log(_)),
-                plug: Some(plug),
-            });
-        }
-        Ok(Self::assemble(sinks, setup, clock))
+        let sinks = sinks(configs, &Place { state_dir: setup.state_dir, clock: &clock })?;
+        Ok(Self::assemble(sinks, setup, clock, Arc::default()))
     }
 
-    fn assemble(sinks: Vec<Sink>, setup: Setup<'_>, clock: Arc<dyn Clock>) -> Self {
+    fn assemble(sinks: Vec<Sink>, setup: Setup<'_>, clock: Arc<dyn Clock>, intake: Arc<Intake>) -> Self {
         let names: Vec<String> = sinks.iter().map(|sink| sink.config.name.clone()).collect();
         let limits = setup.limits(sinks.iter().map(|sink| sink.config.buffer as u64).max().unwrap_or(0));
-        let intake = Arc::new(Intake::default());
         let notes = Arc::new(Notes::new(setup.envelope, Arc::clone(&clock), Arc::clone(&intake)));
         let say = || -> super::spool::Say {
             let notes = Arc::clone(&notes);
@@ -172,6 +160,7 @@ impl Engine {
             alive: Arc::default(),
             started: false,
             unconfirmed: AtomicU64::new(0),
+            exchange: None,
         }
     }
 
@@ -298,6 +287,7 @@ impl Engine {
 
     /// The end: sends what it can within the time for that. The rest is in the spool, and goes out at the next start.
     pub fn finish(mut self) -> Vec<(String, SinkStats)> {
+        self.await_exchange(self.drain.max(APPENDED_WITHIN));
         if let Err(error) = self.start() {
             tracing::error!(%error, "alerts are not delivered");
         }
@@ -327,6 +317,28 @@ impl Engine {
             clock: Arc::clone(&self.clock),
         }
     }
+}
+
+/// Where alerts go: standard output, if the configuration names nothing.
+fn named(sinks: &[SinkConfig]) -> Vec<SinkConfig> {
+    if sinks.is_empty() { vec![SinkConfig::stdout()] } else { sinks.to_vec() }
+}
+
+/// The sinks of a configuration, each ready for its thread.
+fn sinks(configs: &[SinkConfig], place: &Place<'_>) -> Result<Vec<Sink>, SinkError> {
+    let sink = |config: &SinkConfig| {
+        let filter = Filter::new(config)
+            .map_err(|error| SinkError::wrong(&config.name, format!("a pattern of its filter: {error}")))?;
+        let plug = sink::plug(config, place)?;
+        Ok(Sink {
+            config: config.clone(),
+            filter,
+            meter: Arc::default(),
+            takes_heartbeats: matches!(plug, Plug::Log(_)),
+            plug: Some(plug),
+        })
+    };
+    configs.iter().map(sink).collect()
 }
 
 /// How long the end waits at least until what was accepted is in the spool.

@@ -13,9 +13,9 @@ use crate::delivery::spool::testing::alert;
 use crate::delivery::{Consumer, Stored};
 
 const SECOND: Duration = Duration::from_secs(1);
-const LONG: Duration = Duration::from_secs(20);
+pub(super) const LONG: Duration = Duration::from_secs(20);
 
-fn engine(state_dir: Option<&Path>, sinks: &[SinkConfig]) -> Engine {
+pub(super) fn engine(state_dir: Option<&Path>, sinks: &[SinkConfig]) -> Engine {
     let config = Config::default();
     let envelope = crate::run::envelope(&config, "sha256:0", Path::new("/sys/fs/cgroup"));
     let setup = Setup { sinks, state_dir, spool: &config.spool, drain: LONG, envelope };
@@ -24,11 +24,11 @@ fn engine(state_dir: Option<&Path>, sinks: &[SinkConfig]) -> Engine {
     engine
 }
 
-fn file(path: &Path) -> SinkConfig {
+pub(super) fn file(path: &Path) -> SinkConfig {
     SinkConfig { retry: Span(Duration::from_millis(10)), ..SinkConfig::file(path.to_owned()) }
 }
 
-fn ids(path: &Path) -> Vec<String> {
+pub(super) fn ids(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str::<Alert>(line).unwrap().id).collect()
 }

@@ -60,6 +60,19 @@ fn start_alerts_rules_and_end_are_in_the_local_log() {
 }
 
 #[test]
+fn reload_that_was_asked_for_is_in_the_local_log_also_if_nothing_changed() {
+    let mut rig = Rig::new();
+    rig.agent.keep_log(&rig.path("state"), "sha256:1");
+    rig.agent.reload("a file changed");
+    let loaded = |rig: &mut Rig| {
+        rig.entries().iter().filter(|entry| matches!(&entry.what, What::Rules { .. })).count()
+    };
+    assert_eq!(loaded(&mut rig), 0);
+    rig.agent.reload(super::super::reload::ASKED);
+    assert_eq!(loaded(&mut rig), 1);
+}
+
+#[test]
 fn another_configuration_than_at_the_last_start_is_in_the_local_log() {
     let mut rig = Rig::new();
     let state = rig.path("state");

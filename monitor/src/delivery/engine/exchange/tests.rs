@@ -1,0 +1,128 @@
+//! Other sinks in place of those there are.
+
+use std::path::Path;
+
+use super::super::tests::{LONG, engine, file, ids};
+use super::*;
+use crate::config::Config;
+use crate::delivery::Class;
+use crate::delivery::spool::testing::alert;
+
+fn wanted(sinks: &[SinkConfig]) -> Wanted {
+    let config = Config::default();
+    let envelope = crate::run::envelope(&config, "sha256:0", Path::new("/sys/fs/cgroup"));
+    Wanted { sinks: sinks.to_vec(), spool: config.spool, drain: LONG, envelope }
+}
+
+fn called(name: &str, path: &Path) -> SinkConfig {
+    SinkConfig { name: name.to_owned(), ..file(path) }
+}
+
+fn accept(engine: &Engine, numbers: std::ops::RangeInclusive<u64>) {
+    numbers.for_each(|number| engine.accept(alert(Class::Normal, number)));
+}
+
+/// Exchanges and waits for it; what `meanwhile` accepts comes while it is under way.
+fn exchange(engine: &mut Engine, sinks: &[SinkConfig], meanwhile: impl Fn(&Engine)) -> Result<(), String> {
+    let wanted = wanted(sinks);
+    engine.check(&wanted)?;
+    engine.exchange(wanted).unwrap();
+    meanwhile(engine);
+    engine.adopt(LONG).unwrap()
+}
+
+fn numbers(all: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    all.map(|number| number.to_string()).collect()
+}
+
+#[test]
+fn what_comes_before_during_and_after_goes_to_the_sink_that_stays_and_to_the_new_one_from_there_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let [stays, goes, comes] = ["stays", "goes", "comes"].map(|name| dir.path().join(name));
+    let mut engine = engine(Some(dir.path()), &[called("stays", &stays), called("goes", &goes)]);
+    accept(&engine, 1..=50);
+    assert!(engine.settle(LONG));
+    exchange(&mut engine, &[called("stays", &stays), called("comes", &comes)], |engine| {
+        accept(engine, 51..=100);
+    })
+    .unwrap();
+    accept(&engine, 101..=150);
+    assert!(engine.settle(LONG));
+    assert_eq!(ids(&stays), numbers(1..=150));
+    let (goes, comes) = (ids(&goes), ids(&comes));
+    assert!(goes.len() >= 50 && comes.len() >= 50, "{} {}", goes.len(), comes.len());
+    assert_eq!(comes, numbers(151 - comes.len() as u64..=150));
+    let stats = engine.finish();
+    assert_eq!((stats[0].0.as_str(), stats[0].1.acknowledged), ("stays", 150), "its counters go on");
+}
+
+#[test]
+fn receiver_that_was_away_gets_what_waited_at_its_new_address_under_the_same_stream() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let mut engine = engine(Some(dir.path()), &[called("siem", Path::new("/dev/full"))]);
+    accept(&engine, 1..=20);
+    exchange(&mut engine, &[called("siem", &path)], |_| ()).unwrap();
+    accept(&engine, 21..=30);
+    engine.finish();
+    assert_eq!(ids(&path), numbers(1..=30));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let delivery = |line: &str| serde_json::from_str::<crate::alert::Alert>(line).unwrap().delivery.unwrap();
+    let all: Vec<_> = text.lines().map(delivery).collect();
+    assert!(all.iter().map(|delivery| delivery.seq).eq(1..=30));
+    assert!(all.iter().all(|delivery| delivery.stream == all[0].stream));
+}
+
+#[test]
+fn sinks_that_cannot_work_change_nothing_and_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let mut engine = engine(Some(dir.path()), &[file(&path)]);
+    let never = SinkConfig {
+        name: "never".to_owned(),
+        kind: crate::config::SinkKind::Http,
+        url: Some(crate::profile::doc::OneOrMany(vec!["ftp://host/".to_owned()])),
+        ..SinkConfig::stdout()
+    };
+    let refused = exchange(&mut engine, &[never], |_| ()).unwrap_err();
+    assert!(refused.contains("never"), "{refused}");
+    accept(&engine, 1..=3);
+    engine.finish();
+    assert_eq!(ids(&path), numbers(1..=3));
+}
+
+#[test]
+fn alerts_that_wait_in_memory_only_are_not_given_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = engine(None, &[file(&dir.path().join("alerts.jsonl"))]);
+    let refused = engine.check(&wanted(&[file(&dir.path().join("other.jsonl"))])).unwrap_err();
+    assert!(refused.contains("in memory only"), "{refused}");
+}
+
+#[test]
+fn end_in_the_middle_of_it_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+    let mut engine = engine(Some(dir.path()), &[called("siem", &before)]);
+    accept(&engine, 1..=100);
+    engine.exchange(wanted(&[called("siem", &after)])).unwrap();
+    accept(&engine, 101..=200);
+    engine.finish();
+    let all: Vec<String> = ids(&before).into_iter().chain(ids(&after)).collect();
+    assert_eq!(all, numbers(1..=200));
+}
+
+#[test]
+fn thread_that_did_not_end_writes_no_cursor_any_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let mut engine = engine(Some(dir.path()), &[file(&path)]);
+    let old = Arc::clone(&engine.shared);
+    exchange(&mut engine, &[file(&path)], |_| ()).unwrap();
+    accept(&engine, 1..=5);
+    engine.finish();
+    let cursor = || std::fs::read(dir.path().join("spool/file.cursor")).unwrap();
+    let before = cursor();
+    old.save(0).unwrap();
+    assert_eq!(cursor(), before);
+}
