@@ -2,7 +2,7 @@
 //! against what the agent itself takes.
 
 use super::render::{self, SETS};
-use super::{Tools, made, tools};
+use super::{Tools, kubernetes, made, scraped, tools};
 use crate::build::{self, Profile};
 use crate::host::{self, capture};
 use crate::libtest::Skip;
@@ -38,13 +38,16 @@ pub(crate) fn run() -> Result<Outcome> {
     }
     check("privileges", privileges(&tools));
     check("without NET_ADMIN", without_net_admin(&tools));
-    check("AppArmor before and after 1.30", app_armor(&tools));
+    check("AppArmor before and after 1.30", kubernetes::app_armor(&tools));
+    check("another Kubernetes than the cluster's", kubernetes::value(&tools, &work));
     check("credentials", credentials(&tools));
     check("notes", notes(&tools));
     for (what, values, complaint) in REFUSED {
         check(what, refused(&tools, &work, values, complaint));
     }
     check("alert rules", alert_rules(&tools, &work));
+    check("the job that is scraped", scraped::job(&tools, &work));
+    check("the address that is scraped", scraped::address(&tools, &work));
     check("the agent takes the configuration", configuration(&tools, &work));
     outcome.add(schemas(&tools, &work)?);
     Ok(outcome)
@@ -143,15 +146,6 @@ fn without_net_admin(tools: &Tools) -> Result<()> {
     same("token", &pod["automountServiceAccountToken"], &json!(false))
 }
 
-fn app_armor(tools: &Tools) -> Result<()> {
-    let field = |pod: &Value| pod["containers"][0]["securityContext"]["appArmorProfile"].clone();
-    same("1.30", &field(&pod(tools, "default", "1.30")?), &json!({ "type": "Unconfined" }))?;
-    same("1.29", &field(&pod(tools, "default", "1.29")?), &Value::Null)?;
-    let objects = render::objects(&render::text(tools, &render::values("default")?, "1.29")?)?;
-    let notes = &render::only(&objects, "DaemonSet")?["spec"]["template"]["metadata"]["annotations"];
-    same("1.29", &notes["container.apparmor.security.beta.kubernetes.io/sandwatch"], &json!("unconfined"))
-}
-
 /// Every file of a secret that the configuration names is one that the volume brings.
 fn credentials(tools: &Tools) -> Result<()> {
     let objects = render::objects(&render::text(tools, &render::values("everything")?, "1.37")?)?;
@@ -188,6 +182,7 @@ fn notes(tools: &Tools) -> Result<()> {
         ("least", "WARNING: alerts stay on the node", true),
         ("everything", "DEGRADED", false),
         ("everything", "WARNING: oncall (pagerduty), chat (slack)", true),
+        ("everything", "(docs/on-call.md", true),
         ("default", "pagerduty", false),
         ("default", "WARNING: alerts stay on the node", true),
     ] {
@@ -197,13 +192,15 @@ fn notes(tools: &Tools) -> Result<()> {
 }
 
 /// Values that are wrong, and what Helm must say of them.
-const REFUSED: [(&str, &str, &str); 7] = [
+const REFUSED: [(&str, &str, &str); 9] = [
     ("unknown value", "netadmin: true", "netadmin"),
     ("unknown key of the configuration", "config: { clustre: prod }", "clustre"),
     ("key of the configuration that the chart writes", "config: { state_dir: /tmp }", "state_dir"),
     ("unknown type of a sink", "sinks: [{ name: a, type: pager }]", "/sinks/0/type"),
     ("secret without its key", "sinks: [{ name: a, type: slack, existingSecret: { name: b } }]", "key"),
     ("digest that is none", "image: { digest: latest }", "digest"),
+    ("version of Kubernetes that is none", "kubeVersion: latest", "kubeVersion"),
+    ("address without a meaning", "metrics: { address: pod }", "metrics"),
     ("all capabilities", "extraCapabilities: [ALL]", "extraCapabilities"),
 ];
 
@@ -285,23 +282,23 @@ fn schemas(tools: &Tools, work: &Path) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn pod(tools: &Tools, set: &str, version: &str) -> Result<Value> {
+pub(super) fn pod(tools: &Tools, set: &str, version: &str) -> Result<Value> {
     let objects = render::objects(&render::text(tools, &render::values(set)?, version)?)?;
     Ok(render::only(&objects, "DaemonSet")?["spec"]["template"]["spec"].clone())
 }
 
 /// The agent's configuration in rendered objects.
-fn config_of(objects: &[Value]) -> Result<&str> {
+pub(super) fn config_of(objects: &[Value]) -> Result<&str> {
     let found = objects.iter().find_map(|object| object["data"]["sandwatch.yaml"].as_str());
     found.context("no ConfigMap has a sandwatch.yaml")
 }
 
-fn same(what: &str, is: &Value, expected: &Value) -> Result<()> {
+pub(super) fn same(what: &str, is: &Value, expected: &Value) -> Result<()> {
     ensure!(is == expected, "{what}: is {is}, not {expected}");
     Ok(())
 }
 
-fn write(work: &Path, name: &str, text: &str) -> Result<PathBuf> {
+pub(super) fn write(work: &Path, name: &str, text: &str) -> Result<PathBuf> {
     let path = work.join(name);
     std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

@@ -1,13 +1,16 @@
 //! The Helm chart `deploy/helm/sandwatch`: what in it is made from other files of the repository, and its tests.
 //!
 //! `cargo xtask chart` looks whether the made files are as they should be, `--write` makes them. `tools` brings Helm, `render` asks it for
-//! manifests, `checks` is the tier `chart`.
+//! manifests, `checks` is the tier `chart`; `kubernetes` has those about
+//! its versions, `scraped` those about who scrapes the agents.
 
 mod checks;
+mod kubernetes;
 mod made;
 mod readme;
 mod render;
 mod schema;
+mod scraped;
 mod server;
 mod tools;
 

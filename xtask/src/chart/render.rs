@@ -19,8 +19,16 @@ pub(super) fn values(set: &str) -> Result<PathBuf> {
 /// # Errors
 /// Helm refuses; what it says is the message.
 pub(super) fn text(tools: &Tools, values: &Path, version: &str) -> Result<String> {
+    named(tools, "sandwatch", values, version)
+}
+
+/// The same of a release that is called like this.
+///
+/// # Errors
+/// Helm refuses; what it says is the message.
+pub(super) fn named(tools: &Tools, release: &str, values: &Path, version: &str) -> Result<String> {
     let mut command = tools.helm();
-    command.args(["template", "sandwatch"]).arg(folder()?).args([
+    command.args(["template", release]).arg(folder()?).args([
         "--namespace",
         "sandwatch",
         "--kube-version",

@@ -159,7 +159,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
+{{- /* The version of Kubernetes that is rendered for. */ -}}
+{{- define "sandwatch.kubeVersion" -}}
+{{- default .Capabilities.KubeVersion.Version .Values.kubeVersion -}}
+{{- end -}}
+
 {{- /* Whether AppArmor profiles are fields of this Kubernetes. */ -}}
 {{- define "sandwatch.appArmorField" -}}
-{{- if semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version }}yes{{ end -}}
+{{- if semverCompare ">=1.30.0-0" (include "sandwatch.kubeVersion" .) }}yes{{ end -}}
 {{- end -}}
