@@ -4,6 +4,9 @@
 //! The BPF target needs nightly cargo with `-Z build-std=core`, so this starts a cargo of its own, with its own target
 //! folder beside the agent's (one, shared by all profiles). `SANDWATCH_SKIP_BPF=1` embeds empty objects instead: for
 //! lint-only builds; such an agent refuses to start.
+//!
+//! Which commit it is built from (`SANDWATCH_REVISION`, else what is checked out) goes into the agent too, for release builds: others are made
+//! anew often enough.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,9 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
+
+#[path = "build/revision.rs"]
+mod revision;
 
 /// Toolchain the probes are built with unless `SANDWATCH_BPF_TOOLCHAIN` names another.
 const TOOLCHAIN: &str = "nightly";
@@ -44,7 +50,9 @@ fn main() -> Result<()> {
         println!("cargo::rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
-    for name in ["SANDWATCH_SKIP_BPF", "SANDWATCH_CACHE", "SANDWATCH_BPF_TOOLCHAIN"] {
+    println!("cargo::rerun-if-changed=build/revision.rs");
+    say_revision(&root);
+    for name in ["SANDWATCH_REVISION", "SANDWATCH_SKIP_BPF", "SANDWATCH_CACHE", "SANDWATCH_BPF_TOOLCHAIN"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
 
@@ -67,6 +75,17 @@ fn main() -> Result<()> {
         build(&root, &toolchain, &path, &targets.join(format!("bpf-{}", variant.name)), variant, &out)?;
     }
     Ok(())
+}
+
+/// A build for development says no commit: with each one it would be made anew, and what it is made from is rarely committed.
+fn say_revision(root: &Path) {
+    let given = env::var("SANDWATCH_REVISION").ok();
+    let is_release = env::var("PROFILE").is_ok_and(|profile| profile == "release");
+    let revision = revision::of(given.as_deref(), is_release.then_some(root));
+    for file in &revision.files {
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    println!("cargo::rustc-env=SANDWATCH_BUILD_REVISION={}", revision.name);
 }
 
 fn object_file(out: &Path, variant: &Variant) -> PathBuf {

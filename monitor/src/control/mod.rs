@@ -10,6 +10,7 @@ mod client;
 mod desk;
 mod listed;
 mod server;
+mod sizes;
 mod snapshot;
 mod words;
 
@@ -18,6 +19,7 @@ pub use client::{AskError, ask, ask_line};
 pub use desk::Question;
 pub use listed::{Listed, ListedPosture, ListedProcess, list};
 pub use server::{ControlError, Server};
+pub use sizes::{ClassSize, PodsState, SpoolState, TableSize};
 pub use snapshot::{
     CanaryAge, ConfigState, LaneCount, RulesState, SignalCount, SignalHook, SinkState, Snapshot, Status,
     WorkerCount,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::sizes::{PodsState, SpoolState, TableSize};
 use crate::event::BootNs;
 
 /// The pipeline is taken for alive as long as it moved within this, ns.
@@ -15,6 +16,9 @@ pub(super) const LIVE_WITHIN: BootNs = 30 * 1_000_000_000;
 pub struct Snapshot {
     /// Version of the program.
     pub version: String,
+    /// The commit that it was built from; `unknown` if the build did not know.
+    #[serde(default)]
+    pub revision: String,
     /// Its process.
     pub pid: u32,
     /// Name of the node.
@@ -71,6 +75,15 @@ pub struct Snapshot {
     pub clock_synced: Option<bool>,
     /// Sinks.
     pub sinks: Vec<SinkState>,
+    /// Tables that have a bound.
+    #[serde(default)]
+    pub tables: Vec<TableSize>,
+    /// The spool.
+    #[serde(default)]
+    pub spool: SpoolState,
+    /// What is asked about pods; `None`: nobody is asked.
+    #[serde(default)]
+    pub pods: Option<PodsState>,
 }
 
 /// A signal's hook.

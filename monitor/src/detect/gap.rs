@@ -14,6 +14,20 @@ const EVERY: BootNs = 10 * 1_000_000_000;
 /// A kind of gap that did not come again for this long is over. ns.
 const OVER: BootNs = 60 * 1_000_000_000;
 
+/// Every reason that a running agent gives. Those that delivery gives (`evicted`, …) are counted by sink.
+pub const GAP_REASONS: [&str; 10] = [
+    "lost",
+    "throttled",
+    "law-broken",
+    "undecodable",
+    "unexplained",
+    "unplaced",
+    "unwatched",
+    "restart",
+    "history dropped, the process table is full",
+    "runs of a probe skipped by the kernel",
+];
+
 /// One gap.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GapReport {

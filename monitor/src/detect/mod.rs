@@ -33,7 +33,7 @@ mod used;
 
 pub use detector::{Begun, Detector};
 pub use envelope::{Envelope, HostFacts, WallClock, boot_now};
-pub use gap::{GapReport, Gaps};
+pub use gap::{GAP_REASONS, GapReport, Gaps};
 pub use incident::{IDLE, QUIET};
 pub use keep::{CloseRequest, Saved, Store, StoreError, read_incidents};
 pub(crate) use keep::{leave_request, request_waits};

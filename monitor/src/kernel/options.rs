@@ -57,13 +57,18 @@ impl Default for MapSizes {
 const FOLDERS: u32 = 16_384;
 
 impl MapSizes {
+    /// Cgroups that can be labelled: workers', those below them, and folders.
+    pub fn labelled(&self) -> u32 {
+        self.cgroups.saturating_add(FOLDERS)
+    }
+
     /// Entries (bytes, for the rings) by name of map.
     pub(crate) fn entries(&self) -> Vec<(&'static str, u32)> {
         let labels = self.labels.max(2);
         let mut entries = vec![
             ("RING_PRIORITY", self.priority_ring),
             ("RING_LIFECYCLE", self.lifecycle_ring),
-            ("LABELS", self.cgroups.saturating_add(FOLDERS)),
+            ("LABELS", self.labelled()),
             ("PROCS", self.processes),
             ("LABEL_TALLY", labels.saturating_mul(SIGNALS as u32)),
             ("BUCKETS", labels.saturating_mul(LANES as u32)),

@@ -60,11 +60,25 @@ impl Pipeline {
     /// Whether there are workers in pods of which not everything is known, and may still be learnt. A worker that is gone may:
     /// what it did is still told.
     pub fn wants_pods(&self, now: BootNs) -> bool {
-        let young = |worker: &Worker| {
-            let since = self.waiting.answered.map(|answered| answered.max(worker.found));
-            since.is_none_or(|since| now.saturating_sub(since) < ASKED_FOR)
-        };
-        self.workers.iter().any(|worker| worker.lacks_pod() && young(worker))
+        self.workers.iter().any(|worker| worker.lacks_pod() && self.is_asked_for(worker, now))
+    }
+
+    fn is_asked_for(&self, worker: &Worker, now: BootNs) -> bool {
+        let since = self.waiting.answered.map(|answered| answered.max(worker.found));
+        since.is_none_or(|since| now.saturating_sub(since) < ASKED_FOR)
+    }
+
+    /// How many workers are in pods of which not everything is known, and when the oldest of those was found that may still be
+    /// learnt.
+    pub fn unknown_pods(&self, now: BootNs) -> (u64, Option<BootNs>) {
+        let lacking = || self.workers.iter().filter(|worker| worker.lacks_pod());
+        let oldest = lacking().filter(|worker| self.is_asked_for(worker, now)).map(|worker| worker.found);
+        (lacking().count() as u64, oldest.min())
+    }
+
+    /// How many events wait for pods to be known, and how many may.
+    pub fn waiting_events(&self) -> (usize, usize) {
+        (self.waiting.count, ALL_MAX)
     }
 
     /// Nobody tells which pods there are.

@@ -78,6 +78,11 @@ impl ProcessTable {
         self.processes.is_empty()
     }
 
+    /// Most processes that it keeps.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Number of live processes of a worker.
     pub fn live(&self, label: u32) -> u32 {
         self.live.get(&label).copied().unwrap_or(0)

@@ -202,6 +202,16 @@ fn conditions_in_the_code_are_those_of_the_runbooks() {
     assert!(seen >= 8, "the code is written differently now: {seen}");
 }
 
+/// A reason that was never given is a metric too, with 0.
+#[test]
+fn every_reason_that_the_agent_gives_for_a_gap_is_known_to_the_metrics() {
+    // Reasons of other things than gaps are no static text.
+    let given = literals().into_iter().filter(|(name, line)| *line == format!("reason: \"{name}\","));
+    let given: BTreeSet<String> = given.map(|(name, _)| name).collect();
+    let known: BTreeSet<String> = crate::detect::GAP_REASONS.iter().map(|name| name.to_string()).collect();
+    assert_eq!(given, known);
+}
+
 /// Literals of `reason: "…"` and `CONDITION: &str = "…"` in the code that is not tests.
 fn literals() -> Vec<(String, String)> {
     let mut found = Vec::new();

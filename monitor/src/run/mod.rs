@@ -21,6 +21,7 @@ mod postures;
 mod pulse;
 mod reload;
 mod signals;
+mod sizes;
 mod status;
 mod summary;
 
@@ -118,6 +119,8 @@ pub struct Agent<P: Probes> {
     /// Since when everything that workers do is seen.
     began: BootNs,
     last_record: BootNs,
+    /// Worker cgroups that the probes have room for.
+    max_cgroups: u32,
 }
 
 /// What epoll tells.
@@ -206,6 +209,7 @@ impl<P: Probes> Agent<P> {
             interval: None,
             began: 0,
             last_record: 0,
+            max_cgroups: config.kernel.max_cgroups,
         };
         agent.learn_pods(config)?;
         // The filter before the labels: the first open of a worker is already held against it.

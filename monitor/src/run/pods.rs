@@ -1,8 +1,11 @@
 //! Learning which pods the workers are.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::Agent;
 use crate::alert::{ClosedBy, Severity, State};
 use crate::config::{PodsConfig, PodsFrom};
+use crate::control::PodsState;
 use crate::detect::boot_now;
 use crate::kernel::Probes;
 use crate::metadata::{Api, Fetcher, Kubelet, Pods};
@@ -16,29 +19,37 @@ pub(super) struct Learning {
     pods: Pods,
     /// It was said that nobody answers.
     pub(super) said: bool,
+    /// How it went.
+    state: PodsState,
 }
 
 impl Learning {
     /// The thread that asks whom the configuration names; in words why it cannot be.
     pub(super) fn start(config: &PodsConfig) -> Result<Option<Self>, String> {
-        match config.from {
-            PodsFrom::None => Ok(None),
-            PodsFrom::Kubelet => {
-                let fetcher = Fetcher::start(Kubelet::new(config.clone()))
-                    .map_err(|error| format!("no thread to ask for pods: {error}"))?;
-                Ok(Some(Self { fetcher, pods: Pods::default(), said: false }))
-            }
-            PodsFrom::Api => {
-                let fetcher = Fetcher::follow(Api::new(config.clone()))
-                    .map_err(|error| format!("no thread to ask for pods: {error}"))?;
-                Ok(Some(Self { fetcher, pods: Pods::default(), said: false }))
-            }
-        }
+        let (source, fetcher) = match config.from {
+            PodsFrom::None => return Ok(None),
+            PodsFrom::Kubelet => ("kubelet", Fetcher::start(Kubelet::new(config.clone()))),
+            PodsFrom::Api => ("api", Fetcher::follow(Api::new(config.clone()))),
+        };
+        let fetcher = fetcher.map_err(|error| format!("no thread to ask for pods: {error}"))?;
+        let state = PodsState { source: source.to_owned(), ..PodsState::default() };
+        Ok(Some(Self { fetcher, pods: Pods::default(), said: false, state }))
     }
 
     /// Readable when an answer came.
     pub(super) fn fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.fetcher.fd()
+    }
+}
+
+/// An answer came, or none did, at this time of the host's clock.
+fn count(state: &mut PodsState, is_answer: bool, time: SystemTime) {
+    state.attempts += 1;
+    state.failures += u64::from(!is_answer);
+    state.failing = !is_answer;
+    if is_answer {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        state.last_success = i64::try_from(since.as_nanos()).ok();
     }
 }
 
@@ -57,6 +68,9 @@ impl<P: Probes> Agent<P> {
     pub(super) fn pods_answered(&mut self) {
         let now = boot_now();
         while let Some(answer) = self.learning.as_ref().and_then(|learning| learning.fetcher.answer()) {
+            if let Some(learning) = &mut self.learning {
+                count(&mut learning.state, answer.is_ok(), SystemTime::now());
+            }
             match answer {
                 Ok(list) => {
                     self.say_pods(None, now);
@@ -71,6 +85,13 @@ impl<P: Probes> Agent<P> {
                 }
             }
         }
+    }
+
+    /// How it goes with what is asked.
+    pub(super) fn pods_state(&self, now: u64) -> Option<PodsState> {
+        let learning = self.learning.as_ref()?;
+        let (unknown, oldest_unknown) = self.pipeline.unknown_pods(now);
+        Some(PodsState { unknown, oldest_unknown, ..learning.state.clone() })
     }
 
     /// Says once that pods cannot be learnt, and once that they can again.
@@ -99,5 +120,25 @@ impl<P: Probes> Agent<P> {
             alert.closed_by = Some(ClosedBy::Recovered);
         }
         self.pipeline.say(alert);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn failures_are_attempts_too_and_the_last_success_stays_over_them() {
+        let mut state = PodsState::default();
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        count(&mut state, false, at(1));
+        assert_eq!((state.attempts, state.failures, state.failing, state.last_success), (1, 1, true, None));
+        count(&mut state, true, at(2));
+        assert!(!state.failing);
+        count(&mut state, false, at(3));
+        let last = Some(2_000_000_000);
+        assert_eq!((state.attempts, state.failures, state.failing, state.last_success), (3, 2, true, last));
     }
 }

@@ -166,6 +166,7 @@ impl<P: Probes> Agent<P> {
             self.sinks.stats().into_iter().map(|(name, stats)| sink(name, &stats)).collect();
         let mut snapshot = Snapshot {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: env!("SANDWATCH_BUILD_REVISION").to_owned(),
             pid: std::process::id(),
             node: envelope.host.name.clone(),
             started: reporter.map_or(now, |reporter| reporter.started),
@@ -194,6 +195,9 @@ impl<P: Probes> Agent<P> {
             programs: programs(counters),
             clock_synced: envelope.host.clock_synced,
             sinks,
+            tables: self.tables(now),
+            spool: super::sizes::spool(&self.sinks.spool()),
+            pods: self.pods_state(now),
         };
         self.say_not_ready(&mut snapshot);
         say_wrong(&mut snapshot);

@@ -144,6 +144,16 @@ impl Discovery {
         }
     }
 
+    /// How many label ids workers have, those that ended lately included, and how many there are.
+    pub fn labels(&self, now: BootNs) -> (u32, u32) {
+        self.pool.used(now)
+    }
+
+    /// How many cgroups it has given a label in the kernel, or told to hand one down.
+    pub fn labelled(&self) -> usize {
+        self.known.values().filter(|known| known.label.is_some() || known.hands_down).count()
+    }
+
     /// Gives a label id back once nothing speaks of its worker any more.
     pub fn release(&mut self, label: u32, now: BootNs) {
         self.pool.give_back(label, now);

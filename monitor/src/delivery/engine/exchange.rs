@@ -115,9 +115,9 @@ impl Engine {
         self.exchange = None;
         Some(match done {
             Ok((new, problem)) => {
-                let Self { shared, sinks, notes, dead, alive, drain, .. } = new;
+                let Self { shared, sinks, notes, dead, alive, drain, limits, .. } = new;
                 (self.shared, self.sinks, self.notes) = (shared, sinks, notes);
-                (self.dead, self.alive, self.drain) = (dead, alive, drain);
+                (self.dead, self.alive, self.drain, self.limits) = (dead, alive, drain, limits);
                 problem.map_or(Ok(()), |problem| Err(problem.to_string()))
             }
             Err(why) => Err(why),

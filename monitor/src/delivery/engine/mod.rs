@@ -11,6 +11,7 @@ mod exchange;
 mod feed;
 mod filter;
 mod form;
+mod full;
 mod intake;
 mod meter;
 mod notes;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 pub(crate) use dead::{ask_replay, count as count_dead, replay_waits};
 pub use exchange::Wanted;
 pub use filter::Filter;
+pub use full::SpoolStats;
 pub use meter::{Dropped, Meter, SinkStats};
 pub use setup::Setup;
 
@@ -40,7 +42,7 @@ use self::notes::Notes;
 use self::outfit::Outfit;
 use self::spooler::Spooler;
 use self::threads::Alive;
-use super::spool::{Shared, Writer, nanoseconds};
+use super::spool::{Limits, Shared, Writer, nanoseconds};
 use super::{Class, Clock, Record, SystemClock};
 use crate::alert::{Alert, SafeAlert};
 use crate::config::{SinkConfig, SpoolConfig};
@@ -59,6 +61,7 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     drain: Duration,
     state_dir: Option<PathBuf>,
+    limits: Limits,
     alive: Arc<Alive>,
     started: bool,
     /// Incidents' revisions that were accepted and not told of since.
@@ -128,7 +131,8 @@ impl Engine {
         if on_disk.is_none() {
             state_dir = None;
         }
-        let writer = on_disk.unwrap_or_else(|| Writer::in_memory(&names, limits, Arc::clone(&clock), say()));
+        let writer =
+            on_disk.unwrap_or_else(|| Writer::in_memory(&names, limits.clone(), Arc::clone(&clock), say()));
         if let Some(problem) = problem {
             notes.no_spool(problem);
         }
@@ -157,6 +161,7 @@ impl Engine {
             clock,
             drain: setup.drain,
             state_dir: setup.state_dir.map(Path::to_owned),
+            limits,
             alive: Arc::default(),
             started: false,
             unconfirmed: AtomicU64::new(0),

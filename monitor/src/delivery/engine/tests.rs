@@ -53,6 +53,28 @@ fn alert_is_a_line_with_its_place_in_the_stream() {
 }
 
 #[test]
+fn spool_says_how_full_it_is_on_disk_and_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    // Its folder is not there: what is for it waits.
+    let away = file(&dir.path().join("away/alerts.jsonl"));
+    let on_disk = engine(Some(dir.path()), std::slice::from_ref(&away));
+    let of = |engine: &Engine, class: Class| {
+        let spool = engine.spool();
+        spool.classes.into_iter().find(|(of, ..)| *of == class).map(|(_, bytes, most)| (bytes, most))
+    };
+    assert_eq!(of(&on_disk, Class::High).unwrap(), (0, 128 << 20));
+    on_disk.accept(fixture::gap());
+    assert!(on_disk.wait_appended(LONG));
+    assert!(of(&on_disk, Class::High).unwrap().0 > 100, "{:?}", on_disk.spool());
+    assert_eq!(of(&on_disk, Class::Low).unwrap(), (0, 32 << 20));
+    let in_memory = engine(None, &[away]);
+    in_memory.accept(fixture::gap());
+    assert!(in_memory.wait_appended(LONG));
+    let spool = in_memory.spool();
+    assert!(spool.classes.is_empty() && spool.memory > 100 && spool.memory < spool.memory_most, "{spool:?}");
+}
+
+#[test]
 fn streams_go_on_over_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("alerts.jsonl");

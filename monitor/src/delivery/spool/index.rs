@@ -119,11 +119,18 @@ impl ClassLog {
 pub(crate) struct Index {
     pub(crate) classes: [ClassLog; 3],
     pub(crate) sinks: Vec<SinkState>,
+    /// The file system has too little room left: the spool does not grow.
+    pub(crate) nearly_full: bool,
     /// The agent is ending: until when, of the monotonic clock.
     pub(crate) ending: Option<Duration>,
 }
 
 impl Index {
+    /// Bytes of what is only in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.classes.iter().map(|log| log.unstored_bytes).sum()
+    }
+
     pub(crate) fn log(&mut self, class: Class) -> &mut ClassLog {
         &mut self.classes[class.order()]
     }

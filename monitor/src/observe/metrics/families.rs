@@ -1,5 +1,6 @@
 //! The metrics by name.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Error};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +13,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::own::Own;
-use crate::control::{Board, SinkState, Status};
+use super::{delivery, sizes};
+use crate::control::{Board, Status};
+use crate::detect::GAP_REASONS;
 use crate::event::BootNs;
 
 /// How they are written.
@@ -43,25 +46,25 @@ pub fn render(board: &Arc<Board>, to: Text) -> Result<String, Error> {
 struct Source(Arc<Board>);
 
 /// A label's name and value.
-type Label<'a> = (&'static str, &'a str);
+pub(super) type Label<'a> = (&'static str, &'a str);
 
-struct Families<'a, 'b>(&'a mut DescriptorEncoder<'b>);
+pub(super) struct Families<'a, 'b>(&'a mut DescriptorEncoder<'b>);
 
 impl Families<'_, '_> {
-    fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+    pub(super) fn counter(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
         ConstCounter::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
+    pub(super) fn gauge(&mut self, name: &str, help: &str, value: i64) -> fmt::Result {
         ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
     }
 
-    fn seconds(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
+    pub(super) fn number(&mut self, name: &str, help: &str, value: f64) -> fmt::Result {
         ConstGauge::new(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
     }
 
     /// A family of counters.
-    fn counters<'l, const N: usize>(
+    pub(super) fn counters<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -71,7 +74,7 @@ impl Families<'_, '_> {
     }
 
     /// A family of gauges.
-    fn gauges<'l, const N: usize>(
+    pub(super) fn gauges<'l, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
@@ -80,7 +83,7 @@ impl Families<'_, '_> {
         self.family(name, help, MetricType::Gauge, series, |value, to| ConstGauge::new(value).encode(to))
     }
 
-    fn family<'l, const N: usize, V>(
+    pub(super) fn family<'l, const N: usize, V>(
         &mut self,
         name: &str,
         help: &str,
@@ -104,7 +107,10 @@ impl Collector for Source {
         events(&mut families, &status)?;
         findings(&mut families, &status)?;
         canary(&mut families, &status)?;
-        sinks(&mut families, &status)?;
+        sizes::tables(&mut families, &status)?;
+        sizes::pods(&mut families, &status)?;
+        delivery::sinks(&mut families, &status)?;
+        delivery::spool(&mut families, &status)?;
         programs(&mut families, &status)?;
         own(&mut families, &status)
     }
@@ -113,7 +119,11 @@ impl Collector for Source {
 fn state(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
     let snapshot = &status.snapshot;
     let level = snapshot.coverage.split(':').next().unwrap_or_default();
-    to.gauges("sandwatch_build_info", "The program.", [([("version", &*snapshot.version)], 1.0)])?;
+    to.gauges(
+        "sandwatch_build_info",
+        "The program, and the commit that it was built from.",
+        [([("version", &*snapshot.version), ("revision", &*snapshot.revision)], 1.0)],
+    )?;
     to.gauges("sandwatch_rules_info", "The rules in force.", [([("digest", &*snapshot.rules.digest)], 1.0)])?;
     to.gauges(
         "sandwatch_config_info",
@@ -136,7 +146,7 @@ fn state(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
         "Whether probes are attached, rules loaded and the canary was seen in time.",
         status.ready.into(),
     )?;
-    to.seconds(
+    to.number(
         "sandwatch_pipeline_moved_timestamp_seconds",
         "When the pipeline last moved.",
         unix_now() - status.moved_ms as f64 / 1e3,
@@ -216,10 +226,13 @@ fn events(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
         "Processes that the full table forgot.",
         snapshot.processes_evicted,
     )?;
+    // A series that begins with its first gap has no increase.
+    let mut gaps: BTreeMap<&str, u64> = GAP_REASONS.map(|reason| (reason, 0)).into();
+    gaps.extend(snapshot.gaps.iter().map(|(reason, count)| (&**reason, *count)));
     to.counters(
         "sandwatch_gaps",
         "Times and places at which events were, or may have been, missed.",
-        snapshot.gaps.iter().map(|(reason, count)| ([("reason", &**reason)], *count)),
+        gaps.into_iter().map(|(reason, count)| ([("reason", reason)], count)),
     )
 }
 
@@ -242,52 +255,6 @@ fn canary(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
         "sandwatch_canary_fresh",
         "Whether the canary was seen in time.",
         snapshot.canary.iter().map(|(signal, age)| ([("signal", &**signal)], flag(age.fresh))),
-    )
-}
-
-/// A number of a sink.
-type Count = fn(&SinkState) -> u64;
-
-fn sinks(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
-    let sinks = || status.snapshot.sinks.iter();
-    let counters: [(&str, &str, Count); 6] = [
-        ("sandwatch_sink_queued", "Alerts accepted for a sink.", |sink| sink.queued),
-        ("sandwatch_sink_sent", "Alerts its receiver took, repeats and heartbeats included.", |sink| {
-            sink.sent
-        }),
-        ("sandwatch_sink_acknowledged", "Alerts its receiver has for good.", |sink| sink.acknowledged),
-        ("sandwatch_sink_rejected", "Alerts its receiver refused for good.", |sink| sink.rejected),
-        ("sandwatch_sink_retried", "Attempts that failed and are made again, of each alert.", |sink| {
-            sink.retried
-        }),
-        ("sandwatch_sink_sent_bytes", "Bytes its receiver took, before compression.", |sink| sink.bytes),
-    ];
-    for (name, help, value) in counters {
-        to.counters(name, help, sinks().map(|sink| ([("sink", &*sink.name)], value(sink))))?;
-    }
-    let dropped = sinks().flat_map(|sink| {
-        sink.dropped.iter().map(|(reason, count)| ([("sink", &*sink.name), ("reason", &**reason)], *count))
-    });
-    to.counters("sandwatch_sink_dropped", "Alerts that are not delivered.", dropped)?;
-    to.gauges(
-        "sandwatch_sink_waiting",
-        "Alerts that wait.",
-        sinks().map(|sink| ([("sink", &*sink.name)], sink.waiting as f64)),
-    )?;
-    to.gauges(
-        "sandwatch_sink_failing",
-        "Whether it fails at the moment.",
-        sinks().map(|sink| ([("sink", &*sink.name)], flag(sink.failing))),
-    )?;
-    to.gauges(
-        "sandwatch_sink_oldest_unsent_timestamp_seconds",
-        "When the oldest alert that waits was accepted.",
-        sinks().filter_map(|sink| Some(([("sink", &*sink.name)], sink.oldest_unsent? as f64 / 1e9))),
-    )?;
-    to.gauges(
-        "sandwatch_sink_last_success_timestamp_seconds",
-        "When its receiver last took something.",
-        sinks().filter_map(|sink| Some(([("sink", &*sink.name)], sink.last_success? as f64 / 1e9))),
     )
 }
 
@@ -323,7 +290,7 @@ fn own(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
     to.gauge("process_resident_memory_bytes", "Memory of the agent.", own.resident_bytes)?;
     to.gauge("process_open_fds", "Open descriptors of the agent.", own.open_fds)?;
     to.gauge("process_threads", "Threads of the agent.", own.threads)?;
-    to.seconds(
+    to.number(
         "process_start_time_seconds",
         "When the agent began to watch.",
         status.snapshot.started as f64 / 1e9 + clock_offset(),
@@ -331,7 +298,7 @@ fn own(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
 }
 
 /// Seconds from boot-time to the epoch.
-fn clock_offset() -> f64 {
+pub(super) fn clock_offset() -> f64 {
     let boot: BootNs = crate::detect::boot_now();
     unix_now() - boot as f64 / 1e9
 }
@@ -340,10 +307,10 @@ fn unix_now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
-fn flag(is: bool) -> f64 {
+pub(super) fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
-fn count(number: u64) -> i64 {
+pub(super) fn count(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

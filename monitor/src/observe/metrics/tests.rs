@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::control::{Board, CanaryAge, LaneCount, SignalCount, SignalHook, SinkState, Snapshot};
+use crate::control::{
+    Board, CanaryAge, ClassSize, LaneCount, PodsState, SignalCount, SignalHook, SinkState, Snapshot,
+    SpoolState, TableSize,
+};
 use crate::profile::RuleSet;
 
 fn board() -> Arc<Board> {
@@ -35,6 +38,7 @@ fn board() -> Arc<Board> {
     };
     board.put(Snapshot {
         version: "1.2.3".into(),
+        revision: "abc123".into(),
         coverage: "partial:00".into(),
         hooks: vec![
             SignalHook { signal: "open".into(), rung: Some("lsm".into()) },
@@ -47,6 +51,22 @@ fn board() -> Arc<Board> {
         programs: vec![("tp_exec".into(), 1_500_000_000, 9)],
         clock_synced: Some(true),
         sinks: vec![sink],
+        tables: vec![TableSize { table: "processes".into(), entries: 31, capacity: 64 }],
+        spool: SpoolState {
+            classes: vec![ClassSize { class: "high".into(), bytes: 500, capacity: 1000 }],
+            memory_bytes: 7,
+            memory_capacity_bytes: 70,
+            disk_nearly_full: true,
+        },
+        pods: Some(PodsState {
+            source: "kubelet".into(),
+            attempts: 9,
+            failures: 4,
+            last_success: Some(1_700_000_002_000_000_000),
+            failing: true,
+            unknown: 2,
+            oldest_unknown: Some(1),
+        }),
         ..Snapshot::default()
     });
     board
@@ -59,7 +79,7 @@ fn metrics_have_the_numbers_of_the_snapshot_in_both_texts() {
     assert!(open.ends_with("# EOF\n") && !plain.contains("# EOF"));
     for text in [open, plain] {
         for line in [
-            "sandwatch_build_info{version=\"1.2.3\"} 1",
+            "sandwatch_build_info{version=\"1.2.3\",revision=\"abc123\"} 1",
             "sandwatch_hook_info{signal=\"open\",rung=\"lsm\"} 1",
             "sandwatch_hook_info{signal=\"unix\",rung=\"none\"} 0",
             "sandwatch_events_seen_total{signal=\"open\"} 10",
@@ -70,6 +90,18 @@ fn metrics_have_the_numbers_of_the_snapshot_in_both_texts() {
             "sandwatch_sink_dropped_total{sink=\"siem \\\"one\\\"\",reason=\"dead-letters\"} 1",
             "sandwatch_program_run_seconds_total{program=\"tp_exec\"} 1.5",
             "sandwatch_ready 1",
+            "sandwatch_table_entries{table=\"processes\"} 31",
+            "sandwatch_table_capacity{table=\"processes\"} 64",
+            "sandwatch_spool_bytes{class=\"high\"} 500",
+            "sandwatch_spool_capacity_bytes{class=\"high\"} 1000",
+            "sandwatch_spool_memory_bytes 7",
+            "sandwatch_spool_memory_capacity_bytes 70",
+            "sandwatch_spool_disk_nearly_full 1",
+            "sandwatch_metadata_attempts_total{source=\"kubelet\"} 9",
+            "sandwatch_metadata_failures_total{source=\"kubelet\"} 4",
+            "sandwatch_metadata_failing{source=\"kubelet\"} 1",
+            "sandwatch_metadata_last_success_timestamp_seconds{source=\"kubelet\"} 1700000002",
+            "sandwatch_metadata_unknown_workers 2",
         ] {
             assert!(
                 text.lines().any(|is| is == line || is.strip_suffix(".0") == Some(line)),
@@ -88,6 +120,7 @@ fn every_figure_of_a_sink_is_a_metric() {
         ("acknowledged_total", "52"),
         ("rejected_total", "3"),
         ("retried_total", "44"),
+        ("attempts_total", "108"),
         ("sent_bytes_total", "6161"),
         ("waiting", "5"),
         ("failing", "1"),
@@ -97,6 +130,22 @@ fn every_figure_of_a_sink_is_a_metric() {
         let line = format!("sandwatch_sink_{name}{{sink=\"siem \\\"one\\\"\"}} {value}");
         assert!(text.lines().any(|is| is == line || is.strip_suffix(".0") == Some(&line)), "{line}\n{text}");
     }
+}
+
+#[test]
+fn gap_that_was_never_noted_is_told_with_zero() {
+    let text = render(&board(), Text::Open).unwrap();
+    for (reason, count) in [("lost", 3), ("restart", 0), ("unwatched", 0)] {
+        let line = format!("sandwatch_gaps_total{{reason=\"{reason}\"}} {count}");
+        assert!(text.lines().any(|is| is == line), "{line}\n{text}");
+    }
+}
+
+#[test]
+fn who_asks_nobody_about_pods_tells_nothing_of_it() {
+    let board = Arc::new(Board::new(None, RuleSet::from_sources(&[]).unwrap()));
+    let text = render(&board, Text::Open).unwrap();
+    assert!(!text.contains("sandwatch_metadata_"), "{text}");
 }
 
 #[test]
@@ -118,8 +167,10 @@ fn no_label_names_a_process_a_pod_a_container_or_a_path() {
         .flat_map(|labels| labels.split(','))
         .filter_map(|label| label.split_once('=').map(|(name, _)| name))
         .collect();
-    let known =
-        ["digest", "fate", "lane", "level", "mark", "program", "reason", "rung", "signal", "sink", "version"];
+    let known = [
+        "class", "digest", "fate", "lane", "level", "mark", "program", "reason", "revision", "rung",
+        "signal", "sink", "source", "table", "version",
+    ];
     assert!(labels.iter().all(|label| known.contains(label)), "{labels:?}");
 }
 

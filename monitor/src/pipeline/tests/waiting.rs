@@ -97,6 +97,7 @@ fn what_a_new_container_does_is_judged_by_the_profile_of_its_pod() {
     let image = worker.container.as_ref().and_then(|container| container.image.as_deref());
     assert_eq!(image, Some("n8nio/n8n:1"));
     assert!(!pipeline.wants_pods(5_000), "nothing more is to be learnt");
+    assert_eq!((pipeline.unknown_pods(5_000), pipeline.waiting_events().0), ((0, None), 0));
     // From now on nothing waits.
     open(&mut pipeline, RUNNER, 2_100, 5_000, "/etc/toy/key", 0);
     assert_eq!(alerts(&mut pipeline).len(), 1);
@@ -177,10 +178,14 @@ fn a_container_that_has_ended_is_still_learnt_and_asked_for_as_long_as_nobody_an
     let mut pipeline = made(WAIT);
     pipeline.workers.gone(LABEL, 4711, 600);
     assert!(pipeline.wants_pods(500 * SECOND), "nobody has answered yet");
+    let found = pipeline.workers.get(LABEL).unwrap().found;
+    assert_eq!(pipeline.unknown_pods(500 * SECOND), (1, Some(found)));
     pipeline.pods_known(&Pods::default(), 500 * SECOND);
     assert!(pipeline.wants_pods(559 * SECOND) && !pipeline.wants_pods(561 * SECOND));
+    assert_eq!(pipeline.unknown_pods(561 * SECOND), (1, None), "nobody lags: the answers do not name it");
     pipeline.pods_unknown();
     assert!(pipeline.wants_pods(561 * SECOND));
+    assert_eq!(pipeline.unknown_pods(561 * SECOND), (1, Some(found)));
 }
 
 #[test]

@@ -46,6 +46,15 @@ fn status_has_workers_what_was_lost_of_each_and_why_something_is_wrong() {
     let open = status.snapshot.signals.iter().find(|signal| signal.signal == "open").unwrap();
     assert_eq!(open.seen, open.sent + open.filtered + open.lost + open.throttled + open.errors);
     assert!(status.snapshot.wrong.iter().any(|why| why.contains("2 records were lost in the priority lane")));
+    let (tables, spool) = (&status.snapshot.tables, &status.snapshot.spool);
+    let names: Vec<&str> = tables.iter().map(|size| size.table.as_str()).collect();
+    assert_eq!(names, ["processes", "workers", "cgroups", "waiting_events"]);
+    assert_eq!(
+        (tables[0].capacity, tables[1].entries, tables[2].entries >= 1),
+        (65_536, 1, true),
+        "{tables:?}"
+    );
+    assert!(spool.memory_capacity_bytes > 0 && status.snapshot.pods.is_none(), "{spool:?}");
     let page = crate::control::page(&status);
     assert!(page.starts_with("Live and ready, with something to look at"), "{page}");
     assert!(page.contains("my-toy"), "{page}");

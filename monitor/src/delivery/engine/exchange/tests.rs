@@ -100,6 +100,20 @@ fn alerts_that_wait_in_memory_only_are_not_given_away() {
 }
 
 #[test]
+fn size_that_the_spool_is_said_to_have_is_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let mut engine = engine(Some(dir.path()), &[file(&path)]);
+    let capacity = |engine: &Engine| engine.spool().classes.iter().map(|(_, _, most)| *most).sum::<u64>();
+    assert_eq!(capacity(&engine), 256 << 20);
+    let mut wanted = wanted(&[file(&path)]);
+    wanted.spool.max_bytes = crate::config::Bytes(64 << 20);
+    engine.exchange(wanted).unwrap();
+    engine.adopt(LONG).unwrap().unwrap();
+    assert_eq!(capacity(&engine), 64 << 20);
+}
+
+#[test]
 fn end_in_the_middle_of_it_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (before, after) = (dir.path().join("before"), dir.path().join("after"));

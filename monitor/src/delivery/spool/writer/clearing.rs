@@ -177,6 +177,7 @@ impl Writer {
         let Some(disk) = &mut self.disk else { return };
         let Some(room) = (disk.ask_room)(disk.folder.path()) else { return };
         let nearly_full = room.free.saturating_mul(100) < room.total.saturating_mul(FREE_PERCENT);
+        self.shared.lock().nearly_full = nearly_full;
         if !nearly_full {
             disk.ceiling = None;
         } else if disk.ceiling.is_none() {

@@ -55,7 +55,7 @@ impl Writer {
         loop {
             let mut index = self.shared.lock();
             let records: u64 = index.classes.iter().map(ClassLog::unstored).sum();
-            let bytes: usize = index.classes.iter().map(|log| log.unstored_bytes).sum();
+            let bytes = index.memory_bytes();
             if records <= self.limits.records && bytes <= self.limits.memory {
                 return;
             }
