@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: formatting, compiler and shell lints, documentation links.
 
 use crate::build;
-use crate::{host, links, setup};
+use crate::{alerts, host, links, setup};
 use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,6 +17,10 @@ pub(crate) fn main() -> Result<()> {
     let broken = links::check()?;
     if !broken.is_empty() {
         bail!("broken links in the documentation:\n{}", broken.join("\n"));
+    }
+    let wrong = alerts::check()?;
+    if !wrong.is_empty() {
+        bail!("alerts and their runbooks:\n{}", wrong.join("\n"));
     }
     for (_, mut command) in commands()? {
         host::checked(&mut command)?;

@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask --help` lists the commands; each lives in a module of its own name.
 
+mod alerts;
 mod bench;
 mod build;
 mod chart;

@@ -7,7 +7,7 @@ use super::receivers;
 use super::tier::{Group, Tier};
 use crate::build::{self, Profile};
 use crate::libtest::Skip;
-use crate::{chart, cluster, commands, engines, fuzz, host, links, package, setup, systemd, vm};
+use crate::{alerts, chart, cluster, commands, engines, fuzz, host, links, package, setup, systemd, vm};
 use anyhow::{Context, Result};
 use std::path::PathBuf;
 use std::process::Command;
@@ -117,7 +117,7 @@ fn shell_tier(deadline: &Deadline) -> Result<Outcome> {
 
 fn docs_tier(_: &Deadline) -> Result<Outcome> {
     let mut outcome = Outcome::default();
-    for wrong in [links::check()?, commands::check()?] {
+    for wrong in [links::check()?, alerts::check()?, commands::check()?] {
         outcome.add(Outcome { passed: usize::from(wrong.is_empty()), failed: wrong, ..Outcome::default() });
     }
     Ok(outcome)
