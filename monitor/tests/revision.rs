@@ -1,4 +1,5 @@
 //! Which commit a build says it is of.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 #[path = "../build/revision.rs"]
 mod revision;
