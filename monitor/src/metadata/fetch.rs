@@ -60,7 +60,9 @@ impl Fetcher {
         let (answer, answers) = sync_channel(2);
         let ready = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let bell = ready.clone();
-        crate::observe::start_thread("pods", move || turn(source, between, &asked, &answer, &bell))?;
+        crate::observe::start_thread("pods", move || {
+            turn(source, between, (&asked, &answer, &bell), &std::thread::sleep);
+        })?;
         Ok(Self { ask, answers, ready })
     }
 
@@ -101,9 +103,8 @@ impl Fetcher {
 fn turn(
     mut source: impl PodSource,
     between: Duration,
-    asked: &Receiver<()>,
-    answer: &SyncSender<Answer>,
-    bell: &EventFd,
+    (asked, answer, bell): (&Receiver<()>, &SyncSender<Answer>, &EventFd),
+    rest: &dyn Fn(Duration),
 ) {
     let mut failed = 0u32;
     while asked.recv().is_ok() {
@@ -114,7 +115,7 @@ fn turn(
         }
         let _ = bell.write(1);
         // Who asks meanwhile is heard afterwards.
-        std::thread::sleep(pause_after(failed, between));
+        rest(pause_after(failed, between));
     }
 }
 
@@ -172,6 +173,7 @@ fn pause_after(failed: u32, between: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -205,6 +207,48 @@ mod tests {
         fetcher.ask();
         assert_eq!(next(&fetcher), Ok(vec![Pod::default()]));
         assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    /// What happened, in its order.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Did {
+        Ask,
+        Rest(Duration),
+    }
+
+    struct Logging(Arc<Mutex<Vec<Did>>>);
+
+    impl PodSource for Logging {
+        fn pods(&mut self) -> Answer {
+            self.0.lock().unwrap().push(Did::Ask);
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn who_answers_is_asked_again_after_two_seconds_and_no_sooner() {
+        let (ask, asked) = sync_channel(3);
+        let (answer, answers) = sync_channel(3);
+        let bell = EventFd::new().unwrap();
+        (0..3).for_each(|_| ask.send(()).unwrap());
+        drop(ask);
+        let log = Arc::<Mutex<Vec<Did>>>::default();
+        let rest = |pause| log.lock().unwrap().push(Did::Rest(pause));
+        turn(Logging(log.clone()), BETWEEN, (&asked, &answer, &bell), &rest);
+        let once = [Did::Ask, Did::Rest(Duration::from_secs(2))];
+        assert_eq!(*log.lock().unwrap(), [once.clone(), once.clone(), once].concat());
+        assert_eq!(answers.try_iter().count(), 3);
+    }
+
+    #[test]
+    fn nodes_come_back_at_different_times_and_none_much_sooner_or_later() {
+        let waits: Vec<Duration> = (0..200).map(|_| jittered(BETWEEN)).collect();
+        assert!(waits.iter().all(|wait| (BETWEEN / 2..=BETWEEN).contains(wait)), "{waits:?}");
+        let in_quarter = |quarter: u32| {
+            let from = BETWEEN / 2 + BETWEEN / 8 * quarter;
+            waits.iter().any(|wait| (from..=from + BETWEEN / 8).contains(wait))
+        };
+        assert!((0..4).all(in_quarter), "they spread over the whole time: {waits:?}");
     }
 
     #[test]

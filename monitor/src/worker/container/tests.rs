@@ -66,6 +66,7 @@ const CASES: &[Case] = &[
     ("/docker/{A}/system.slice/nginx.service", Some((A, Some(Runtime::Docker))), None),
     // containerd without Kubernetes.
     ("/k8s.io/{A}", Some((A, Some(Runtime::Containerd))), None),
+    ("/k8s.io/redis", Some(("redis", Some(Runtime::Containerd))), None),
     ("/default/redis", Some(("redis", Some(Runtime::Containerd))), None),
     ("/system.slice/nerdctl-{A}.scope", Some((A, Some(Runtime::Containerd))), None),
     // Podman as root and as a user, and its monitor.
@@ -99,6 +100,11 @@ const CASES: &[Case] = &[
     // The pod itself, and a static one.
     ("/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_}.slice", None, Some(UID)),
     ("/kubepods/pod{HASH}", None, Some(HASH)),
+    // systemd has a mount for what a container's file system is on, named by its path: no container, and nothing runs in it.
+    ("/system.slice/run-containerd-io.containerd.runtime.v2.task-k8s.io-{A}-rootfs.mount", None, None),
+    ("/system.slice/var-lib-docker-overlay2-{A}-merged.mount", None, None),
+    ("/system.slice/docker-{A}.mount", None, None),
+    ("/kubepods.slice/kubepods-pod{UID_}.slice/crio-{A}.mount", None, Some(UID)),
     // No container at all.
     ("/system.slice/actions.runner.x.service", None, None),
     ("/system.slice/docker.service", None, None),
