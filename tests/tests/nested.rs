@@ -91,3 +91,31 @@ fn container_whose_cgroup_is_inside_the_worker_is_the_workers() {
     let _ = fs::remove_dir(lab.cgroup.join("docker/c"));
     let _ = fs::remove_dir(lab.cgroup.join("docker"));
 }
+
+/// Waits until it is told to go on.
+const WAITS: &str = "touch /root/up; while ! [ -e /root/go ]; do sleep 0.2; done; cat /root/.ssh/id_ed25519";
+
+#[test]
+fn container_outside_the_worker_that_began_before_the_agent_did_is_the_workers() {
+    let name = "before";
+    let cgroup = PathBuf::from(format!("/sw-nested-before-{}", std::process::id()));
+    let _left = Left(cgroup.clone());
+    let mut lab = Lab::new(name, FILE, &shipped_rules());
+    let bundle = Bundle::new(&cgroup, &["/bin/sh", "-c", WAITS], |_| {});
+    let id = format!("{name}-{}", std::process::id());
+    let mut run = runs_inside(&lab, &bundle, &id);
+    let home = bundle.0.path().join("rootfs/root");
+    eventually("it runs", || home.join("up").exists());
+    lab.kill_and_restart();
+    fs::write(home.join("go"), "").unwrap();
+    eventually("the key is told", || !thefts(&lab, "id_ed25519").is_empty());
+    run.wait().unwrap();
+    for alert in thefts(&lab, "id_ed25519") {
+        assert_eq!(alert["worker"]["name"], "lab", "{alert:#}");
+        let above = alert["process"]["ancestors"].as_array().unwrap();
+        assert!(
+            above.iter().any(|process| process["exe"].as_str().is_some_and(|exe| exe.ends_with("runc"))),
+            "{alert:#}"
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 mod orders;
 
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use orders::{Orders, ProbeLabels};
@@ -14,7 +15,7 @@ use crate::kernel::{KernelError, Polled, Probes};
 use crate::metadata::HostEngines;
 use crate::pipeline::Pipeline;
 use crate::profile::Facts;
-use crate::worker::{Assignment, CgroupPatterns, CgroupTree, Change};
+use crate::worker::{Assignment, CgroupPatterns, CgroupTree, Change, SystemHost, outside};
 
 /// The patterns of the configuration.
 pub(super) fn patterns(config: &Config) -> Result<CgroupPatterns, RunError> {
@@ -76,7 +77,7 @@ impl<P: Probes> Agent<P> {
                     self.say_found(label);
                     self.ask_for_pods();
                 }
-                other => self.changed(vec![other], true),
+                other => self.changed(vec![other], true, &BTreeMap::new()),
             }
         }
         polled
@@ -120,14 +121,36 @@ impl<P: Probes> Agent<P> {
                 format!("new cgroups in it are found by their announcements and the rescan only: {error}");
             self.unwatched(&folder, &reason);
         }
-        self.changed(changes, fresh);
+        // While the agent watches, what leaves a new worker's cgroup is followed.
+        let outside = if fresh { BTreeMap::new() } else { self.outside(&changes) };
+        self.changed(changes, fresh, &outside);
     }
 
-    fn changed(&mut self, changes: Vec<Change>, fresh: bool) {
+    /// The processes of workers in cgroups beside them, by label: of those that were just found, and of those that are known.
+    fn outside(&self, changes: &[Change]) -> BTreeMap<u32, Vec<u32>> {
+        let known = self.pipeline.processes().iter().map(|(_, process)| process);
+        let known = known.filter(|process| process.exited.is_none());
+        let mut inside: HashMap<u32, u32> = known.map(|process| (process.key.pid, process.label)).collect();
+        for change in changes {
+            if let Change::Found { label, .. } = change
+                && let Some(worker) = self.pipeline.workers.get(*label)
+            {
+                let mut pids = Vec::new();
+                self.processes_below(&worker.path, &mut pids);
+                inside.extend(pids.into_iter().map(|pid| (pid, *label)));
+            }
+        }
+        outside(&SystemHost, &inside, std::process::id())
+    }
+
+    fn changed(&mut self, changes: Vec<Change>, fresh: bool, outside: &BTreeMap<u32, Vec<u32>>) {
         let now = boot_now();
         for change in changes {
             match change {
-                Change::Found { label, from_birth } => self.found(label, fresh, from_birth),
+                Change::Found { label, from_birth } => {
+                    let outside = outside.get(&label).map_or(&[][..], Vec::as_slice);
+                    self.found(label, fresh, from_birth, outside);
+                }
                 Change::Gone { label } => {
                     if let Some(worker) = self.pipeline.workers.get(label) {
                         tracing::info!(worker = %worker.name, cgroup = %worker.path, "worker gone");
@@ -148,12 +171,13 @@ impl<P: Probes> Agent<P> {
             &mut self.pipeline.workers,
             now,
         );
-        self.changed(changes, true);
+        self.changed(changes, true, &BTreeMap::new());
         self.pipeline.reassigned(now);
         self.look("/", false);
     }
 
-    fn found(&mut self, label: u32, fresh: bool, from_birth: bool) {
+    /// `outside`: those of its processes that run in cgroups beside it.
+    fn found(&mut self, label: u32, fresh: bool, from_birth: bool, outside: &[u32]) {
         learn_host(&mut self.pipeline, &self.engines, label);
         self.say_found(label);
         let Some(worker) = self.pipeline.workers.get(label) else { return };
@@ -163,6 +187,7 @@ impl<P: Probes> Agent<P> {
         if !from_birth {
             self.processes_below(&path, &mut pids);
         }
+        pids.extend(outside);
         let states = self.pipeline.worker_found(label, &pids, fresh, boot_now());
         for (pid, state) in states {
             // `false`: a probe met it meanwhile; what the probe saw is better.
@@ -170,7 +195,27 @@ impl<P: Probes> Agent<P> {
                 tracing::warn!(pid, %error, "process not entered into the kernel's map; its first event enters it");
             }
         }
+        if !outside.is_empty() {
+            tracing::info!(label, count = outside.len(), "processes of the worker run in cgroups beside it");
+            self.follow("/", &outside.iter().copied().collect());
+        }
         self.ask_for_pods();
+    }
+
+    /// In the cgroups of these processes, at or below this one, what runs is looked for among the workers' processes.
+    fn follow(&mut self, path: &str, outside: &HashSet<u32>) {
+        let there = self.tree.processes(path).unwrap_or_default();
+        if there.iter().any(|pid| outside.contains(pid)) {
+            let followed = self.tree.id(path).map_err(|error| error.to_string());
+            let followed = followed
+                .and_then(|cgroup| self.probes.follow_into(cgroup).map_err(|error| error.to_string()));
+            if let Err(error) = followed {
+                self.unwatched(path, &error);
+            }
+        }
+        for child in self.tree.children(path).unwrap_or_default() {
+            self.follow(&format!("{}/{child}", path.trim_end_matches('/')), outside);
+        }
     }
 
     fn processes_below(&self, path: &str, pids: &mut Vec<u32>) {
