@@ -15,7 +15,12 @@ pub enum Found {
     /// Pod and container.
     Whole(WorkerPod),
     /// The pod; its container is not in the kubelet's list: it has just begun, or is the pod's sandbox.
-    Pod(WorkerPod),
+    Pod {
+        /// The pod.
+        pod: WorkerPod,
+        /// The list has the id of every container of the pod.
+        all: bool,
+    },
     /// Nothing.
     Nothing,
 }
@@ -84,7 +89,11 @@ impl Pods {
         let is_it = |container: &&PodContainer| container.id.is_some() && container.id.as_ref() == id;
         match pod.containers.iter().find(is_it) {
             Some(container) => Found::Whole(facts(pod, Some(container))),
-            None => Found::Pod(facts(pod, None)),
+            None => {
+                let mut ids = pod.containers.iter().map(|container| container.id.is_some());
+                let all = !pod.containers.is_empty() && ids.all(|known| known);
+                Found::Pod { pod: facts(pod, None), all }
+            }
         }
     }
 }
@@ -140,7 +149,7 @@ mod tests {
 
     fn name(found: &Found) -> Option<&str> {
         match found {
-            Found::Whole(pod) | Found::Pod(pod) => Some(&pod.name),
+            Found::Whole(pod) | Found::Pod { pod, .. } => Some(&pod.name),
             Found::Nothing => None,
         }
     }
@@ -152,9 +161,10 @@ mod tests {
         pods.update(vec![pod(&uid(1), Some("a")), pod(&uid(2), None)]);
         let Found::Whole(whole) = pods.find(&place(1, "a")) else { panic!() };
         assert_eq!((whole.container.as_deref(), whole.image.as_deref()), (Some("main"), Some("n8nio/n8n:1")));
-        let Found::Pod(sandbox) = pods.find(&place(1, "b")) else { panic!() };
+        let Found::Pod { pod: sandbox, all: true } = pods.find(&place(1, "b")) else { panic!() };
         assert_eq!((sandbox.container, sandbox.image), (None, None));
-        assert!(matches!(pods.find(&place(2, "c")), Found::Pod(_)), "its status is not there yet");
+        let unknown = pods.find(&place(2, "c"));
+        assert!(matches!(unknown, Found::Pod { all: false, .. }), "its status is not there yet");
         assert_eq!(pods.find(&place(3, "a")), Found::Nothing, "the path's pod counts, not whose id it is");
     }
 

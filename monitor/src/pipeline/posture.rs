@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Pipeline;
+use super::waiting::AsSandbox;
 use crate::alert::{Alert, State};
 use crate::detect::{Envelope, Over, Posture, SavedPosture, posture_alert, posture_gone, posture_over};
 use crate::event::{BootNs, ProcessKey};
@@ -129,8 +130,15 @@ impl Pipeline {
         }
     }
 
-    /// Looks at how one worker is set up, through one of its processes; whether there is such a process.
+    /// Looks at how one worker is set up, through one of its processes; whether there is such a process, and it is known by now
+    /// that it is no sandbox's.
     pub fn look_at_setup(&mut self, label: u32, pid: u32, now: BootNs) -> bool {
+        // What keeps a pod's namespaces runs nothing; each container of the pod is told of by itself.
+        match self.as_sandbox(label, now) {
+            AsSandbox::Is => return true,
+            AsSandbox::MayTurnOut => return false,
+            AsSandbox::No => {}
+        }
         let rules = self.rules.clone();
         let wanted = WantedVariables {
             credential: &|name| is_credential_name(name) || rules.names_identity(name),
@@ -139,10 +147,6 @@ impl Pipeline {
         let Some(setup) = self.proc.setup(pid, &wanted) else { return false };
         if let Some(tap) = &mut self.tap {
             tap.set_up(label, pid, now);
-        }
-        // What keeps a pod's namespaces runs nothing; each container of the pod is told of by itself.
-        if self.is_sandbox(label) {
-            return true;
         }
         let Some(posture) = self.posture_of(label, setup) else { return true };
         self.take_posture(label, posture, now);

@@ -10,13 +10,27 @@ use super::{Effect, Pipeline, profile};
 use crate::event::{Body, BootNs, Event, Exec};
 use crate::metadata::{Found, Pods};
 use crate::process::ProcessRef;
-use crate::worker::{Worker, WorkerPod};
+use crate::worker::{Sandbox, Worker, WorkerPod};
 
 /// Most events kept of one worker, and of all.
 const WORKER_MAX: usize = 1024;
 const ALL_MAX: usize = 16_384;
 /// How long after it was found, and somebody answered, the pod of a worker is asked for. ns.
 const ASKED_FOR: BootNs = 60_000_000_000;
+
+/// How long after it was found a container is still missing from its pod's list only because it has just begun. ns.
+const UNLISTED: BootNs = 10_000_000_000;
+
+/// What is to be done with a worker that may be its pod's sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AsSandbox {
+    /// It is no sandbox, or nobody can tell: it is a container like any.
+    No,
+    /// It calls itself one, and its pod's list will tell soon.
+    MayTurnOut,
+    /// It is.
+    Is,
+}
 
 /// The events that wait, by worker.
 #[derive(Default)]
@@ -89,7 +103,8 @@ impl Pipeline {
     /// What is known of the pods on this node now.
     pub fn pods_known(&mut self, pods: &Pods, now: BootNs) {
         self.waiting.answered.get_or_insert(now);
-        let lacking = self.workers.iter().filter(|worker| worker.lacks_pod());
+        // Those that were taken for sandboxes too: the list may have them now.
+        let lacking = self.workers.iter().filter(|worker| worker.is_unnamed());
         let found: Vec<(u32, Found)> =
             lacking.map(|worker| (worker.label, pods.find(&worker.place))).collect();
         let mut known = Vec::new();
@@ -97,21 +112,21 @@ impl Pipeline {
         for (label, found) in found {
             match found {
                 Found::Whole(pod) => {
+                    if let Some(worker) = self.workers.get_mut(label) {
+                        worker.sandbox = Sandbox::No;
+                    }
                     known.push((label, pod));
                     whole.push(label);
                 }
-                Found::Pod(pod) => {
-                    let sandbox = self.is_sandbox(label);
+                Found::Pod { pod, all } => {
+                    let sandbox = self.looks_like_sandbox(label);
                     match self.waiting.held.get_mut(&label) {
                         // Whichever of its containers it is will be known soon.
                         Some(held) if !sandbox => held.half = Some(pod),
                         _ => known.push((label, pod)),
                     }
-                    if sandbox {
-                        if let Some(worker) = self.workers.get_mut(label) {
-                            worker.be_sandbox();
-                        }
-                        whole.push(label);
+                    if sandbox && let Some(worker) = self.workers.get_mut(label) {
+                        worker.may_be_sandbox(all);
                     }
                 }
                 Found::Nothing => {}
@@ -119,6 +134,24 @@ impl Pipeline {
         }
         self.learn_pods(known, now);
         for label in whole {
+            self.let_go(label, now);
+        }
+        self.tell_sandboxes(now);
+    }
+
+    /// Who calls itself a sandbox, and is in no list although its pod's other containers are, is one once it has had the time to
+    /// get there.
+    fn tell_sandboxes(&mut self, now: BootNs) {
+        let is_one = |worker: &&mut Worker| {
+            worker.sandbox == Sandbox::Guessed { unlisted: true }
+                && now.saturating_sub(worker.found) >= UNLISTED
+        };
+        let mut told = Vec::new();
+        for worker in self.workers.iter_mut().filter(is_one) {
+            worker.be_sandbox();
+            told.push(worker.label);
+        }
+        for label in told {
             self.let_go(label, now);
         }
     }
@@ -225,6 +258,7 @@ impl Pipeline {
 
     /// Judges what waited for too long.
     pub(super) fn let_overdue_go(&mut self, now: BootNs) {
+        self.tell_sandboxes(now);
         for label in self.waiting.overdue(now) {
             self.let_go(label, now);
         }
@@ -244,10 +278,25 @@ impl Pipeline {
         }
     }
 
-    /// The container that only keeps a pod's namespaces runs one program, which does nothing.
-    pub(super) fn is_sandbox(&self, label: u32) -> bool {
+    /// Whether a worker is its pod's sandbox, by what is known now.
+    pub(super) fn as_sandbox(&self, label: u32, now: BootNs) -> AsSandbox {
+        let Some(worker) = self.workers.get(label) else { return AsSandbox::No };
+        if worker.sandbox == Sandbox::Known {
+            return AsSandbox::Is;
+        }
+        // Where nobody is asked, or nobody answers, a name alone makes no sandbox.
+        let may_be_told = self.waiting.most > 0 && now.saturating_sub(worker.found) < ASKED_FOR;
+        match may_be_told && self.looks_like_sandbox(label) {
+            true => AsSandbox::MayTurnOut,
+            false => AsSandbox::No,
+        }
+    }
+
+    /// The container that only keeps a pod's namespaces runs one program, which does nothing. So may any other call its own.
+    fn looks_like_sandbox(&self, label: u32) -> bool {
+        let Some(worker) = self.workers.get(label).filter(|worker| worker.is_unnamed()) else { return false };
         let is_pause = |exe: &str| exe == "/pause" || exe.ends_with("/pause");
-        let entry = self.workers.get(label).and_then(|worker| worker.entry_program.as_ref());
+        let entry = worker.entry_program.as_ref();
         if let Some(exe) = entry.and_then(|program| program.exe.as_deref()) {
             return is_pause(exe);
         }

@@ -10,6 +10,7 @@ use crate::detect::{Envelope, HostFacts, WallClock};
 use crate::event::{BootNs, Event};
 use crate::pipeline::Pipeline;
 use crate::profile::RuleSet;
+use crate::worker::Sandbox;
 
 const SECOND: BootNs = 1_000_000_000;
 
@@ -83,10 +84,12 @@ impl Replay {
             Line::Worker(worker) => self.found(&worker),
             Line::Pod(known) => {
                 self.facts.processes(known.processes);
-                if known.sandbox
-                    && let Some(worker) = self.pipeline.workers.get_mut(known.label)
-                {
-                    worker.be_sandbox();
+                if let Some(worker) = self.pipeline.workers.get_mut(known.label) {
+                    match known.sandbox {
+                        true => worker.be_sandbox(),
+                        // It was taken for one until its pod's list had it.
+                        false => worker.sandbox = Sandbox::No,
+                    }
                 }
                 self.pipeline.learn_pods(vec![(known.label, known.pod)], known.time);
                 self.pipeline.take_effects();

@@ -212,7 +212,7 @@ impl Tap for Recorder {
         }
         if let (Some(pod), true) = (&worker.pod, state.labels.contains_key(&worker.label)) {
             let processes = state.take_read().processes;
-            let (label, sandbox) = (worker.label, worker.is_sandbox);
+            let (label, sandbox) = (worker.label, worker.is_sandbox());
             let fact = PodFact { time: now, label, pod: pod.clone(), sandbox, processes };
             state.line(&Line::Pod(Box::new(fact)));
         }

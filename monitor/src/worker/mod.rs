@@ -28,7 +28,7 @@ pub use host::HostContainer;
 pub use outside::{Host, SystemHost, outside};
 pub use pattern::{Assignment, CgroupPatterns, PatternError, unit_of};
 pub use placed::Placed;
-pub use pod::WorkerPod;
+pub use pod::{Sandbox, WorkerPod};
 pub use reach::{Reach, is_credential_name};
 pub use secrets::{FoundFile, KnownFiles, RootFiles, SystemRoots};
 pub use table::{Worker, Workers};

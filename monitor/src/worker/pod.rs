@@ -40,6 +40,21 @@ pub struct WorkerPod {
     pub image: Option<String>,
 }
 
+/// Whether a worker is the container that only keeps its pod's namespaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sandbox {
+    /// It is not, as far as is known.
+    #[default]
+    No,
+    /// By the name of its program alone, which is anybody's to choose: it is taken for one until its pod's list has it.
+    Guessed {
+        /// The list has every container of the pod, and not this one. A container that has just begun is missing there too.
+        unlisted: bool,
+    },
+    /// It is none of its pod's containers, all of which are known.
+    Known,
+}
+
 impl WorkerPod {
     /// Namespace, pod and container as one name.
     pub fn long_name(&self) -> String {

@@ -7,7 +7,7 @@ use super::container::{Place, place_of};
 use super::host::HostContainer;
 use super::pattern::Assignment;
 use super::placed::{Placed, Placements};
-use super::pod::WorkerPod;
+use super::pod::{Sandbox, WorkerPod};
 use crate::event::{BootNs, ProcessKey};
 use crate::profile::{EntryProcess, ProfileId, Selection, WorkerFacts};
 
@@ -32,8 +32,8 @@ pub struct Worker {
     pub assignment: Assignment,
     /// Its pod was asked for and is not known (yet): what it is expected to do is not either.
     pub awaits_pod: bool,
-    /// It is the container that only keeps its pod's namespaces.
-    pub is_sandbox: bool,
+    /// Whether it is the container that only keeps its pod's namespaces.
+    pub sandbox: Sandbox,
     /// What Kubernetes says of it, once that is known.
     pub pod: Option<WorkerPod>,
     /// What its host's container engine says of it, if it is in no pod.
@@ -83,7 +83,7 @@ impl Worker {
             name,
             assignment,
             awaits_pod: false,
-            is_sandbox: false,
+            sandbox: Sandbox::No,
             pod: None,
             host: None,
             image: None,
@@ -155,23 +155,37 @@ impl Worker {
 
     /// It is its pod's sandbox, of which nothing is expected that its pod's profile says.
     pub fn be_sandbox(&mut self) {
-        self.is_sandbox = true;
+        self.sandbox = Sandbox::Known;
         self.awaits_pod = false;
     }
 
-    /// Whether its path names a pod of which not everything is known.
-    pub fn lacks_pod(&self) -> bool {
+    /// It calls its program as a sandbox does, and its pod's list does not have it (yet).
+    pub fn may_be_sandbox(&mut self, unlisted: bool) {
+        if self.sandbox != Sandbox::Known {
+            self.sandbox = Sandbox::Guessed { unlisted };
+        }
+    }
+
+    /// It is taken for its pod's sandbox, rightly or not.
+    pub fn is_sandbox(&self) -> bool {
+        self.sandbox != Sandbox::No
+    }
+
+    /// Whether its path says that it is a container of a pod of this node, and which of them is not known.
+    pub fn is_unnamed(&self) -> bool {
         let is_container = self.place.pod.is_some() && self.place.container.is_some();
-        is_container
-            && !self.place.nested
-            && !self.is_sandbox
-            && self.pod.as_ref().is_none_or(|pod| pod.container.is_none())
+        is_container && !self.place.nested && self.pod.as_ref().is_none_or(|pod| pod.container.is_none())
+    }
+
+    /// Whether its path names a pod of which not everything is known, and more can be.
+    pub fn lacks_pod(&self) -> bool {
+        self.is_unnamed() && self.sandbox != Sandbox::Known
     }
 
     /// What the rules choose its profile by.
     pub fn facts(&self) -> WorkerFacts {
-        let pod = self.pod.as_ref().filter(|_| !self.is_sandbox);
-        let labels = if self.is_sandbox { &NO_LABELS } else { &self.pod_labels };
+        let pod = self.pod.as_ref().filter(|_| !self.is_sandbox());
+        let labels = if self.is_sandbox() { &NO_LABELS } else { &self.pod_labels };
         WorkerFacts {
             cgroup: self.path.to_string(),
             unit: self.unit.as_deref().map(str::to_owned),

@@ -330,3 +330,51 @@ fn posture_of_another_boot_is_over_even_if_a_cgroup_has_that_id_now() {
     let said = until(&mut second, 1, 5);
     assert_eq!([said[0].state, said[1].state], [State::Closed, State::Open]);
 }
+
+/// A container whose first program is this, at this cgroup path.
+fn container_of(told: &Told, path: &str, exe: &str, wait: u64) -> Pipeline {
+    let mut files = RULES.to_vec();
+    files.push(("posture.yaml", POSTURES));
+    let mut pipeline = pipeline_of(&files, told.clone());
+    pipeline.wait_for_pods(wait);
+    pipeline.workers.insert(Worker::new(LABEL, 4711, path, None, Assignment::default(), 0));
+    pipeline.worker_found(LABEL, &[], true, 500);
+    exec(&mut pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), exe, &[exe]);
+    pipeline
+}
+
+#[test]
+fn container_whose_program_calls_itself_a_sandboxs_has_a_posture_where_no_list_says_that_it_is_one() {
+    let told = Told::default();
+    told.say(true, false);
+    let id = "a".repeat(64);
+    let in_pod = format!("/kubepods/burstable/pod6c296cf0-94d7-43f6-bfb0-d99da865208f/{id}");
+    for path in [&format!("/docker/{id}"), &in_pod] {
+        // Nobody is asked for pods.
+        let mut pipeline = container_of(&told, path, "/x/pause", 0);
+        assert_eq!(until(&mut pipeline, 1, 5).len(), 1, "{path}");
+    }
+    // Somebody is asked, and does not answer.
+    let mut pipeline = container_of(&told, &in_pod, "/x/pause", 10 * SECOND);
+    assert_eq!(until(&mut pipeline, 1, 59), [], "it may still turn out to be one");
+    assert_eq!(until(&mut pipeline, 60, 70).len(), 1);
+}
+
+#[test]
+fn sandbox_that_its_pods_list_makes_one_has_no_posture_and_a_container_of_that_list_has() {
+    use crate::metadata::{Pod, PodContainer, Pods};
+    let told = Told::default();
+    told.say(true, false);
+    let (own, other) = ("a".repeat(64), "b".repeat(64));
+    let uid = "6c296cf0-94d7-43f6-bfb0-d99da865208f";
+    for (listed, said) in [(&other, 0), (&own, 1)] {
+        let path = format!("/kubepods/burstable/pod{uid}/{own}");
+        let mut pipeline = container_of(&told, &path, "/pause", 10 * SECOND);
+        let container =
+            PodContainer { name: "x".into(), image: "x".into(), id: Some(listed.as_str().into()) };
+        let mut pods = Pods::default();
+        pods.update(vec![Pod { uid: uid.into(), containers: vec![container], ..Pod::default() }]);
+        pipeline.pods_known(&pods, SECOND);
+        assert_eq!(until(&mut pipeline, 2, 100).len(), said);
+    }
+}

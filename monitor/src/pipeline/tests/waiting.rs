@@ -56,11 +56,17 @@ fn said(id: Option<String>) -> Pods {
 
 /// A pipeline in which a container has just been made, by a kubelet.
 fn made(wait: u64) -> Pipeline {
-    let mut pipeline = pipeline_of(PODS, FakeProc::default());
+    let mut pipeline = with_container(wait, FakeProc::default());
+    pipeline.worker_found(LABEL, &[], true, 500);
+    pipeline
+}
+
+/// A pipeline with a worker that is a container of the pod, and has not been looked at.
+fn with_container(wait: u64, proc: FakeProc) -> Pipeline {
+    let mut pipeline = pipeline_of(PODS, proc);
     pipeline.wait_for_pods(wait);
     let path = format!("/kubepods/burstable/pod{UID}/{}", container());
     pipeline.workers.insert(Worker::new(LABEL, 4711, &path, None, Assignment::default(), 0));
-    pipeline.worker_found(LABEL, &[], true, 500);
     pipeline
 }
 
@@ -152,16 +158,54 @@ fn more_events_than_may_wait_are_judged_at_once_and_none_is_dropped() {
     assert_eq!(alerts(&mut pipeline).last().unwrap().worker.as_ref().unwrap().profile, "in-pod");
 }
 
+const UNLISTED: u64 = 10 * SECOND;
+
+/// A container, and what is known of its pod, whose first program calls itself a sandbox's.
+fn paused(exe: &str) -> Pipeline {
+    let mut pipeline = made(UNLISTED + WAIT);
+    exec(&mut pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), exe, &[exe]);
+    pipeline
+}
+
 #[test]
-fn the_sandbox_of_a_pod_is_told_by_its_program_and_waits_no_longer() {
-    let mut pipeline = made(WAIT);
-    exec(&mut pipeline, ENGINE, ENGINE.1, 1_100, (1, 1), "/pause", &["/pause"]);
-    pipeline.pods_known(&said(None), 2_000);
+fn container_that_its_pods_whole_list_does_not_have_and_whose_program_is_a_sandboxs_is_the_sandbox() {
+    let mut pipeline = paused("/pause");
+    pipeline.pods_known(&said(Some("b".repeat(64))), 2_000);
     let worker = pipeline.workers.get(LABEL).unwrap();
-    assert_eq!(&*worker.name, "flows/n8n-0");
+    assert_eq!((&*worker.name, worker.sealed), ("flows/n8n-0", false), "it may be missing because it is new");
+    assert!(pipeline.wants_pods(3_000));
+    pipeline.tick(UNLISTED);
+    let worker = pipeline.workers.get(LABEL).unwrap();
     assert!(worker.sealed, "its exec was taken");
     assert_eq!(alerts(&mut pipeline), [], "no profile of the pod is the sandbox's");
-    assert!(!pipeline.wants_pods(3_000), "there is nothing more to learn");
+    assert!(!pipeline.wants_pods(UNLISTED), "there is nothing more to learn");
+}
+
+#[test]
+fn container_of_a_pod_whose_program_calls_itself_a_sandboxs_is_judged_as_the_container_it_is() {
+    // Its pod is known before its own id is: a container that has just begun, or one that was started again.
+    for first in [None, Some("b".repeat(64))] {
+        let mut pipeline = paused("/x/pause");
+        pipeline.pods_known(&said(first), 2_000);
+        assert_eq!(alerts(&mut pipeline), []);
+        pipeline.pods_known(&said(Some(container())), 2 * SECOND);
+        let told = alerts(&mut pipeline);
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert_eq!(told[0].worker.as_ref().unwrap().profile, "in-pod");
+        assert_eq!(told[0].worker.as_ref().unwrap().name, "flows/n8n-0/worker");
+    }
+}
+
+#[test]
+fn container_that_was_taken_for_the_sandbox_is_corrected_by_any_later_list() {
+    let mut pipeline = paused("/x/pause");
+    pipeline.pods_known(&said(Some("b".repeat(64))), 2_000);
+    pipeline.tick(UNLISTED);
+    assert!(pipeline.workers.get(LABEL).unwrap().is_sandbox());
+    pipeline.pods_known(&said(Some(container())), UNLISTED + SECOND);
+    let worker = pipeline.workers.get(LABEL).unwrap();
+    assert!(!worker.is_sandbox());
+    assert_eq!(pipeline.rules().profile_name(worker.profile), "in-pod");
 }
 
 #[test]
