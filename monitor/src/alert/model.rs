@@ -232,7 +232,8 @@ pub struct FindingInfo {
     pub signal: String,
     /// `ok`, `denied`, `absent` or `attempted`; `failed` for a connect that came to nothing (`network.result` says how).
     pub outcome: String,
-    /// `known`, or the name of what was not known when it was judged.
+    /// `known`, or the name of what was not known when it was judged (`unknown: …`). `candidate; unknown: …`: nobody saw it happen,
+    /// and it was judged by what was found afterwards.
     pub certainty: String,
     /// The hook, `rung/signal`.
     pub hook: String,

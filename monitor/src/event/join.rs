@@ -110,6 +110,11 @@ impl Join {
         }
     }
 
+    /// The events held.
+    pub fn held(&self) -> impl Iterator<Item = &Event> {
+        self.held.iter().map(|held| &held.event)
+    }
+
     /// Number of events held.
     pub fn len(&self) -> usize {
         self.held.len()

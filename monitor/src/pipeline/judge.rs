@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use monitor_common::filter::access;
 
-use super::attribute::of_worker;
+use super::attribute::{as_candidate, of_worker};
 use super::leak::Victims;
 use super::{Counts, Effect, Pipeline, placing, profile};
 use crate::alert::Alert;
@@ -124,8 +124,9 @@ impl Pipeline {
                 {
                     finding.certainty.lacks("pod");
                 }
-                if executed.is_some_and(|executed| executed.scanned) {
-                    finding.certainty.lacks("history");
+                let missed = executed.is_some_and(|executed| executed.scanned);
+                if missed {
+                    finding.certainty.is_candidate();
                 }
                 if let Some(read) = finding.process_read {
                     let victims = Victims {
@@ -136,7 +137,10 @@ impl Pipeline {
                     };
                     finding.leaked = victims.leaked(&mut self.reads, event, read);
                 }
-                let known = attribution();
+                let mut known = attribution();
+                if missed && let Some(known) = &mut known {
+                    as_candidate(known);
+                }
                 let known = self.attributions.with_running(known, &scene, items, &*self.roots);
                 let alerts = self.detector.found(&finding, &scene, known, &self.recent);
                 raise(alerts, &mut self.counts, &mut self.alerts);

@@ -1,33 +1,39 @@
 //! Processes that began while the agent did not run: what can be said of them is what /proc shows now.
 //!
-//! Each is judged as if it had just executed its program, by the role of its parent as that is now. What it did, opened and contacted
-//! until then stays unknown, and every finding says that its history does.
+//! Each is judged as if it had just executed its program, by the role of its parent as that is now; in a worker whose pod is not
+//! known yet, once it is. What it did, opened and contacted until then stays unknown, and who its parent was may be another by
+//! now: every finding is one of a `candidate`.
 
 use monitor_common::hook::Lane;
 
 use super::Pipeline;
 use crate::event::{Body, BootNs, Event, ExeHome, Exec, Origin, ProcessKey, Rung, Subject, Text};
-use crate::process::{Executed, History, Process, ProcessRef, Standing};
+use crate::process::{Executed, History, Process, ProcessRef, Standing, TICK};
 use crate::profile::{Pin, RoleId};
 
 impl Pipeline {
-    /// Judges the processes of workers that began after `from` and not after `to`; returns how many those are.
+    /// Judges the processes of workers that began after `from` and not after `to`; returns how many those are. Those of a worker
+    /// whose events wait for its pod wait too.
     pub fn judge_missed(&mut self, from: BootNs, to: BootNs) -> usize {
-        let mut missed: Vec<(BootNs, ProcessRef)> = self
+        let mut missed: Vec<(BootNs, ProcessRef, u32)> = self
             .processes
             .iter()
             .filter(|(_, process)| process.history == History::Scanned && process.exited.is_none())
-            .filter(|(_, process)| process.key.start > from && process.key.start <= to)
-            .map(|(at, process)| (process.key.start, at))
+            // /proc has the start in whole ticks, rounded down.
+            .filter(|(_, process)| process.key.start.saturating_add(TICK) > from && process.key.start <= to)
+            .map(|(at, process)| (process.key.start, at, process.label))
             .collect();
         missed.sort_unstable();
-        for (_, at) in &missed {
-            self.judge_as_executed(*at);
+        for (start, at, label) in &missed {
+            if !self.keep_missed(*label, *start, *at) {
+                self.judge_as_executed(*at);
+            }
         }
         missed.len()
     }
 
-    fn judge_as_executed(&mut self, at: ProcessRef) {
+    /// Judges one of them by what /proc showed when it was found.
+    pub(super) fn judge_as_executed(&mut self, at: ProcessRef) {
         let Some(process) = self.processes.get(at) else { return };
         let Some(now) = process.image() else { return };
         let program = &now.program;

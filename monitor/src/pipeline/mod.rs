@@ -5,12 +5,14 @@
 //! records in and puts the two lanes into order, `judge` asks the rules, `attribute` remembers which run a lineage belongs
 //! to, `leak` what was in a process that somebody read, `waiting` keeps what a worker does until its pod is known, `place` what was
 //! written before its cgroup was looked at, `posture` looks at how workers are set up,
+//! `judged` says up to when all of it is done, `missed` judges what began while no agent ran,
 //! `canary` knows the agent's own signs of life, and `reach` looks up what the process behind a new incident could read.
 
 mod attribute;
 mod canary;
 mod intake;
 mod judge;
+mod judged;
 mod leak;
 mod missed;
 mod notice;
@@ -35,6 +37,7 @@ use crate::profile::{Facts, ProfileId, RoleId, RuleSet};
 use crate::worker::{KnownFiles, RootFiles, Worker, Workers};
 
 pub use intake::Counts;
+pub use judged::Judged;
 pub use tap::Tap;
 
 /// What the kernel side has to be told.

@@ -47,6 +47,11 @@ impl Pipeline {
         })
     }
 
+    /// The records that wait.
+    pub(super) fn held_for_cgroups(&self) -> impl Iterator<Item = &Event> {
+        self.unplaced.events.iter().map(|(event, _)| event)
+    }
+
     /// Whether records wait.
     #[cfg(test)]
     pub(super) fn has_unplaced(&self) -> bool {

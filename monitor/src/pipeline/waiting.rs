@@ -46,6 +46,8 @@ pub(super) struct Waiting {
 struct Held {
     until: BootNs,
     events: Vec<Event>,
+    /// Processes that began while no agent ran, with their start: they are judged first.
+    missed: Vec<(BootNs, ProcessRef)>,
     /// Its pod, of which the container is not known yet.
     half: Option<WorkerPod>,
 }
@@ -208,7 +210,9 @@ impl Pipeline {
         if self.waiting.most > 0 && worker.lacks_pod() && worker.assignment.profile.is_none() {
             worker.awaits_pod = true;
             let until = now.saturating_add(self.waiting.most);
-            self.waiting.held.insert(label, Held { until, events: Vec::new(), half: None });
+            self.waiting
+                .held
+                .insert(label, Held { until, events: Vec::new(), missed: Vec::new(), half: None });
         }
     }
 
@@ -256,6 +260,22 @@ impl Pipeline {
         None
     }
 
+    /// Keeps a process that is to be judged as one that was missed, if its worker waits; whether it does.
+    pub(super) fn keep_missed(&mut self, label: u32, start: BootNs, at: ProcessRef) -> bool {
+        let held = self.waiting.held.get_mut(&label);
+        held.map(|held| held.missed.push((start, at))).is_some()
+    }
+
+    /// When the first of those began that wait, boot-time ns.
+    pub(super) fn first_missed(&self) -> Option<BootNs> {
+        self.waiting.held.values().flat_map(|held| &held.missed).map(|(start, _)| *start).min()
+    }
+
+    /// The events that wait.
+    pub(super) fn held_for_pods(&self) -> impl Iterator<Item = &Event> {
+        self.waiting.held.values().flat_map(|held| &held.events)
+    }
+
     /// Judges what waited for too long.
     pub(super) fn let_overdue_go(&mut self, now: BootNs) {
         self.tell_sandboxes(now);
@@ -272,6 +292,9 @@ impl Pipeline {
         }
         if let Some(tap) = &mut self.tap {
             tap.waited(label, now);
+        }
+        for (_, at) in held.missed {
+            self.judge_as_executed(at);
         }
         for event in held.events {
             self.admit(event, now);

@@ -24,4 +24,5 @@ pub use role::{Acted, Executed, Placing};
 pub(crate) use scan::kernel_dev;
 pub use scan::{Credentials, ProcReader, Scanned, SystemProc, scanned_exec_id};
 pub use setup::WantedVariables;
+pub(crate) use table::TICK;
 pub use table::{ProcessTable, TableCounts};

@@ -10,7 +10,7 @@ use crate::event::{BootNs, ProcessKey, Subject};
 const EXITED_KEEP: BootNs = 10_000_000_000;
 
 /// One tick of the start times in /proc, ns (USER_HZ is 100 on every architecture that matters here).
-pub(super) const TICK: BootNs = 10_000_000;
+pub(crate) const TICK: BootNs = 10_000_000;
 
 /// What the table had to do besides keeping processes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

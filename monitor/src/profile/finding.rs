@@ -84,6 +84,9 @@ pub enum Certainty {
     Known,
     /// These fields were not (`role`, `path`, `argv`, `exe layer`, …).
     Unknown(Vec<&'static str>),
+    /// Nobody saw it happen: what acted was found afterwards, and may be another, or have another history, than it looks. These
+    /// fields were not known.
+    Candidate(Vec<&'static str>),
 }
 
 impl Certainty {
@@ -91,8 +94,22 @@ impl Certainty {
     pub fn lacks(&mut self, field: &'static str) {
         match self {
             Self::Known => *self = Self::Unknown(vec![field]),
-            Self::Unknown(fields) if !fields.contains(&field) => fields.push(field),
-            Self::Unknown(_) => {}
+            Self::Unknown(fields) | Self::Candidate(fields) if !fields.contains(&field) => fields.push(field),
+            Self::Unknown(_) | Self::Candidate(_) => {}
+        }
+    }
+
+    /// Nobody saw it happen.
+    pub fn is_candidate(&mut self) {
+        *self = Self::Candidate(self.unknown().to_vec());
+        self.lacks("history");
+    }
+
+    /// The fields that were not known.
+    pub fn unknown(&self) -> &[&'static str] {
+        match self {
+            Self::Known => &[],
+            Self::Unknown(fields) | Self::Candidate(fields) => fields,
         }
     }
 }
@@ -102,6 +119,7 @@ impl fmt::Display for Certainty {
         match self {
             Self::Known => f.write_str("known"),
             Self::Unknown(fields) => write!(f, "unknown: {}", fields.join(", ")),
+            Self::Candidate(fields) => write!(f, "candidate; unknown: {}", fields.join(", ")),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Until when the agent watched: what lies between that and its next start was seen by nobody, and is said.
+//! Until when the agent watched: what lies between that and its next start was judged by nobody, and is said.
 //!
 //! Written each second, and exactly at the end: a small file that is not synced, as what a power cut takes is the boot it is about.
+//! What is written is the time before which everything is judged, and its alerts are in the spool: a kill takes what still waits.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -10,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Agent;
 use crate::alert::{Severity, State};
-use crate::detect::{GapReport, boot_now};
+use crate::detect::GapReport;
 use crate::event::BootNs;
 use crate::kernel::Probes;
+use crate::pipeline::Judged;
 use crate::state_dir;
 
 const FILE: &str = "watched-until";
@@ -25,6 +27,9 @@ struct Until {
     boot: String,
     /// Boot-time ns.
     time: BootNs,
+    /// Processes that began after this, boot-time ns, may not have been judged; absent: after `time`.
+    #[serde(default)]
+    born: Option<BootNs>,
     /// The agent ended in order.
     stopped: bool,
 }
@@ -34,11 +39,58 @@ pub(super) struct Interval {
     file: File,
     boot: String,
     failing: bool,
+    /// The newest time that may be written.
+    settled: Option<Judged>,
+    /// A newer one, and how many alerts have to be in the spool before it may.
+    next: Option<(Judged, u64)>,
+}
+
+/// How far the agent has come with what the probes wrote.
+pub(super) struct Progress {
+    /// Every record that was written before was taken, boot-time ns.
+    pub(super) read: BootNs,
+    /// Alerts of incidents that were handed to delivery, and those of them that are in the spool.
+    pub(super) handed: u64,
+    pub(super) spooled: u64,
+}
+
+impl Progress {
+    /// Nothing was written before `read`, which is when the first cgroup was labelled or earlier.
+    pub(super) fn from(read: BootNs) -> Self {
+        Self { read, handed: 0, spooled: 0 }
+    }
 }
 
 impl Interval {
-    fn write(&self, time: BootNs, stopped: bool) -> std::io::Result<()> {
-        let until = Until { boot: self.boot.clone(), time, stopped };
+    pub(super) fn new(file: File, boot: String) -> Self {
+        Self { file, boot, failing: false, settled: None, next: None }
+    }
+
+    #[cfg(test)]
+    pub(super) fn settled(&self) -> Option<Judged> {
+        self.settled
+    }
+
+    /// Everything before `judged` is. It may be written once what was said by then, up to alert number `handed`, is in the
+    /// spool; `spooled` of them are.
+    pub(super) fn advance(&mut self, judged: Judged, handed: u64, spooled: u64) {
+        if spooled >= handed {
+            (self.settled, self.next) = (Some(judged), None);
+            return;
+        }
+        match self.next {
+            Some((earlier, wanted)) if spooled >= wanted => {
+                (self.settled, self.next) = (Some(earlier), Some((judged, handed)));
+            }
+            Some(_) => {}
+            None => self.next = Some((judged, handed)),
+        }
+    }
+
+    fn write(&self, stopped: bool) -> std::io::Result<()> {
+        // What an earlier agent wrote still holds.
+        let Some(Judged { until, born }) = self.settled else { return Ok(()) };
+        let until = Until { boot: self.boot.clone(), time: until, born: Some(born), stopped };
         let mut line = serde_json::to_vec(&until).unwrap_or_default();
         // One write of always the same length: no reader meets half of one.
         line.resize(LENGTH - 1, b' ');
@@ -57,8 +109,9 @@ impl<P: Probes> Agent<P> {
     pub fn keep_interval(&mut self, state_dir: &Path) {
         let path = state_dir.join(FILE);
         let boot = self.pipeline.detector.envelope.host.boot_id.clone();
-        if let Some(before) = read(&path) {
-            self.say_interval(&before, &boot);
+        let before = read(&path);
+        if let Some(before) = &before {
+            self.say_interval(before, &boot);
         }
         let file = state_dir::make(state_dir).map_err(|error| error.to_string()).and_then(|()| {
             OpenOptions::new()
@@ -72,8 +125,11 @@ impl<P: Probes> Agent<P> {
         });
         match file {
             Ok(file) => {
-                self.interval = Some(Interval { file, boot, failing: false });
-                self.watched(false);
+                self.interval = Some(Interval::new(file, boot));
+                // Until what was just found is said, the earlier time stands.
+                if before.is_none() {
+                    self.watched(false);
+                }
             }
             Err(error) => self.say_not_written(error),
         }
@@ -87,7 +143,8 @@ impl<P: Probes> Agent<P> {
         if from >= to {
             return;
         }
-        let missed = self.pipeline.judge_missed(from, to);
+        let born = if same_boot { before.born.unwrap_or(from) } else { from };
+        let missed = self.pipeline.judge_missed(born, to);
         if !same_boot && missed == 0 {
             return;
         }
@@ -105,17 +162,25 @@ impl<P: Probes> Agent<P> {
             to,
             lost: None,
             detail: format!(
-                "{how}. What workers did in between was not seen; {missed} of their processes began then, still run, and were judged by \
-                 what they are now"
+                "{how}. What workers did in between was not seen; {missed} of their processes began then, still run, and are judged by \
+                 what they are now (`candidate`)"
             ),
             ..GapReport::default()
         });
     }
 
-    /// Everything until now was seen.
+    /// Writes down until when everything is judged and said. `stopped`: nothing comes after this.
     pub(super) fn watched(&mut self, stopped: bool) {
+        if self.interval.is_none() {
+            return;
+        }
+        // What was found is in the queue of delivery, and what arrived in the spool is counted.
+        self.deliver();
+        let judged = self.pipeline.judged(self.progress.read);
+        let (handed, spooled) = (self.progress.handed, self.progress.spooled);
         let Some(interval) = &mut self.interval else { return };
-        let result = interval.write(boot_now(), stopped);
+        interval.advance(judged, handed, spooled);
+        let result = interval.write(stopped);
         let was_failing = std::mem::replace(&mut interval.failing, result.is_err());
         if let Err(error) = result
             && !was_failing

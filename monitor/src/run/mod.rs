@@ -116,6 +116,7 @@ pub struct Agent<P: Probes> {
     reload_again: Option<String>,
     kept: Option<last_good::Keep>,
     interval: Option<interval::Interval>,
+    progress: interval::Progress,
     /// Since when everything that workers do is seen.
     began: BootNs,
     last_record: BootNs,
@@ -207,6 +208,7 @@ impl<P: Probes> Agent<P> {
             reload_again: None,
             kept: None,
             interval: None,
+            progress: interval::Progress::from(boot_now()),
             began: 0,
             last_record: 0,
             max_cgroups: config.kernel.max_cgroups,
@@ -321,7 +323,6 @@ impl<P: Probes> Agent<P> {
         // Whatever fails now, what is known is said and sent first.
         let read = self.read_rings();
         self.second_now();
-        self.watched(true);
         self.pipeline.finish(boot_now());
         // What a file says was sent has to be in the spool.
         if self.all_spooled() {
@@ -330,6 +331,7 @@ impl<P: Probes> Agent<P> {
         } else {
             tracing::warn!("alerts wait to be spooled: the files of incidents stay as they were");
         }
+        self.watched(true);
         self.finish_log();
         let counters = self.probes.counters();
         let sinks = self.sinks.finish();
@@ -350,6 +352,7 @@ impl<P: Probes> Agent<P> {
             self.last_record = before;
         }
         let read_until = polled.drained.then(|| before.saturating_sub(IN_FLIGHT));
+        self.progress.read = self.progress.read.max(read_until.unwrap_or(0));
         self.pipeline.turn_over(read_until, boot_now());
         Ok(())
     }
@@ -407,10 +410,12 @@ impl<P: Probes> Agent<P> {
 
     fn deliver(&mut self) {
         while let Some(alert) = self.pipeline.next_alert() {
+            self.progress.handed += u64::from(alert.incident.is_some());
             self.sinks.accept(alert);
         }
         self.sinks.take_logged().into_iter().for_each(|entry| self.log(entry));
         for (id, revision) in self.sinks.take_appended() {
+            self.progress.spooled += 1;
             self.sent(&id, revision);
         }
     }

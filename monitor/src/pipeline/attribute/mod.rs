@@ -345,5 +345,14 @@ fn in_alert(values: &[Value]) -> Option<alert::Attribution> {
     (!values.is_empty()).then_some(attribution)
 }
 
+/// Of a process that nobody saw begin: by whom it was started is told by who its parent is now. What its pod says holds all the same.
+pub(super) fn as_candidate(attribution: &mut alert::Attribution) {
+    let alert::Attribution { workflow, run, step, actor, tenant, candidates: _ } = attribution;
+    let fields = [workflow, run, step, actor, tenant].into_iter().flatten();
+    for said in fields.filter(|said| !IdSource::is_of_pod(&said.source)) {
+        IdTrust::Candidate.name().clone_into(&mut said.trust);
+    }
+}
+
 #[cfg(test)]
 mod tests;

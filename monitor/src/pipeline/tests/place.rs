@@ -42,6 +42,18 @@ fn record_waits_until_its_cgroup_is_known_and_is_judged_in_its_order() {
 }
 
 #[test]
+fn record_that_waits_for_its_cgroup_is_not_judged_yet() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    steals(&mut pipeline);
+    assert_eq!(pipeline.judged(9 * SECOND).until, 3_100, "the first of them");
+    assert!(pipeline.judged(9 * SECOND).born < SHELL.1);
+    pipeline.workers.place(CGROUP, Placed::Worker(LABEL));
+    pipeline.place_waiting(4_000);
+    pipeline.turn_over(Some(4_000), 4_000);
+    assert_eq!(pipeline.judged(9 * SECOND).until, 9 * SECOND);
+}
+
+#[test]
 fn record_of_a_cgroup_that_is_nobodys_is_dropped_and_counted() {
     let mut pipeline = pipeline_with(FakeProc::default());
     steals(&mut pipeline);

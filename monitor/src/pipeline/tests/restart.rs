@@ -14,7 +14,7 @@ fn files(pipeline: &Pipeline, clean: bool) -> Vec<Saved> {
         .collect()
 }
 
-fn scanned(pid: u32, start: u64, ppid: u32, exe: &str) -> (u32, Scanned) {
+pub(super) fn scanned(pid: u32, start: u64, ppid: u32, exe: &str) -> (u32, Scanned) {
     let program = crate::process::Program {
         exe: crate::event::Path { view: exe.into(), ..Default::default() },
         argv: vec![exe.into()],
@@ -199,7 +199,39 @@ fn process_that_began_while_nobody_watched_is_judged_by_what_it_is_now_and_says_
     let alert = alerts(&mut pipeline).remove(0);
     let finding = alert.finding.unwrap();
     assert_eq!(finding.id, "shell-from-engine");
-    assert!(finding.certainty.contains("history"), "{}", finding.certainty);
+    assert_eq!(finding.certainty, "candidate; unknown: history");
+}
+
+#[test]
+fn run_of_a_process_that_began_while_nobody_watched_is_a_candidate() {
+    let proc = FakeProc(
+        BTreeMap::from([
+            scanned(100, 10_000_000, 1, "/opt/toy-engine"),
+            scanned(101, 20_000_000, 100, "/opt/toy-runner"),
+            scanned(102, 50_000_000, 101, "/bin/ls"),
+        ]),
+        Vec::new(),
+    );
+    let mut pipeline = pipeline_with(proc);
+    pipeline.worker_found(LABEL, &[100, 101, 102], false, 90_000_000);
+    assert_eq!(pipeline.judge_missed(40_000_000, 90_000_000), 1);
+    let run = alerts(&mut pipeline).remove(0).attribution.unwrap().run.unwrap();
+    assert_eq!(
+        (run.value.as_str(), run.trust.as_str()),
+        ("4242", "candidate"),
+        "its parent may be another by now"
+    );
+    // What the probes see of it is its runner's run, as far as that is known.
+    let exec_id = crate::process::scanned_exec_id(ProcessKey { pid: 102, start: 50_000_000 });
+    open(&mut pipeline, (102, 50_000_123), exec_id, SECOND, "/var/run/secrets/cloud/token", 0);
+    let said = alerts(&mut pipeline);
+    assert_eq!(said.last().unwrap().attribution.as_ref().unwrap().run.as_ref().unwrap().trust, "scan");
+}
+
+#[test]
+fn process_that_began_within_the_tick_in_which_watching_ended_is_judged() {
+    let mut pipeline = with_a_shell_from_in_between();
+    assert_eq!(pipeline.judge_missed(50_000_001, 90_000_000), 1, "/proc rounds its start down");
 }
 
 #[test]

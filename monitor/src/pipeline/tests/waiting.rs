@@ -1,5 +1,6 @@
 //! Workers in pods: what they do waits until it is known which pod it is.
 
+use super::restart::scanned;
 use super::*;
 use crate::metadata::{Pod, PodContainer, Pods};
 
@@ -24,6 +25,7 @@ expect:
 "#,
     ),
     ("identities.yaml", RULES[1].1),
+    ("detections/exec.yaml", RULES[2].1),
 ];
 
 const UID: &str = "6c296cf0-94d7-43f6-bfb0-d99da865208f";
@@ -156,6 +158,56 @@ fn more_events_than_may_wait_are_judged_at_once_and_none_is_dropped() {
     pipeline.pods_known(&said(Some(container())), 2 * SECOND);
     open(&mut pipeline, RUNNER, 2_100, 3 * SECOND, "/etc/toy/key", 0);
     assert_eq!(alerts(&mut pipeline).last().unwrap().worker.as_ref().unwrap().profile, "in-pod");
+}
+
+#[test]
+fn what_waits_is_not_judged_yet_and_what_began_it_is_not_either() {
+    let mut pipeline = made(WAIT);
+    works(&mut pipeline);
+    let judged = pipeline.judged(9 * SECOND);
+    assert_eq!(judged.until, 1_100, "a kill now takes all of it");
+    assert!(judged.born < ENGINE.1, "the engine was forked before it was executed");
+    pipeline.pods_known(&said(Some(container())), 4_000);
+    let judged = pipeline.judged(9 * SECOND);
+    assert_eq!((judged.until, judged.born), (9 * SECOND, 8 * SECOND));
+}
+
+/// A restart finds a container whose engine started a shell meanwhile.
+fn restarted(pid: u32, shell: &str) -> Pipeline {
+    let engine = scanned(100, 10_000_000, 1, "/opt/toy-engine");
+    let proc = FakeProc(BTreeMap::from([engine, scanned(pid, 50_000_000, 100, shell)]), Vec::new());
+    let mut pipeline = with_container(WAIT, proc);
+    pipeline.worker_found(LABEL, &[100, pid], false, 90_000_000);
+    assert_eq!(pipeline.judge_missed(40_000_000, 90_000_000), 1);
+    assert_eq!(alerts(&mut pipeline), [], "what it is expected to do is not known yet");
+    assert!(pipeline.judged(SECOND).born < 50_000_000, "another kill would miss it again");
+    pipeline
+}
+
+#[test]
+fn process_that_was_missed_in_a_pod_is_judged_by_the_profile_of_its_pod() {
+    let mut pipeline = restarted(102, "/bin/dash");
+    pipeline.pods_known(&said(Some(container())), 100_000_000);
+    let said = alerts(&mut pipeline);
+    let [shell] = said.as_slice() else { panic!("{said:#?}") };
+    assert_eq!(profile_and_role(shell).0, "in-pod");
+    assert_eq!(shell.tier, Some(Tier::Boundary), "the profile says that the engine starts nothing else");
+    assert_eq!(shell.finding.as_ref().unwrap().certainty, "candidate; unknown: history");
+    assert_eq!(pipeline.judged(SECOND).born, 0);
+}
+
+#[test]
+fn process_that_was_missed_in_a_pod_that_nobody_tells_of_is_judged_after_the_wait() {
+    let mut pipeline = restarted(103, "/bin/toy-shell");
+    pipeline.tick(90_000_000 + WAIT);
+    assert!(pipeline.judged(10 * SECOND).born > 50_000_000, "nothing waits any more");
+    let said = alerts(&mut pipeline);
+    let [shell] = said.as_slice() else { panic!("{said:#?}") };
+    let finding = shell.finding.as_ref().unwrap();
+    assert_eq!(
+        (finding.id.as_str(), finding.certainty.as_str()),
+        ("driven-shell", "candidate; unknown: history")
+    );
 }
 
 const UNLISTED: u64 = 10 * SECOND;

@@ -146,6 +146,13 @@ pub struct Found {
     pub doubtful: bool,
 }
 
+impl IdSource {
+    /// Whether a place ([`Attribution::place`]) is one of the pod's, which is no process's to say.
+    pub fn is_of_pod(place: &str) -> bool {
+        ["label ", "annotation ", "owner "].iter().any(|kind| place.starts_with(kind))
+    }
+}
+
 impl Attribution {
     /// What the item finds in an environment.
     pub fn in_env(&self, env: &[(Arc<str>, Arc<str>)]) -> Option<Found> {

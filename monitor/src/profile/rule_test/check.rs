@@ -3,7 +3,7 @@
 use super::doc::Step;
 use crate::profile::Verdict;
 use crate::profile::doc::At;
-use crate::profile::finding::{Certainty, Finding, Tier};
+use crate::profile::finding::{Finding, Tier};
 
 /// One step's finding against what it must be.
 pub(super) fn check(step: &At<Step>, verdict: &Verdict<'_>, failures: &mut Vec<String>) {
@@ -62,10 +62,7 @@ pub(super) fn check(step: &At<Step>, verdict: &Verdict<'_>, failures: &mut Vec<S
         fail(format!("must {}be taken, got {}", if taken { "" } else { "not " }, got()));
     }
     if let Some(field) = &want.unknown {
-        let named = finding.is_some_and(|f| match &f.certainty {
-            Certainty::Known => false,
-            Certainty::Unknown(fields) => fields.contains(&field.as_str()),
-        });
+        let named = finding.is_some_and(|f| f.certainty.unknown().contains(&field.as_str()));
         if !named {
             fail(format!("the certainty must name `{field}`, got {}", got()));
         }

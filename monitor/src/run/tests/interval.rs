@@ -28,8 +28,16 @@ fn time_until_which_was_watched_is_kept_each_second_and_exactly_at_the_end() {
     let first = until(&rig)["time"].as_u64().unwrap();
     std::thread::sleep(Duration::from_millis(5));
     rig.agent.second_now();
+    assert_eq!(
+        until(&rig)["time"],
+        first,
+        "nothing was read since: what a kill takes now was seen by nobody"
+    );
+    rig.turn();
+    rig.agent.second_now();
     let second = until(&rig);
     assert!(second["time"].as_u64().unwrap() > first);
+    assert!(second["born"].as_u64().unwrap() < second["time"].as_u64().unwrap());
     assert_eq!(second["stopped"], false);
     assert_eq!(rig.alerts(), [], "a first start misses nothing");
     let Rig { dir, agent } = rig;
@@ -70,4 +78,35 @@ fn file_that_cannot_be_written_is_said_and_the_agent_goes_on() {
     rig.agent.second_now();
     rig.turn();
     assert_eq!(rig.alerts()[0].health.as_ref().unwrap().condition, "watched-until");
+}
+
+#[test]
+fn earlier_time_stands_until_what_was_found_is_said() {
+    let mut first = Rig::new();
+    first.agent.keep_interval(&first.path("state"));
+    let before = until(&first);
+    first.agent.interval = None;
+    first.turn();
+    first.agent.keep_interval(&first.path("state"));
+    assert_eq!(until(&first), before, "killed now, its gap would be said by nobody");
+    first.agent.second_now();
+    assert!(until(&first)["time"].as_u64() > before["time"].as_u64());
+}
+
+#[test]
+fn time_goes_on_only_to_what_is_in_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = fs::File::create(dir.path().join("x")).unwrap();
+    let mut interval = super::super::interval::Interval::new(file, "boot".into());
+    let at = |until| crate::pipeline::Judged { until, born: until };
+    let mut advance = |until, handed, spooled| {
+        interval.advance(at(until), handed, spooled);
+        interval.settled().map(|judged| judged.until)
+    };
+    assert_eq!(advance(10, 0, 0), Some(10));
+    assert_eq!(advance(20, 1, 0), Some(10), "an alert of what was judged by then is on its way");
+    assert_eq!(advance(30, 2, 0), Some(10));
+    assert_eq!(advance(40, 3, 1), Some(20), "it is there, newer ones are not");
+    assert_eq!(advance(50, 4, 3), Some(40));
+    assert_eq!(advance(60, 4, 4), Some(60));
 }
