@@ -9,11 +9,9 @@ use super::Record;
 pub enum Stored {
     /// An alert.
     Alert(Box<Record>),
-    /// Records of this sink that were evicted before it had read them.
-    Evicted {
-        /// How many.
-        count: u64,
-    },
+    /// A gap alert: records of this sink do not come, or may not, that it had not read. It says why, and how many if that is
+    /// known.
+    Lost(Box<Record>),
 }
 
 /// One sink's view: what it has not dealt with yet, class `high` first.

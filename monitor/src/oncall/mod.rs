@@ -19,7 +19,7 @@ pub use backoff::Backoff;
 pub use brief::{Brief, Link, RunId, TakenId, Urgency};
 pub use desk::{Answer, Desk, Next, Now};
 pub use on_call::OnCall;
-pub use pager::{Action, Cap, Change, Keyer, Pager, Policy, SummaryKind, Why};
+pub use pager::{Action, Cap, Change, Keyer, Pager, Policy, Summary, SummaryKind, Why};
 
 #[cfg(test)]
 mod tests;

@@ -190,7 +190,7 @@ impl Shared {
         let mut desk = self.desk();
         match stored {
             Stored::Alert(record) => desk.take(&record.alert, record.accepted, now),
-            Stored::Evicted { count } => desk.evicted(*count),
+            Stored::Lost(record) => desk.lost(&record.alert),
         }
     }
 

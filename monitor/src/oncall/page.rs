@@ -3,10 +3,10 @@
 //! In this order: what happened, where, which run, what was taken, what to do first, where to read on. Every receiver shows the same
 //! sections in its own way. Nothing is said that only helps later: the whole alert is one command away.
 
-use crate::alert::{AlertKind, State, Tier};
+use crate::alert::{Alert, AlertKind, State, Tier};
 
 use super::brief::{Brief, RunId, Urgency, line};
-use super::pager::SummaryKind;
+use super::pager::{Summary, SummaryKind};
 
 /// The headline is cut to this many characters.
 const HEADLINE: usize = 300;
@@ -248,12 +248,26 @@ pub(super) fn summary_line(brief: &Brief) -> String {
     line(&format!("{time} {} {} [{short}]{closing}", severity(brief), headline(brief)), HEADLINE)
 }
 
+/// One line of a summary of losses: when it was noticed, and why.
+pub(super) fn loss_line(alert: &Alert) -> String {
+    line(&format!("{} {}; another sink may have them", clock(&alert.time), alert.title), HEADLINE)
+}
+
 /// The headline of a summary.
-pub fn summary_headline(kind: SummaryKind, count: u64, node: &str) -> String {
-    let noun = if count == 1 { "alert" } else { "alerts" };
-    match kind {
-        SummaryKind::Missed => format!("While you were unreachable: {count} {noun} came and went on {node}"),
-        SummaryKind::More => format!("{count} more {noun} on {node}, not told one by one"),
+pub fn summary_headline(summary: &Summary) -> String {
+    let Summary { kind, count, uncounted, node, .. } = summary;
+    let (noun, were) = if *count == 1 { ("alert", "was") } else { ("alerts", "were") };
+    let node = if node.is_empty() { String::new() } else { format!(" on {node}") };
+    match (kind, count, uncounted) {
+        (SummaryKind::Missed, ..) => {
+            format!("While you were unreachable: {count} {noun} came and went{node}")
+        }
+        (SummaryKind::More, ..) => format!("{count} more {noun}{node}, not told one by one"),
+        (SummaryKind::Lost, 0, _) => format!("Alerts{node} may be missing: how many is not known"),
+        (SummaryKind::Lost, _, 0) => format!("{count} {noun}{node} {were} dropped before you were told"),
+        (SummaryKind::Lost, ..) => {
+            format!("{count} {noun}{node} {were} dropped before you were told, and more may be missing")
+        }
     }
 }
 

@@ -96,20 +96,28 @@ pub enum Action {
         why: Why,
     },
     /// Several at once, in short.
-    Summary {
-        /// Key at the receiver.
-        key: String,
-        /// Why they are told together.
-        kind: SummaryKind,
-        /// One line each, as far as there is room.
-        lines: Vec<String>,
-        /// How many it is about.
-        count: u64,
-        /// Node that tells it.
-        node: String,
-        /// Its cluster.
-        cluster: Option<String>,
-    },
+    Summary(Summary),
+}
+
+/// Several at once, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Key at the receiver.
+    pub key: String,
+    /// Why they are told together.
+    pub kind: SummaryKind,
+    /// One line each, as far as there is room.
+    pub lines: Vec<String>,
+    /// How many have no line.
+    pub unnamed: u64,
+    /// How many alerts it is about, as far as that is known.
+    pub count: u64,
+    /// How many losses it is about of which nobody knows how many alerts they were.
+    pub uncounted: u64,
+    /// Node that tells it.
+    pub node: String,
+    /// Its cluster.
+    pub cluster: Option<String>,
 }
 
 /// Why a key is opened or told again.
@@ -141,6 +149,8 @@ pub enum SummaryKind {
     Missed,
     /// More came than the receiver takes.
     More,
+    /// They were dropped, or may have been, before the desk had read them.
+    Lost,
 }
 
 impl SummaryKind {
@@ -149,6 +159,7 @@ impl SummaryKind {
         match self {
             Self::Missed => "missed",
             Self::More => "more",
+            Self::Lost => "lost",
         }
     }
 }

@@ -53,12 +53,10 @@ impl Feed {
                     let class = entry.record.class;
                     self.done.push(Done { class, number: entry.number, seq });
                     self.meter.oldest(Some(entry.record.accepted));
+                    let record = Box::new(entry.record.clone());
                     return Some(match entry.sort {
-                        Sort::Alert => Stored::Alert(Box::new(entry.record.clone())),
-                        Sort::Evicted => {
-                            let lost = entry.record.alert.gap.as_ref().and_then(|gap| gap.lost);
-                            Stored::Evicted { count: lost.unwrap_or(0) }
-                        }
+                        Sort::Alert => Stored::Alert(record),
+                        Sort::Evicted => Stored::Lost(record),
                     });
                 }
                 Taken::Unreadable(class, number, seq) => {

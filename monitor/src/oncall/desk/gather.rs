@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::super::brief::Brief;
 use super::super::page;
-use super::super::pager::{Action, SummaryKind};
+use super::super::pager::{Action, Summary, SummaryKind};
 
 /// Most lines; what is beyond is counted.
-const LINES: usize = 40;
+pub(super) const LINES: usize = 40;
 
 /// What waits to be told in a summary.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -34,29 +34,23 @@ impl Gathering {
         }
     }
 
-    /// Something that is no row of its own.
-    pub(super) fn note(&mut self, count: u64, line: String) {
-        self.count = self.count.saturating_add(count);
-        if self.lines.len() < LINES {
-            self.lines.push(line);
-        }
-    }
-
     pub(super) fn action(&self, desk: &str, kind: SummaryKind) -> Action {
-        Action::Summary {
+        Action::Summary(Summary {
             key: format!("{desk}/{}/{}", kind.name(), self.number),
             kind,
             lines: self.lines.clone(),
+            unnamed: self.count.saturating_sub(self.lines.len() as u64),
             count: self.count,
+            uncounted: 0,
             node: self.node.clone(),
             cluster: self.cluster.clone(),
-        }
+        })
     }
 
-    /// So many of them, with so many lines, need not be told any more.
-    pub(super) fn done(&mut self, count: u64, lines: usize) {
-        self.count = self.count.saturating_sub(count);
-        self.lines.drain(..lines.min(self.lines.len()));
+    /// What this one tells need not be told any more.
+    pub(super) fn done(&mut self, told: &Summary) {
+        self.count = self.count.saturating_sub(told.count);
+        self.lines.drain(..told.lines.len().min(self.lines.len()));
         self.number += 1;
     }
 }

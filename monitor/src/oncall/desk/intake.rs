@@ -1,6 +1,6 @@
 //! What comes in: alerts become rows, and rows that are too many go.
 
-use super::row::Row;
+use super::row::{Lapse, Row};
 use super::{Desk, Now};
 use crate::alert::{Alert, AlertKind, SafeAlert, Severity, State};
 use crate::oncall::brief::Brief;
@@ -33,7 +33,7 @@ impl Desk {
         }
         row.revision = revision;
         row.closed = brief.state == State::Closed;
-        row.carried = passes(&brief, now);
+        row.lapse = passes(&brief, now);
         row.brief = brief;
     }
 
@@ -59,7 +59,7 @@ impl Desk {
             since: now.wall,
             granted: false,
             refused: None,
-            carried: passes(&brief, now),
+            lapse: passes(&brief, now),
             brief,
         };
         self.state.rows.insert(id, row);
@@ -85,12 +85,9 @@ impl Desk {
         }
     }
 
-    /// Records were evicted from the spool before this desk had read them.
-    pub fn evicted(&mut self, count: u64) {
-        self.dirty = true;
-        let line =
-            format!("{count} alerts were dropped unread: the spool was full. They may be in a log sink.");
-        self.state.missed.note(count, line);
+    /// Records do not come, or may not, that this desk had not read; the gap alert says why, and how many if that is known.
+    pub fn lost(&mut self, alert: &SafeAlert) {
+        self.dirty |= self.state.lost.add(alert);
     }
 
     /// Secrets or the receiver's settings may have changed: what it refused is tried again. Another receiver knows nothing of
@@ -112,9 +109,9 @@ impl Desk {
 }
 
 /// When it is over by itself, if it is not said again.
-fn passes(brief: &Brief, now: Now) -> Option<i64> {
+fn passes(brief: &Brief, now: Now) -> Option<Lapse> {
     let gap = brief.kind == AlertKind::Gap && brief.state != State::Closed;
-    gap.then(|| now.wall.saturating_add(GAP))
+    gap.then(|| Lapse { at: now.wall.saturating_add(GAP), why: "nothing more of it for an hour" })
 }
 
 /// Id and revision of what an alert is about; `None` for what nobody is told of in person.

@@ -7,6 +7,7 @@
 mod cap;
 mod gather;
 mod intake;
+mod losses;
 mod row;
 mod turn;
 
@@ -20,7 +21,8 @@ use super::pager::{Action, Keyer, Pager, Policy, SummaryKind};
 use crate::alert::AlertKind;
 use cap::{Bucket, Kinds};
 use gather::Gathering;
-use row::{Row, Told};
+use losses::Losses;
+use row::{Lapse, Row, Told};
 
 /// A condition of before the agent's start that is not said again within this time is over, ms.
 const CARRIED: i64 = 15 * 60_000;
@@ -60,6 +62,8 @@ pub struct Desk {
     bucket: Bucket,
     /// When a summary of those left out was sent last.
     summarised: Option<Duration>,
+    /// When one of losses was.
+    told_of_losses: Option<Duration>,
     dirty: bool,
 }
 
@@ -76,6 +80,8 @@ pub(super) struct Saved {
     kinds: Kinds,
     missed: Gathering,
     more: Gathering,
+    #[serde(default)]
+    lost: Losses,
 }
 
 impl Desk {
@@ -99,7 +105,9 @@ impl Desk {
     ) -> Self {
         for row in state.rows.values_mut() {
             if row.brief.kind != AlertKind::Incident {
-                row.carried = Some(now.wall.saturating_add(CARRIED));
+                let at = now.wall.saturating_add(CARRIED);
+                row.lapse =
+                    Some(Lapse { at, why: "the agent was started again and did not find it any more" });
             }
         }
         let mut desk = Self::of(state, policy, keyer);
@@ -108,7 +116,8 @@ impl Desk {
     }
 
     fn of(state: Saved, policy: Policy, keyer: Keyer) -> Self {
-        Self { state, policy, keyer, bucket: Bucket::default(), summarised: None, dirty: true }
+        let (bucket, summarised, told_of_losses) = (Bucket::default(), None, None);
+        Self { state, policy, keyer, bucket, summarised, told_of_losses, dirty: true }
     }
 
     pub(super) fn state(&self) -> &Saved {
@@ -158,16 +167,17 @@ impl Desk {
                     row.sent.remove(key);
                 }
             }
-            Action::Summary { kind, count, lines, .. } => {
-                let gathering = match kind {
-                    SummaryKind::Missed => &mut self.state.missed,
-                    SummaryKind::More => {
-                        self.summarised = Some(now.monotonic);
-                        &mut self.state.more
-                    }
-                };
-                gathering.done(*count, lines.len());
-            }
+            Action::Summary(summary) => match summary.kind {
+                SummaryKind::Missed => self.state.missed.done(summary),
+                SummaryKind::More => {
+                    self.summarised = Some(now.monotonic);
+                    self.state.more.done(summary);
+                }
+                SummaryKind::Lost => {
+                    self.told_of_losses = Some(now.monotonic);
+                    self.state.lost.done(summary);
+                }
+            },
         }
     }
 }

@@ -39,9 +39,17 @@ pub(super) struct Row {
     /// The receiver will not take this revision.
     #[serde(skip)]
     pub(super) refused: Option<u64>,
-    /// It is over at this time unless it is said again; ms since the epoch.
+    /// It is over by itself unless it is said again.
     #[serde(skip)]
-    pub(super) carried: Option<i64>,
+    pub(super) lapse: Option<Lapse>,
+}
+
+/// When something is over by itself, and what is then said of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lapse {
+    /// ms since the epoch.
+    pub(super) at: i64,
+    pub(super) why: &'static str,
 }
 
 /// What the receiver acknowledged.

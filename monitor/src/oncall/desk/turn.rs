@@ -48,7 +48,7 @@ impl Desk {
         match row.want(&self.policy, now.wall, early) {
             Want::Nothing(later) => {
                 wait.note(later);
-                wait.note(row.carried.map(|until| until_ms(until, now)));
+                wait.note(row.lapse.map(|lapse| until_ms(lapse.at, now)));
                 None
             }
             Want::Open(change) => {
@@ -101,28 +101,27 @@ impl Desk {
         if !self.state.missed.is_empty() {
             return Some(self.state.missed.action(&self.state.id, SummaryKind::Missed));
         }
-        if self.state.more.is_empty() {
-            return None;
-        }
         let every = self.policy.cap.map_or(Duration::ZERO, |cap| cap.summary);
-        let since = self.summarised.map(|at| now.monotonic.saturating_sub(at));
-        match since.map(|since| every.saturating_sub(since)).filter(|left| !left.is_zero()) {
-            Some(left) => {
-                wait.note(Some(left));
-                None
-            }
-            None => Some(self.state.more.action(&self.state.id, SummaryKind::More)),
+        // Whether one may be sent, if the last one was sent then.
+        let mut may = |last: Option<Duration>| {
+            let since = last.map(|at| now.monotonic.saturating_sub(at));
+            let left = since.map(|since| every.saturating_sub(since)).filter(|left| !left.is_zero());
+            wait.note(left);
+            left.is_none()
+        };
+        if !self.state.lost.is_empty() && may(self.told_of_losses) {
+            return Some(self.state.lost.action(&self.state.id));
         }
+        let more = !self.state.more.is_empty() && may(self.summarised);
+        more.then(|| self.state.more.action(&self.state.id, SummaryKind::More))
     }
 
     fn expire(&mut self, now: Now) {
         for row in self.state.rows.values_mut() {
-            if row.carried.is_some_and(|until| now.wall >= until) {
-                row.carried = None;
+            if let Some(lapse) = row.lapse.take_if(|lapse| now.wall >= lapse.at) {
                 row.closed = true;
                 row.brief.state = State::Closed;
-                row.brief.closing =
-                    Some("the agent was started again and did not find it any more".to_owned());
+                row.brief.closing = Some(lapse.why.to_owned());
                 self.dirty = true;
             }
         }

@@ -207,8 +207,17 @@ fn condition_of_before_the_restart_is_over_unless_it_is_said_again() {
         panic!("it waits for the end of what was carried over")
     };
     assert_eq!(wait, Duration::from_secs(100));
-    let due = all_due(&mut desk, at(1001));
-    assert!(due.len() == 1 && due[0].starts_with("resolve"), "{due:?}");
+    let closing = closing(&mut desk, at(1001));
+    assert_eq!(closing, "the agent was started again and did not find it any more");
+    assert_eq!(all_due(&mut desk, at(1001)), [""; 0]);
+}
+
+/// What is said of the one thing that is resolved now.
+fn closing(desk: &mut Desk, now: Now) -> String {
+    let Next::Send(actions) = desk.next(now) else { panic!("nothing is due") };
+    let [Action::Resolve { brief, .. }] = &actions[..] else { panic!("{actions:?}") };
+    desk.answered(&actions[0], Answer::Accepted, now);
+    brief.closing.clone().unwrap()
 }
 
 #[test]
@@ -218,7 +227,7 @@ fn gap_that_is_not_said_again_is_over_after_an_hour() {
     assert_eq!(all_due(&mut desk, at(0)), ["open g/ticket r1 New"]);
     desk.take(&gap("g", State::Update), 2, at(3000));
     assert_eq!(all_due(&mut desk, at(3600)), [""; 0]);
-    assert_eq!(all_due(&mut desk, at(6600)), ["resolve g/ticket Closed"]);
+    assert_eq!(closing(&mut desk, at(6600)), "nothing more of it for an hour", "nothing was started again");
 }
 
 #[test]
@@ -244,11 +253,64 @@ fn digests_and_heartbeats_are_told_to_nobody() {
     assert_eq!(desk.next(at(0)), Next::Wait(None));
 }
 
+fn summary_due(desk: &mut Desk, now: Now) -> Summary {
+    let Next::Send(actions) = desk.next(now) else { panic!("nothing is due") };
+    let [Action::Summary(summary)] = &actions[..] else { panic!("{actions:?}") };
+    desk.answered(&actions[0], Answer::Accepted, now);
+    summary.clone()
+}
+
 #[test]
-fn evicted_records_are_named() {
+fn losses_are_told_with_their_reason_and_node_and_how_many_if_that_is_known() {
     let mut desk = desk(pager(None), by_level());
-    desk.evicted(12);
-    assert_eq!(all_due(&mut desk, at(0)), ["summary Missed 12"]);
+    desk.lost(&loss(Some(12), "12 alert(s) were evicted: they were too old"));
+    let told = summary_due(&mut desk, at(0));
+    assert_eq!(page::summary_headline(&told), "12 alerts on node-7 were dropped before you were told");
+    assert!(told.lines[0].contains("they were too old") && told.unnamed == 0, "{told:?}");
+    assert_eq!(told.node, "node-7");
+    let unclean = "Alerts may be lost: host or disk failed before all of them were on disk";
+    desk.lost(&loss(None, unclean));
+    let told = summary_due(&mut desk, at(1));
+    assert_eq!(page::summary_headline(&told), "Alerts on node-7 may be missing: how many is not known");
+    assert!(told.lines.len() == 1 && told.lines[0].contains(unclean), "{told:?}");
+    desk.lost(&loss(Some(1), "1 alert(s) were evicted: the spool was full"));
+    desk.lost(&loss(None, unclean));
+    let headline = page::summary_headline(&summary_due(&mut desk, at(2)));
+    assert_eq!(headline, "1 alert on node-7 was dropped before you were told, and more may be missing");
+    assert_eq!(desk.next(at(3)), Next::Wait(None));
+}
+
+#[test]
+fn losses_are_told_after_a_restart_and_are_in_no_other_summary() {
+    let mut desk = desk(pager(None), by_level());
+    desk.lost(&loss(None, "Alerts may be missing: this sink was not in the configuration for a while"));
+    desk.take(&incident("b", 1, Tier::Boundary, State::Open), 0, at(0));
+    desk.take(&incident("b", 2, Tier::Boundary, State::Closed), 0, at(1));
+    let mut desk = restarted(&desk, "receiver", at(2));
+    assert_eq!(all_due(&mut desk, at(2)), ["summary Missed 1", "summary Lost 0"]);
+    assert_eq!(all_due(&mut desk, at(3)), [""; 0]);
+}
+
+#[test]
+fn stream_that_begins_anew_is_no_loss() {
+    let mut desk = desk(pager(None), by_level());
+    desk.lost(&loss(Some(0), "This sink's stream of alerts begins anew"));
+    assert_eq!(desk.next(at(0)), Next::Wait(None));
+}
+
+#[test]
+fn losses_one_after_the_other_are_told_together_and_counted() {
+    let mut desk = desk(pager(Some(CAP)), by_level());
+    let full = "1 alert(s) were evicted: the spool was full";
+    desk.lost(&loss(Some(1), full));
+    assert_eq!(all_due(&mut desk, at(0)), ["summary Lost 1"]);
+    for second in 1..=50 {
+        desk.lost(&loss(Some(1), full));
+        assert!(matches!(desk.next(at(second)), Next::Wait(Some(_))));
+    }
+    let told = summary_due(&mut desk, at(300));
+    assert_eq!((told.count, told.lines.len(), told.unnamed), (50, 40, 10));
+    assert_eq!(all_due(&mut desk, at(900)), [""; 0]);
 }
 
 #[test]

@@ -66,6 +66,14 @@ fn gap(condition: &str, state: State) -> SafeAlert {
     SafeAlert::new(alert)
 }
 
+/// What the spool says of alerts that do not come.
+fn loss(lost: Option<u64>, title: &str) -> SafeAlert {
+    let mut alert = fixture::gap();
+    alert.title = title.to_owned();
+    alert.gap = Some(GapInfo { reason: "evicted".to_owned(), lost, ..GapInfo::default() });
+    SafeAlert::new(alert)
+}
+
 /// Keys as PagerDuty's are.
 fn by_level() -> Keyer {
     Box::new(|id, brief| format!("{id}/{}", brief.urgency().name()))
@@ -98,7 +106,7 @@ fn short(action: &Action) -> String {
     match action {
         Action::Open { key, revision, change, .. } => format!("open {key} r{revision} {change:?}"),
         Action::Resolve { key, why, .. } => format!("resolve {key} {why:?}"),
-        Action::Summary { kind, count, .. } => format!("summary {kind:?} {count}"),
+        Action::Summary(summary) => format!("summary {:?} {}", summary.kind, summary.count),
     }
 }
 

@@ -89,8 +89,8 @@ impl Receiver {
                     self.closed.insert(id.clone());
                 }
             }
-            Action::Summary { key, count, lines, .. } => {
-                assert!(*count > 0 && lines.len() as u64 <= *count);
+            Action::Summary(Summary { key, count, lines, unnamed, .. }) => {
+                assert!(*count > 0 && lines.len() as u64 + unnamed == *count);
                 let before = self.summaries.entry(key.clone()).or_default();
                 *before = (*before).max(*count);
             }

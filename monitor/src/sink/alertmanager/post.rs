@@ -75,19 +75,18 @@ pub(super) fn of(action: &Action, runbook: Option<&str>, now: Timestamp) -> Post
             told(key, brief, runbook, now, now.saturating_add(ahead).unwrap_or(now))
         }
         Action::Resolve { key, brief, .. } => told(key, brief, runbook, now, now),
-        Action::Summary { key, kind, lines, count, node, cluster } => {
+        Action::Summary(summary) => {
             let labels = [
-                ("alertname", format!("sandwatch-{}", kind.name())),
+                ("alertname", format!("sandwatch-{}", summary.kind.name())),
                 ("severity", "medium".to_owned()),
-                ("node", node.clone()),
+                ("node", summary.node.clone()),
                 // A summary of its own each time; it ends by itself.
-                ("incident", key.clone()),
+                ("incident", summary.key.clone()),
             ];
-            let cluster = cluster.iter().map(|cluster| ("cluster", cluster.clone()));
-            let mut description = lines.join("\n");
-            let unnamed = count.saturating_sub(lines.len() as u64);
-            if unnamed > 0 {
-                description.push_str(&format!("\n… and {unnamed} more"));
+            let cluster = summary.cluster.iter().map(|cluster| ("cluster", cluster.clone()));
+            let mut description = summary.lines.join("\n");
+            if summary.unnamed > 0 {
+                description.push_str(&format!("\n… and {} more", summary.unnamed));
             }
             Post {
                 labels: labels
@@ -95,11 +94,8 @@ pub(super) fn of(action: &Action, runbook: Option<&str>, now: Timestamp) -> Post
                     .chain(cluster)
                     .map(|(name, value)| (name.to_owned(), value))
                     .collect(),
-                annotations: [
-                    ("summary", page::summary_headline(*kind, *count, node)),
-                    ("description", description),
-                ]
-                .into(),
+                annotations: [("summary", page::summary_headline(summary)), ("description", description)]
+                    .into(),
                 starts_at: now.to_string(),
                 ends_at: now.saturating_add(AHEAD).unwrap_or(now).to_string(),
                 generator_url: None,

@@ -58,27 +58,26 @@ pub(super) fn of(action: &Action, runbook: Option<&str>, fields: &BTreeMap<Strin
             links: Vec::new(),
             payload: None,
         },
-        Action::Summary { key, kind, lines, count, node, cluster } => {
+        Action::Summary(summary) => {
             let mut details = Map::new();
-            for (number, line) in lines.iter().enumerate() {
+            for (number, line) in summary.lines.iter().enumerate() {
                 details.insert(format!("{:02}", number + 1), json!(line));
             }
-            let unnamed = count.saturating_sub(lines.len() as u64);
-            if unnamed > 0 {
-                details.insert("more".to_owned(), json!(unnamed));
+            if summary.unnamed > 0 {
+                details.insert("more".to_owned(), json!(summary.unnamed));
             }
             details.extend(fields.iter().map(|(name, value)| (name.clone(), json!(value))));
             let payload = Payload {
-                summary: clip(&page::summary_headline(*kind, *count, node), SUMMARY),
-                source: node.clone(),
+                summary: clip(&page::summary_headline(summary), SUMMARY),
+                source: source(&summary.node),
                 severity: "warning",
                 timestamp: None,
                 component: None,
-                group: cluster.clone(),
-                class: Some(format!("summary-{}", kind.name())),
+                group: summary.cluster.clone(),
+                class: Some(format!("summary-{}", summary.kind.name())),
                 custom_details: details,
             };
-            trigger(key, payload, Vec::new())
+            trigger(&summary.key, payload, Vec::new())
         }
     }
 }
@@ -102,7 +101,7 @@ fn payload(brief: &Brief, runbook: Option<&str>, fields: &BTreeMap<String, Strin
     details.extend(fields.iter().map(|(name, value)| (name.clone(), json!(value))));
     Payload {
         summary: clip(&page::headline(brief), SUMMARY),
-        source: brief.node.clone(),
+        source: source(&brief.node),
         severity: Level::of_kind(brief.kind, brief.severity).pagerduty,
         timestamp: Some(brief.last.clone()),
         component: brief.worker.clone(),
@@ -110,6 +109,11 @@ fn payload(brief: &Brief, runbook: Option<&str>, fields: &BTreeMap<String, Strin
         class: Some(brief.name.clone()),
         custom_details: details,
     }
+}
+
+/// An event without a source is refused.
+fn source(node: &str) -> String {
+    if node.is_empty() { "an unknown host".to_owned() } else { node.to_owned() }
 }
 
 fn link(brief: &Brief, runbook: Option<&str>) -> Vec<Value> {

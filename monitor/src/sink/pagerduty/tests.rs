@@ -1,6 +1,6 @@
 use super::*;
 use crate::alert::{SafeAlert, fixture};
-use crate::oncall::{Brief, Change, SummaryKind, Why};
+use crate::oncall::{Brief, Change, Summary, SummaryKind, Why};
 
 fn open(brief: Brief) -> Action {
     let key = format!("{}/page", brief.id);
@@ -31,17 +31,29 @@ fn a_resolve_names_the_key_and_nothing_else() {
     assert_eq!(body(&action), expected);
 }
 
+fn summary(kind: SummaryKind, node: &str) -> Action {
+    Action::Summary(Summary {
+        key: "desk/more/0".into(),
+        kind,
+        lines: vec!["one".into(), "two".into()],
+        unnamed: 7,
+        count: 9,
+        uncounted: 0,
+        node: node.into(),
+        cluster: None,
+    })
+}
+
+#[test]
+fn a_summary_without_a_node_has_a_source_all_the_same() {
+    let body = body(&summary(SummaryKind::Missed, ""));
+    assert_eq!(body["payload"]["summary"], "While you were unreachable: 9 alerts came and went");
+    assert_eq!(body["payload"]["source"], "an unknown host", "without one it is refused");
+}
+
 #[test]
 fn a_summary_counts_what_it_cannot_name() {
-    let action = Action::Summary {
-        key: "desk/more/0".into(),
-        kind: SummaryKind::More,
-        lines: vec!["one".into(), "two".into()],
-        count: 9,
-        node: "node-7".into(),
-        cluster: None,
-    };
-    let body = body(&action);
+    let body = body(&summary(SummaryKind::More, "node-7"));
     assert_eq!(body["payload"]["summary"], "9 more alerts on node-7, not told one by one");
     assert_eq!(body["payload"]["custom_details"]["more"], 7);
 }

@@ -16,12 +16,11 @@ pub(super) fn of(action: &Action, runbook: Option<&str>, fields: &BTreeMap<Strin
     let (text, mut blocks) = match action {
         Action::Open { brief, change, .. } => opened(brief, *change, runbook),
         Action::Resolve { brief, why, .. } => closed(brief, *why),
-        Action::Summary { kind, lines, count, node, .. } => {
-            let text = page::summary_headline(*kind, *count, node);
-            let mut lines = lines.clone();
-            let unnamed = count.saturating_sub(lines.len() as u64);
-            if unnamed > 0 {
-                lines.push(format!("… and {unnamed} more"));
+        Action::Summary(summary) => {
+            let text = page::summary_headline(summary);
+            let mut lines = summary.lines.clone();
+            if summary.unnamed > 0 {
+                lines.push(format!("… and {} more", summary.unnamed));
             }
             let mut blocks = vec![header(&text)];
             blocks.extend(sections(&lines));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::alert::{SafeAlert, fixture};
-use crate::oncall::{Brief, Change, SummaryKind, Why};
+use crate::oncall::{Brief, Change, Summary, SummaryKind, Why};
 
 fn theft() -> Brief {
     Brief::of(&SafeAlert::new(fixture::incident()), "8f3ac2d4e5f60718")
@@ -47,14 +47,16 @@ fn long_texts_stay_within_slacks_limits() {
     brief.steps = vec!["<".repeat(800); 4];
     brief.title = "&".repeat(2000);
     let lines = vec!["<&>".repeat(100); 40];
-    let summary = Action::Summary {
+    let summary = Action::Summary(Summary {
         key: "s".into(),
         kind: SummaryKind::Missed,
         lines,
+        unnamed: 59,
         count: 99,
+        uncounted: 0,
         node: "n".repeat(300),
         cluster: None,
-    };
+    });
     for message in [message(&open(brief, Change::New)), message(&summary)] {
         let blocks = message["blocks"].as_array().unwrap();
         assert!(blocks.len() <= 50);
