@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 pub(crate) use dead::{ask_replay, count as count_dead, replay_waits};
 pub use exchange::Wanted;
 pub use filter::Filter;
+pub(crate) use form::Form;
 pub use full::SpoolStats;
 pub use meter::{Dropped, Meter, SinkStats};
 pub use setup::Setup;
@@ -115,7 +116,7 @@ impl Engine {
                         super::spool::Why::Unreadable | super::spool::Why::Unclean => Dropped::Unreadable,
                         _ => Dropped::Evicted,
                     };
-                    meter.dropped(why, eviction.count.unwrap_or(0));
+                    meter.dropped(why, eviction.fresh);
                     meter.queued();
                 }
                 notes.eviction(eviction)

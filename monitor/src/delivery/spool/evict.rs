@@ -37,8 +37,12 @@ pub(crate) struct Eviction {
     /// The sink's place in the configuration.
     pub(crate) sink: usize,
     pub(crate) why: Why,
+    /// The class of what tells of it: that of the records, or the highest where these are of several.
+    pub(crate) class: Class,
     /// How many alerts, if that is known.
     pub(crate) count: Option<u64>,
+    /// Of these, those that no record told of before.
+    pub(crate) fresh: u64,
     /// How many records: one may tell of many that went before.
     pub(crate) records: u64,
     /// Their numbers in the sink's stream.
@@ -54,7 +58,9 @@ impl Eviction {
         Self {
             sink,
             why,
+            class: Class::High,
             count: Some(0),
+            fresh: 0,
             records: 0,
             seqs: Ranges::default(),
             span: None,
@@ -66,15 +72,23 @@ impl Eviction {
     fn add(&mut self, seq: u64, accepted: i64, told: Option<&Alert>) {
         self.seqs.add(seq);
         self.records += 1;
+        self.fresh += u64::from(told.is_none());
         let gap = told.and_then(|alert| alert.gap.as_ref());
         let more = gap.map_or(Some(1), |gap| gap.lost);
         self.count = self.count.zip(more).map(|(count, more)| count + more);
         for run in gap.iter().flat_map(|gap| &gap.sequences) {
             self.seqs.add_run(*run);
         }
-        let (from, to) = self.span.unwrap_or((accepted, accepted));
-        self.span = Some((from.min(accepted), to.max(accepted)));
+        let first = gap.and_then(|gap| nanoseconds(&gap.from)).unwrap_or(accepted);
+        let last = gap.and_then(|gap| nanoseconds(gap.to.as_ref()?)).unwrap_or(accepted);
+        let (from, to) = self.span.unwrap_or((first, last));
+        self.span = Some((from.min(first), to.max(last)));
     }
+}
+
+/// A time as a gap alert has it, ns since the epoch.
+fn nanoseconds(time: &str) -> Option<i64> {
+    i64::try_from(time.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()
 }
 
 /// What each sink misses if this segment goes.
@@ -85,7 +99,10 @@ pub(crate) fn of_segment(index: &Index, class: Class, segment: &Segment, why: Wh
         .iter()
         .enumerate()
         .filter(|(_, sink)| sink.cursor.at[order] < segment.end)
-        .map(|(at, state)| Behind { state, seen: Seen::default(), eviction: Eviction::none(at, why) })
+        .map(|(at, state)| {
+            let eviction = Eviction { class, ..Eviction::none(at, why) };
+            Behind { state, seen: Seen::default(), eviction }
+        })
         .collect();
     if behind.is_empty() {
         return Vec::new();
@@ -140,9 +157,10 @@ pub(crate) fn of_entry(index: &Index, class: Class, entry: &Entry, all: &mut Vec
         let Some(seq) = entry.seq(sink.key).filter(|_| !sink.has(class.order(), entry.number)) else {
             continue;
         };
-        let known = all.iter().position(|eviction| eviction.sink == at && eviction.why == Why::Memory);
-        let known = known.unwrap_or_else(|| {
-            all.push(Eviction::none(at, Why::Memory));
+        let same =
+            |eviction: &Eviction| (eviction.sink, eviction.why, eviction.class) == (at, Why::Memory, class);
+        let known = all.iter().position(same).unwrap_or_else(|| {
+            all.push(Eviction { class, ..Eviction::none(at, Why::Memory) });
             all.len() - 1
         });
         let told = (entry.sort == Sort::Evicted).then_some(&*entry.record.alert);

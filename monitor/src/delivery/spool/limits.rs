@@ -25,6 +25,10 @@ const SEGMENT: u64 = 4 << 20;
 pub(crate) const TAIL: usize = 256 << 10;
 /// What the spool may take on a file system that is nearly full.
 pub(crate) const FLOOR: u64 = 8 << 20;
+/// What a class that others go before keeps of it all the same, and for each sink: of more, one segment in four goes at a time,
+/// and what tells each sink of that is far smaller.
+const KEPT: u64 = 128 << 10;
+const KEPT_A_SINK: u64 = 32 << 10;
 /// The spool does not grow when less than this is free, percent.
 pub(crate) const FREE_PERCENT: u64 = 15;
 
@@ -38,6 +42,12 @@ impl Limits {
     /// Where a segment of this class ends: an eighth of the class, so that an eviction costs little of it.
     pub(crate) fn segment(&self, class: Class) -> u64 {
         (self.class[class.order()] / 8).clamp(16 << 10, SEGMENT)
+    }
+
+    /// What a class other than the highest keeps for so many sinks on a file system that is nearly full. It goes for no other
+    /// class, and does not count: if it did, the highest class would have to make room for it.
+    pub(crate) fn kept(sinks: usize) -> u64 {
+        KEPT.max((sinks as u64).saturating_mul(KEPT_A_SINK))
     }
 }
 

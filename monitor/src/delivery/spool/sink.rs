@@ -24,8 +24,8 @@ pub(crate) struct SinkState {
     pub(crate) last: [u64; 3],
     /// By class: what it has dealt with beyond its cursor, with the numbers in its stream.
     pub(crate) ahead: [BTreeMap<u64, u64>; 3],
-    /// The lowest number that a waiting record tells of as gone.
-    pub(crate) told: Option<u64>,
+    /// By class: the lowest number that a waiting record tells of as gone.
+    pub(crate) told: [Option<u64>; 3],
     /// Something came since it last looked.
     pub(crate) rung: bool,
     /// How often its files were to be opened again, and for how many of these they were.
@@ -47,7 +47,7 @@ impl SinkState {
             waiting: [0; 3],
             last: [0; 3],
             ahead: Default::default(),
-            told: None,
+            told: [None; 3],
             rung: false,
             reopen: 0,
             reopened: 0,
@@ -93,15 +93,14 @@ impl SinkState {
         if at >= self.last[order] {
             self.cursor.at[order] = at.max(next);
             self.waiting[order] = 0;
-            // What tells of others is of the highest class.
-            self.told = self.told.filter(|_| order > 0);
+            self.told[order] = None;
         }
     }
 
-    /// A record that waits for it tells of others that went.
-    pub(crate) fn tells(&mut self, alert: &Alert) {
+    /// A record of a class that waits for it tells of others that went.
+    pub(crate) fn tells(&mut self, order: usize, alert: &Alert) {
         let runs = alert.gap.iter().flat_map(|gap| &gap.sequences).map(|run| run[0]);
-        self.told = runs.chain(self.told).min();
+        self.told[order] = runs.chain(self.told[order]).min();
     }
 
     /// The cursor as it is to be written now; `ends`: by class, records below this number are in a file.
@@ -109,7 +108,8 @@ impl SinkState {
         let mut cursor = self.cursor.clone();
         cursor.ends = ends;
         let waits = |order: &usize| cursor.at[*order] < self.last[*order];
-        let first = (0..3).filter(waits).map(|order| cursor.seq[order] + 1).chain(self.told).min();
+        let told = self.told.into_iter().flatten();
+        let first = (0..3).filter(waits).map(|order| cursor.seq[order] + 1).chain(told).min();
         cursor.dealt = first.unwrap_or(cursor.next);
         cursor
     }

@@ -210,7 +210,7 @@ impl<'a> Walk<'a> {
             if number >= state.cursor.at[order] {
                 state.waiting[order] += 1;
                 state.last[order] = number + 1;
-                told.into_iter().for_each(|alert| state.tells(alert));
+                told.into_iter().for_each(|alert| state.tells(order, alert));
             }
         }
     }

@@ -1,6 +1,7 @@
 //! How much is kept, and what goes first.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::*;
@@ -92,10 +93,8 @@ fn file_system_that_is_nearly_full_stops_the_growth_and_the_lowest_class_goes_fi
         let class = if number % 2 == 0 { Class::Low } else { Class::High };
         writer.append(record(class, number, &*clock), &[0]);
     }
-    let size = |class| -> u64 {
-        segments(dir.path(), class).iter().map(|path| fs::metadata(path).unwrap().len()).sum()
-    };
-    assert!(size(Class::High) + size(Class::Low) <= limits::FLOOR + (64 << 10));
+    let size = |class| size(dir.path(), class);
+    assert!(size(Class::High) + size(Class::Low) <= limits::FLOOR + Limits::kept(1) + (64 << 10));
     assert!(size(Class::Low) < size(Class::High));
     let got = Taker::new(&writer, 0).take(5000);
     let last = got.iter().map(|got| got.seq).max().unwrap();
@@ -114,6 +113,90 @@ fn low_alert_evicts_none_that_matters_more() {
     let count = segments(dir.path(), Class::High).len();
     writer.append(record(Class::Low, 3001, &*clock), &[0]);
     assert_eq!(segments(dir.path(), Class::High).len(), count);
+}
+
+/// Bytes of a class on disk.
+fn size(dir: &Path, class: Class) -> u64 {
+    segments(dir, class).iter().map(|path| fs::metadata(path).unwrap().len()).sum()
+}
+
+#[test]
+fn low_alerts_on_a_nearly_full_disk_cost_the_higher_ones_nothing_however_many_come() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let mut writer = open(dir.path(), &["a", "b"], Limits::default(), &clock);
+    writer.set_room(Box::new(|_| Some(room::Room { free: 1, total: 1000 })));
+    let mut number = 0;
+    while size(dir.path(), Class::High) < limits::FLOOR - (64 << 10) {
+        number += 1;
+        writer.append(record(Class::High, number, &*clock), &[0, 1]);
+    }
+    let high = (segments(dir.path(), Class::High), size(dir.path(), Class::High));
+    for number in 10_001..=13_000 {
+        writer.append(record(Class::Low, number, &*clock), &[0, 1]);
+        if number % 100 == 0 {
+            clock.pass(Duration::from_secs(2));
+            writer.tick();
+        }
+    }
+    assert_eq!((segments(dir.path(), Class::High), size(dir.path(), Class::High)), high);
+    assert!(size(dir.path(), Class::Low) <= Limits::kept(2) + (64 << 10));
+    writer.append(record(Class::High, number + 1, &*clock), &[0, 1]);
+    assert_eq!(segments(dir.path(), Class::High), high.0, "a high one makes no room for low ones either");
+    let got = Taker::new(&writer, 0).take(9000);
+    let last = got.iter().map(|got| got.seq).max().unwrap();
+    assert_eq!(accounted(&got), (1..=last).collect());
+    let ids = ids(&got);
+    assert!((1..=number + 1).all(|number| ids.contains(&number)), "every high one is there");
+    assert!(ids.contains(&13_000), "and the newest low ones");
+    let told = got.iter().filter(|got| got.gone.is_some()).count();
+    assert!(told < 20, "{told} records tell of what went: they are not told one by one");
+}
+
+#[test]
+fn low_alerts_in_a_full_memory_cost_the_higher_ones_nothing_however_many_come() {
+    let clock = TestClock::new();
+    let limits = Limits { records: 20, ..Limits::default() };
+    let mut writer = Writer::in_memory(&["a".into()], limits, clock.clone(), say());
+    for number in 1..=20 {
+        writer.append(record(Class::High, number, &*clock), &[0]);
+    }
+    for number in 21..=500 {
+        writer.append(record(Class::Low, number, &*clock), &[0]);
+        clock.pass(Duration::from_secs(2));
+        writer.tick();
+    }
+    let got = Taker::new(&writer, 0).take(1000);
+    assert_eq!(ids(&got), (1..=20).collect::<Vec<_>>());
+    let last = got.iter().map(|got| got.seq).max().unwrap();
+    assert_eq!(accounted(&got), (1..=last).collect());
+}
+
+#[test]
+fn alert_that_went_is_counted_once_however_often_its_loss_is_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let fresh = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let (counted, tell) = (std::sync::Arc::clone(&fresh), say());
+    let limits = Limits { class: [64 << 10; 3], ..Limits::default() };
+    let mut writer = Writer::open(
+        dir.path(),
+        &["a".into()],
+        limits,
+        clock.clone(),
+        Box::new(move |eviction| {
+            counted.fetch_add(eviction.fresh, std::sync::atomic::Ordering::Relaxed);
+            tell(eviction)
+        }),
+    )
+    .unwrap();
+    writer.set_room(Box::new(|_| None));
+    for number in 1..=500 {
+        writer.append(record(Class::Low, number, &*clock), &[0]);
+    }
+    let got = Taker::new(&writer, 0).take(1000);
+    let received = ids(&got).len() as u64;
+    assert_eq!(received + fresh.load(std::sync::atomic::Ordering::Relaxed), 500);
 }
 
 #[test]

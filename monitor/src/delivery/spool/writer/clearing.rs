@@ -1,4 +1,7 @@
 //! Making room: what every sink has goes, and if that is not enough the oldest of the lowest class, named.
+//!
+//! What names it is of the same class: were it of the highest, alerts that matter little would push out those that do by the
+//! records that tell of them.
 
 use std::fs;
 
@@ -7,37 +10,62 @@ use crate::delivery::Class;
 use crate::delivery::spool::evict::{self, Why};
 use crate::delivery::spool::format;
 use crate::delivery::spool::index::ClassLog;
-use crate::delivery::spool::limits::{FLOOR, FREE_PERCENT, TAIL};
+use crate::delivery::spool::limits::{FLOOR, FREE_PERCENT, Limits, TAIL};
 
 impl Writer {
     /// Evicts until a record of this class has room on disk.
     pub(super) fn make_room(&mut self, class: Class, json: usize) {
         let record = (json + format::HEAD + 256) as u64;
-        loop {
-            let Some(disk) = &self.disk else { return };
-            if disk.broken.is_some() {
-                return;
-            }
-            let (of_class, total, lowest) = {
-                let index = self.shared.lock();
-                let used = Class::ALL.map(|class| index.classes[class.order()].disk_bytes());
-                let lowest = Class::ALL
-                    .into_iter()
-                    .rev()
-                    .find(|class| !index.classes[class.order()].segments.is_empty());
-                (used[class.order()], used.iter().sum::<u64>(), lowest)
-            };
-            let full = of_class > 0 && of_class + record > self.limits.class[class.order()];
-            let nearly = disk.ceiling.is_some_and(|ceiling| total + record > ceiling);
-            // Nothing that matters more than this record goes for it.
-            let lower = |victim: &Class| nearly && *victim <= class;
-            let victim = if full { Some(class) } else { lowest.filter(lower) };
-            let Some(victim) = victim else { return };
+        while let Some(victim) = self.victim(class, record) {
             // One that every sink has costs nobody anything.
-            if !self.drop_dealt_with() && !self.evict(victim, Why::Full) {
+            if self.drop_dealt_with() {
+                continue;
+            }
+            let before = self.used(victim);
+            // Where what names the evicted is as large as they were, no eviction makes room.
+            if !self.evict(victim, Why::Full) || self.used(victim) >= before {
                 return;
             }
         }
+    }
+
+    /// The class that loses its oldest segment for a record of this class; `None`: there is room, or nothing may go for it.
+    fn victim(&self, class: Class, record: u64) -> Option<Class> {
+        let disk = self.disk.as_ref().filter(|disk| disk.broken.is_none())?;
+        let index = self.shared.lock();
+        let used = |class: Class| index.classes[class.order()].disk_bytes();
+        if used(class) > 0 && used(class) + record > self.limits.class[class.order()] {
+            return Some(class);
+        }
+        let ceiling = disk.ceiling?;
+        let kept = Limits::kept(index.sinks.len());
+        let beyond = |other: Class| {
+            let wanted = used(other) + if other == class { record } else { 0 };
+            if other == Class::High { wanted } else { wanted.saturating_sub(kept) }
+        };
+        if Class::ALL.into_iter().map(beyond).sum::<u64>() <= ceiling {
+            return None;
+        }
+        let mut lowest_first = Class::ALL.into_iter().rev();
+        // Nothing that matters more than this record goes for it.
+        lowest_first.find(|other| *other <= class && used(*other) > 0 && beyond(*other) > 0)
+    }
+
+    /// Bytes of a class on disk.
+    fn used(&self, class: Class) -> u64 {
+        self.shared.lock().classes[class.order()].disk_bytes()
+    }
+
+    /// Where a segment of this class ends. A class that has only what it keeps on a file system that is nearly full has small
+    /// ones: an eviction takes a whole one.
+    pub(super) fn segment_end(&self, class: Class) -> u64 {
+        let most = self.limits.segment(class);
+        let nearly_full = self.disk.as_ref().is_some_and(|disk| disk.ceiling.is_some());
+        if class == Class::High || !nearly_full {
+            return most;
+        }
+        let kept = Limits::kept(self.shared.lock().sinks.len());
+        if self.used(class) > kept { most } else { most.min(kept / 4) }
     }
 
     /// Removes the oldest segment of a class, after saying so to those that had not read it. `false`: there is none.
@@ -77,7 +105,7 @@ impl Writer {
         }
         self.note_given();
         // Said for good before the only copy goes, and no cursor before it.
-        self.sync(false);
+        self.sync(!evictions.is_empty());
         let behind = self.shared.lock().unsaved(class, segment.end);
         let saved = behind.into_iter().all(|sink| {
             self.shared

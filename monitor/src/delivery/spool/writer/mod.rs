@@ -127,13 +127,11 @@ impl Writer {
         }
         for lost in found.lost {
             self.note(&Eviction {
-                sink: lost.sink,
-                why: lost.kind,
                 count: lost.count,
-                records: 0,
+                fresh: lost.count.unwrap_or(0),
                 seqs: lost.seqs,
-                span: None,
                 detail: lost.why.join("; "),
+                ..Eviction::none(lost.sink, lost.kind)
             });
         }
         self.sync(true);
@@ -282,7 +280,7 @@ impl Writer {
             // Not before the record is where it is found again: a cursor written in between would leave a hole.
             state.came(order, number, sinks.contains(&at));
             if let Some(gone) = gone.filter(|_| sinks.contains(&at)) {
-                state.tells(gone);
+                state.tells(order, gone);
             }
         }
         let dealt_with = index.dealt_with(class);
@@ -294,7 +292,7 @@ impl Writer {
 
     /// Writes a record to the class's segment. `false`: the disk did not take it.
     fn write(&mut self, class: Class, raw: &Raw<'_>, alert: Option<&Alert>) -> bool {
-        let most = self.limits.segment(class);
+        let most = self.segment_end(class);
         let now = self.clock.monotonic();
         let Some(disk) = &mut self.disk else { return false };
         if disk.broken.is_some() {
@@ -337,7 +335,8 @@ impl Writer {
     fn note(&mut self, eviction: &Eviction) {
         let alert = (self.say)(eviction);
         let accepted = nanoseconds(&*self.clock);
-        let record = Record { class: Class::High, accepted, alert: crate::alert::SafeAlert::new(alert) };
+        let alert = crate::alert::SafeAlert::new(alert);
+        let record = Record { class: eviction.class, accepted, alert };
         self.put(record, Sort::Evicted, &[eviction.sink]);
     }
 
