@@ -17,6 +17,9 @@ use crate::sink::SinkError;
 use crate::sink::begun::Begun;
 use crate::sink::in_order::in_order;
 
+/// Has the disk take what a file was written.
+type Sync = fn(&File) -> io::Result<()>;
+
 /// A file.
 #[derive(Debug)]
 pub struct FileSink {
@@ -31,6 +34,9 @@ pub struct FileSink {
     regular: bool,
     /// What `commit` has to make last.
     dirty: bool,
+    /// Why lines that were accepted since the last `commit` may not be on the disk.
+    unsynced: Option<String>,
+    sync: Sync,
     /// Of a pipe or a device.
     begun: Begun,
 }
@@ -52,6 +58,8 @@ impl FileSink {
             size: 0,
             regular: false,
             dirty: false,
+            unsynced: None,
+            sync: File::sync_data,
             begun: Begun::default(),
         };
         sink.open_now()?;
@@ -83,10 +91,24 @@ impl FileSink {
         }
         tracing::info!(sink = self.sink, path = %self.path.display(), "the file was moved away; another one is begun");
         // What is in the old one is kept by whoever moved it.
-        file.sync_data()?;
-        self.dirty = false;
-        self.file = None;
-        Ok(())
+        self.leave()
+    }
+
+    /// Lets go of the file, once what it was written is on the disk.
+    fn leave(&mut self) -> io::Result<()> {
+        let settled = self.settle();
+        (self.file, self.size) = (None, 0);
+        settled
+    }
+
+    /// Has the disk take what was written. If it does not, `commit` has to say so: the kernel tells of it once, may have forgotten
+    /// the lines, and the next sync may be of another file.
+    fn settle(&mut self) -> io::Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| self.regular) else { return Ok(()) };
+        if !std::mem::take(&mut self.dirty) {
+            return Ok(());
+        }
+        (self.sync)(file).inspect_err(|error| self.unsynced = Some(error.to_string()))
     }
 
     /// Writes one line, to a regular file whole or not at all.
@@ -106,8 +128,8 @@ impl FileSink {
             self.size += line.len() as u64;
             self.dirty = true;
         } else if file.set_len(self.size).is_err() {
-            // A half line stays; opening the file again ends it.
-            self.file = None;
+            // A half line stays; opening the file again ends it. An error of the disk is for `commit` to tell.
+            let _ = self.leave();
         }
         result
     }
@@ -117,13 +139,13 @@ impl FileSink {
         if !self.regular || self.size == 0 || self.size + more <= limit.size.0 {
             return Ok(());
         }
-        if let Some(file) = &self.file {
-            file.sync_data()?;
+        let size = self.size;
+        self.leave()?;
+        match rotate::put_aside(&self.path, limit.keep) {
+            // Others have just put it aside.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.inspect_err(|_| self.size = size),
         }
-        rotate::put_aside(&self.path, limit.keep)?;
-        self.file = None;
-        self.dirty = false;
-        Ok(())
     }
 }
 
@@ -156,23 +178,16 @@ impl Transport for FileSink {
     }
 
     fn commit(&mut self) -> Result<(), String> {
-        if !std::mem::take(&mut self.dirty) || !self.regular {
-            return Ok(());
-        }
-        let synced = self.file.as_ref().map_or(Ok(()), File::sync_data);
-        synced.map_err(|error| {
-            // What the kernel could not write it may have forgotten; the lines are written again, to a new descriptor.
+        if self.unsynced.is_none() && self.settle().is_err() {
+            // The lines are written again, to a new descriptor.
             self.file = None;
-            error.to_string()
-        })
+        }
+        self.unsynced.take().map_or(Ok(()), Err)
     }
 
     fn reopen(&mut self) -> Result<(), String> {
-        if let Some(file) = &self.file
-            && self.regular
-            && let Err(error) = file.sync_data()
-        {
-            tracing::warn!(sink = self.sink, %error, "the file that was put aside could not be synced");
+        if let Err(error) = self.settle() {
+            tracing::warn!(sink = self.sink, %error, "the file that was put aside could not be synced; its last lines are written again");
         }
         self.open_now().map_err(|error| error.to_string())
     }

@@ -35,6 +35,85 @@ fn a_file_is_appended_to_and_private() {
 }
 
 #[test]
+fn a_file_that_is_made_or_put_aside_has_its_mode_whatever_the_umask_and_one_that_was_there_keeps_its_own() {
+    const INNER: &str = "SANDWATCH_TEST_UMASK";
+    let test = "a_file_that_is_made_or_put_aside_has_its_mode_whatever_the_umask_and_one_that_was_there_keeps_its_own";
+    if std::env::var_os(INNER).is_none() {
+        // The umask is the whole process's: another one has it.
+        let name = format!("{}::{test}", module_path!().split_once("::").unwrap().1);
+        let output = std::process::Command::new("sh")
+            .args(["-c", "umask 077 && exec \"$@\"", "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(INNER, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |name: &str| std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+    let rotate = Some(Rotate { size: Bytes(14), keep: 1 });
+    let path = dir.path().join("new");
+    let mut sink = FileSink::open(&SinkConfig { rotate, ..SinkConfig::file(path) }).unwrap();
+    assert!(send(&mut sink, 1..4).iter().all(|outcome| *outcome == Outcome::Accepted));
+    assert_eq!((mode("new.1"), mode("new")), (0o640, 0o640));
+    std::fs::write(dir.path().join("old"), "").unwrap();
+    send(&mut self::sink(&dir.path().join("old")), 1..2);
+    assert_eq!(mode("old"), 0o600);
+}
+
+thread_local! {
+    /// The disk does not take what was written last. The kernel says so once, and has forgotten it then.
+    static FAILS: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+fn fails_once(file: &File) -> io::Result<()> {
+    if FAILS.take() { Err(io::Error::other("input/output error")) } else { file.sync_data() }
+}
+
+#[test]
+fn lines_that_did_not_reach_the_disk_are_never_committed_whenever_that_shows() {
+    let rotate = Some(Rotate { size: Bytes(14), keep: 3 });
+    let moved = |path: &Path, sink: &mut FileSink| {
+        std::fs::rename(path, path.with_extension("old")).unwrap();
+        send(sink, 3..4);
+    };
+    let full = |_: &Path, sink: &mut FileSink| drop(send(sink, 3..4));
+    let reopened = |_: &Path, sink: &mut FileSink| sink.reopen().unwrap();
+    let committed = |_: &Path, _: &mut FileSink| {};
+    type Deed<'a> = (&'a str, Option<Rotate>, &'a dyn Fn(&Path, &mut FileSink));
+    let deeds: [Deed<'_>; 4] = [
+        ("moved away", None, &moved),
+        ("put aside", rotate, &full),
+        ("opened again", None, &reopened),
+        ("committed", None, &committed),
+    ];
+    for (what, rotate, deed) in deeds {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("alerts.jsonl");
+        let mut sink = FileSink::open(&SinkConfig { rotate, ..SinkConfig::file(path.clone()) }).unwrap();
+        sink.sync = fails_once;
+        assert_eq!(send(&mut sink, 1..3), [Outcome::Accepted, Outcome::Accepted]);
+        FAILS.set(true);
+        deed(&path, &mut sink);
+        // More may be written in between: it is sent again with the rest.
+        send(&mut sink, 4..5);
+        assert_eq!(sink.commit(), Err("input/output error".to_owned()), "{what}");
+        assert!(!FAILS.get(), "{what}: it was synced");
+        // The engine writes them again.
+        assert!(send(&mut sink, 1..5).iter().all(|outcome| *outcome == Outcome::Accepted), "{what}");
+        assert_eq!(sink.commit(), Ok(()), "{what}");
+        let all: String =
+            std::fs::read_dir(dir.path()).unwrap().map(|file| read(&file.unwrap().path())).collect();
+        for seq in 1..5 {
+            assert!(all.contains(&format!("line {seq}\n")), "{what}: {all}");
+        }
+    }
+}
+
+#[test]
 fn a_torn_last_line_is_ended_before_the_next() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("alerts.jsonl");
@@ -61,6 +140,18 @@ fn a_file_that_was_moved_or_taken_away_is_begun_anew_without_being_asked() {
     send(&mut sink, 4..5);
     assert_eq!(read(&path), "theirs\nline 4\n");
     assert_eq!(sink.commit(), Ok(()));
+}
+
+#[test]
+fn a_file_that_was_full_when_it_was_moved_away_holds_nothing_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let rotate = Some(Rotate { size: Bytes(14), keep: 2 });
+    let mut sink = FileSink::open(&SinkConfig { rotate, ..SinkConfig::file(path.clone()) }).unwrap();
+    send(&mut sink, 1..3);
+    std::fs::rename(&path, dir.path().join("old")).unwrap();
+    assert_eq!(send(&mut sink, 3..4), [Outcome::Accepted]);
+    assert_eq!(read(&path), "line 3\n");
 }
 
 #[test]
