@@ -21,7 +21,7 @@ pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, Stored};
 pub use driver::Driver;
 pub use engine::{Dropped, Engine, Filter, Meter, Setup, SinkStats, SpoolStats, Wanted};
-pub(crate) use engine::{ask_replay, count_dead, replay_waits};
+pub(crate) use engine::{Form, ask_replay, count_dead, replay_waits};
 pub(crate) use fault::caught;
 pub use record::{Class, Record};
 pub use secret::{Secret, SecretError};

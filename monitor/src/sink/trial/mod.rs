@@ -7,10 +7,10 @@ mod alert;
 
 use std::sync::Arc;
 
-use super::{Place, Plug, SinkError, pagers, plug};
-use crate::alert::{SafeAlert, render};
+use super::{Place, Plug, SinkError, pagers, plug, terminal_width};
+use crate::alert::SafeAlert;
 use crate::config::SinkConfig;
-use crate::delivery::{Clock, Item, Outcome, Promise, Transport};
+use crate::delivery::{Clock, Form, Item, Outcome, Promise, Transport};
 use crate::oncall::{Action, Brief, Change, Pager, Why};
 
 pub use alert::TestAlert;
@@ -104,8 +104,8 @@ impl Trial {
 
 fn logged(transport: &mut dyn Transport, config: &SinkConfig, alert: &SafeAlert) -> Said {
     let most = transport.limits().max_bytes;
-    // It is in no stream: it has no number there.
-    let text = render(config.format, alert, None, &config.static_fields, most);
+    // As the agent writes it. It is in no stream: it has no number there.
+    let text = Form::new(config, Vec::new(), terminal_width(config)).text(alert, 0, most);
     let mut outcome = first(transport.send(&[Item { seq: 1, alert: alert.clone(), text }]));
     if outcome == Outcome::Accepted
         && let Err(reason) = transport.commit()
@@ -118,4 +118,52 @@ fn logged(transport: &mut dyn Transport, config: &SinkConfig, alert: &SafeAlert)
 fn first(outcomes: Vec<Outcome>) -> Outcome {
     let none = || Outcome::Retry { reason: "it did not answer".to_owned(), after: None };
     outcomes.into_iter().next().unwrap_or_else(none)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::{SinkFormat, SinkKind};
+    use crate::delivery::Limits;
+
+    /// Takes everything, and has it.
+    struct Far(Vec<u8>);
+
+    impl Transport for Far {
+        fn promise(&self) -> Promise {
+            Promise::Acknowledged
+        }
+
+        fn limits(&self) -> Limits {
+            Limits { items: 1, bytes: 1 << 20, max_bytes: 64 << 10 }
+        }
+
+        fn target(&self) -> String {
+            "the test".to_owned()
+        }
+
+        fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
+            self.0.clone_from(&batch[0].text);
+            vec![Outcome::Accepted]
+        }
+    }
+
+    #[test]
+    fn a_test_alert_is_in_the_format_in_which_the_sink_gets_every_other() {
+        let config = crate::config::Config::default();
+        let envelope = crate::run::envelope(&config, "sha256:0", Path::new("/sys/fs/cgroup"));
+        let test = TestAlert::new(&envelope);
+        let sent = |kind, format| {
+            let mut far = Far(Vec::new());
+            let said = logged(&mut far, &SinkConfig { kind, format, ..SinkConfig::stdout() }, &test.opened);
+            assert_eq!(said.outcome, Outcome::Accepted);
+            serde_json::from_slice::<serde_json::Value>(&far.0).unwrap()
+        };
+        let document = sent(SinkKind::Elasticsearch, SinkFormat::Auto);
+        assert_eq!(document["ecs"]["version"], crate::alert::ecs::VERSION, "{document}");
+        assert_eq!(sent(SinkKind::Elasticsearch, SinkFormat::Json)["schema"], "sandwatch/alert/v1");
+        assert_eq!(sent(SinkKind::Http, SinkFormat::Auto)["schema"], "sandwatch/alert/v1");
+    }
 }
