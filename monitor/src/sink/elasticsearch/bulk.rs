@@ -82,6 +82,11 @@ impl Stream {
             "data_stream".to_owned(),
             json!({ "type": "logs", "dataset": self.dataset, "namespace": self.namespace }),
         );
+        // ECS: the two are the same.
+        let dataset = document.get_mut("event").and_then(|event| event.get_mut("dataset"));
+        if let Some(dataset) = dataset {
+            *dataset = self.dataset.clone().into();
+        }
         Value::Object(document)
     }
 
@@ -203,6 +208,15 @@ mod tests {
         assert_eq!(lines[1]["data_stream"]["dataset"], "sandwatch.alert");
         assert_eq!(lines[2]["create"]["_id"], format!("{id}-8"));
         assert_eq!(lines[3]["@timestamp"], "t", "the format's own time stays");
+    }
+
+    #[test]
+    fn a_document_of_ecs_names_the_data_set_that_it_goes_into_in_both_places() {
+        let config = SinkConfig { dataset: Some("sandwatch.lab".into()), ..SinkConfig::stdout() };
+        let text = crate::alert::ecs::line(&SafeAlert::new(fixture::incident()));
+        let lines = lines(&Stream::of(&config).unwrap().request(&[item(1, &text)]));
+        assert_eq!(lines[1]["data_stream"]["dataset"], "sandwatch.lab");
+        assert_eq!(lines[1]["event"]["dataset"], "sandwatch.lab");
     }
 
     #[test]
