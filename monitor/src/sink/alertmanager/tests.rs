@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::alert::{SafeAlert, Severity, Tier, fixture};
-use crate::oncall::{Brief, Change, Why};
+use crate::oncall::{Answer, Brief, Change, Desk, Next, Now, Why};
 
 fn theft() -> Brief {
     Brief::of(&SafeAlert::new(fixture::incident()), "8f3ac2d4e5f60718")
@@ -75,6 +75,26 @@ fn start_never_lies_after_the_end() {
     let Action::Open { id, key, brief, .. } = open(brief) else { panic!() };
     let resolved = posted(&Action::Resolve { id, key, brief, why: Why::Closed });
     assert_eq!(resolved["startsAt"], resolved["endsAt"]);
+}
+
+#[test]
+fn what_is_open_is_sent_again_every_minute_for_as_long_as_it_is() {
+    let url = Some(crate::profile::doc::OneOrMany(vec!["http://a:9093".into()]));
+    let replica = Alertmanager::open(&SinkConfig { url, ..SinkConfig::stdout() }).unwrap().remove(0);
+    let at = |seconds| Now {
+        monotonic: Duration::from_secs(seconds),
+        wall: 1_790_000_000_000 + 1000 * seconds as i64,
+    };
+    let mut desk = Desk::for_pager(&replica);
+    desk.take(&SafeAlert::new(fixture::incident()), 0, at(0));
+    let mut posted = Vec::new();
+    for second in 0..600 {
+        if let Next::Send(actions) = desk.next(at(second)) {
+            actions.iter().for_each(|action| desk.answered(action, Answer::Accepted, at(second)));
+            posted.push(second);
+        }
+    }
+    assert_eq!(posted, (0..10).map(|minute| minute * 60).collect::<Vec<u64>>());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Standard output: lines for people on a terminal, JSON otherwise.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -31,11 +31,18 @@ impl StdoutSink {
         Self { timeout: config.timeout.0, max_bytes, begun: Begun::default() }
     }
 
-    fn write(&mut self, item: &Item) -> io::Result<()> {
+    fn send_to(&mut self, out: BorrowedFd<'_>, batch: &[Item]) -> Vec<Outcome> {
+        in_order(batch, |item| match self.write(out, item) {
+            Ok(()) => Outcome::Accepted,
+            Err(error) => Outcome::Retry { reason: error.to_string(), after: None },
+        })
+    }
+
+    fn write(&mut self, out: BorrowedFd<'_>, item: &Item) -> io::Result<()> {
         let mut line = item.text.clone();
         line.push(b'\n');
         let until = Instant::now() + self.timeout;
-        self.begun.write(item.seq, &line, &mut |bytes| write_some(bytes, until))
+        self.begun.write(item.seq, &line, &mut |bytes| write_some(out, bytes, until))
     }
 }
 
@@ -53,10 +60,7 @@ impl Transport for StdoutSink {
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        in_order(batch, |item| match self.write(item) {
-            Ok(()) => Outcome::Accepted,
-            Err(error) => Outcome::Retry { reason: error.to_string(), after: None },
-        })
+        self.send_to(io::stdout().as_fd(), batch)
     }
 
     fn shared(&self) -> bool {
@@ -64,17 +68,17 @@ impl Transport for StdoutSink {
     }
 }
 
-fn write_some(bytes: &[u8], until: Instant) -> io::Result<usize> {
+fn write_some(out: BorrowedFd<'_>, bytes: &[u8], until: Instant) -> io::Result<usize> {
     // The lock keeps others' lines apart; its buffer is gone around, which could hold back what a full pipe refused.
-    let out = io::stdout().lock();
-    let mut fds = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+    let _others = io::stdout().lock();
+    let mut fds = [PollFd::new(out, PollFlags::POLLOUT)];
     let left = until.saturating_duration_since(Instant::now());
     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
     if poll(&mut fds, timeout)? == 0 {
         return Err(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it"));
     }
     // An error condition is for the write to report.
-    let count = nix::unistd::write(&out, &bytes[..bytes.len().min(CHUNK)])?;
+    let count = nix::unistd::write(out, &bytes[..bytes.len().min(CHUNK)])?;
     if count == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(count) }
 }
 
@@ -82,3 +86,6 @@ fn write_some(bytes: &[u8], until: Instant) -> io::Result<usize> {
 pub(super) fn terminal_width() -> Option<usize> {
     io::stdout().is_terminal().then(|| super::terminal_columns(io::stdout().as_fd()))
 }
+
+#[cfg(test)]
+mod tests;
