@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Serialize, Serializer};
 
-use super::{Alert, Delivery, json, redact};
+use super::{Alert, Delivery, json, redact, shrink};
 
 /// The largest alert, in bytes of its JSON line.
 pub const MAX_ALERT: usize = 64 << 10;
@@ -64,7 +64,8 @@ impl SafeAlert {
     pub fn new(mut alert: Alert) -> Self {
         redact_alert(&mut alert);
         let mut safe = Self::from_spool(alert);
-        for step in STEPS {
+        // The second ones make any alert far smaller; they are for what is of short texts alone, and has too many of them.
+        for step in STEPS.iter().chain(shrink::STEPS) {
             if safe.line().len() <= MAX_ALERT {
                 break;
             }
@@ -159,7 +160,7 @@ pub(super) struct Step {
     pub(super) cut: fn(&mut Alert) -> bool,
 }
 
-/// From what is least missed to what is most. The last ones leave only short texts, which fit in any case.
+/// From what is least missed to what is most. The last ones leave only short texts, which nearly always fit.
 const STEPS: &[Step] = &[
     Step { part: "worker.pod.labels", cut: cut_pod_labels },
     Step { part: "evidence", cut: cut_evidence },
@@ -264,8 +265,9 @@ fn cut_texts(alert: &mut Alert) -> bool {
     })
 }
 
-/// Every list and map of the alert to 32 entries; but numbers that do not come, of which there are few runs.
+/// Every list and map of the alert to 32 entries; but what was taken, and numbers that do not come, of which there are few runs.
 fn cut_lists(alert: &mut Alert) -> bool {
+    let taken = alert.blast_radius.as_mut().map(|radius| std::mem::take(&mut radius.taken));
     let runs = alert.gap.as_mut().map(|gap| std::mem::take(&mut gap.sequences));
     let cut = reshape(alert, &|value| match value {
         serde_json::Value::Array(list) => cut_list(list, 32),
@@ -277,6 +279,9 @@ fn cut_lists(alert: &mut Alert) -> bool {
         }
         _ => false,
     });
+    if let (Some(radius), Some(taken)) = (&mut alert.blast_radius, taken) {
+        radius.taken = taken;
+    }
     if let (Some(gap), Some(runs)) = (&mut alert.gap, runs) {
         gap.sequences = runs;
     }

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use super::{Delivery, SafeAlert, cef, ecs, human, json, ocsf, shrink};
 use crate::config::SinkFormat;
 
-/// The smallest `max_bytes` that every alert can be cut to, in every format.
-pub const MIN_MAX_BYTES: usize = 1400;
+/// The smallest `max_bytes` of a sink: the shortest text and what its transport puts around it.
+pub const MIN_MAX_BYTES: usize = LEAST_TEXT + 150;
+
+/// The fewest bytes that every alert can be cut to, in every format.
+pub const LEAST_TEXT: usize = 1250;
 
 /// The alert as one sink sends it, without a line end: `delivery` on it, the sink's own fields among its labels, and not
-/// larger than `max_bytes` (if that is at least [`MIN_MAX_BYTES`]). What had to be cut is named in `truncated`.
+/// larger than `max_bytes` (if that is at least [`LEAST_TEXT`]). What had to be cut is named in `truncated`.
 pub fn render(
     format: SinkFormat,
     alert: &SafeAlert,
@@ -36,7 +39,7 @@ pub fn render(
     if format == SinkFormat::Human {
         shrink::cut_text(&mut text, max_bytes.saturating_sub('…'.len_utf8()));
     }
-    debug_assert!(text.len() <= max_bytes || max_bytes < MIN_MAX_BYTES, "{} bytes are left", text.len());
+    debug_assert!(text.len() <= max_bytes || max_bytes < LEAST_TEXT, "{} bytes are left", text.len());
     text.into_bytes()
 }
 

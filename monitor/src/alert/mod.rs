@@ -28,8 +28,9 @@ mod shrink;
 
 pub use bound::{MAX_ALERT, SafeAlert};
 pub use evidence::*;
-pub use format::{MIN_MAX_BYTES, render};
-pub use heartbeat::*;
+pub use format::{LEAST_TEXT, MIN_MAX_BYTES, render};
+pub(crate) use heartbeat::shorten as shorten_heartbeat;
+pub use heartbeat::{HeartbeatInfo, LostCounts, MAX_HEARTBEAT};
 pub use incident::*;
 pub use model::*;
 pub use parts::*;

@@ -38,11 +38,12 @@ pub(super) const STEPS: &[Step] = &[
     Step { part: "blast_radius.taken.respond", cut: taken_texts },
     Step { part: ALL_BUT_CORE, cut: core },
     Step { part: "blast_radius.taken", cut: |a| radius(a, |r| shorten(&mut r.taken, 16)) },
-    Step { part: ALL_BUT_CORE, cut: bare },
+    Step { part: ALL_BUT_CORE, cut: |a| bare(a, 20) },
+    Step { part: ALL_BUT_CORE, cut: barest },
 ];
 
 /// In `truncated`, instead of a list that would itself be too long.
-const ALL_BUT_CORE: &str = "all-but-core";
+pub(super) const ALL_BUT_CORE: &str = "all-but-core";
 
 /// Whether only the core is left: then a format says nothing twice either.
 pub(super) fn is_core(alert: &Alert) -> bool {
@@ -226,33 +227,45 @@ fn core(alert: &mut Alert) -> bool {
     true
 }
 
-/// The core with the shortest texts and lists that still say something.
-fn bare(alert: &mut Alert) -> bool {
-    const NAME: usize = 20;
+/// The core with the shortest texts that still say something, and without what tells host and pod from others of their names.
+fn barest(alert: &mut Alert) -> bool {
+    (alert.host.machine_id, alert.host.boot_id, alert.host.clock_synced) = (None, None, None);
+    alert.host.kernel.clear();
+    alert.agent.rules.clear();
+    cut_text(&mut alert.title, 20);
+    if let Some(worker) = &mut alert.worker {
+        worker.container = None;
+        worker.pod.iter_mut().for_each(|pod| pod.uid.clear());
+    }
+    bare(alert, 12)
+}
+
+/// The core with short texts and lists: names of so many bytes.
+fn bare(alert: &mut Alert, name: usize) -> bool {
     alert.finding = None;
     alert.environment = None;
     cut_text(&mut alert.title, 40);
     if let Some(incident) = &mut alert.incident {
         incident.unlisted = None;
         incident.closure = None;
-        cut_text(&mut incident.run_key, NAME);
+        cut_text(&mut incident.run_key, name);
     }
     if let Some(gap) = &mut alert.gap {
         gap.detail = None;
-        cut_text(&mut gap.reason, NAME);
+        cut_text(&mut gap.reason, name);
     }
     sequences(alert, 1);
     if let Some(posture) = &mut alert.posture {
         posture.findings.truncate(1);
         posture.findings.iter_mut().for_each(|item| {
             (item.detail, item.rule) = (None, None);
-            cut_text(&mut item.id, NAME);
-            cut_text(&mut item.title, NAME);
+            cut_text(&mut item.id, name);
+            cut_text(&mut item.title, name);
         });
         (posture.new, posture.over, posture.unknown) = (Vec::new(), Vec::new(), Vec::new());
     }
     if let Some(health) = &mut alert.health {
-        cut_text(&mut health.detail, NAME);
+        cut_text(&mut health.detail, name);
     }
     if let Some(worker) = &mut alert.worker {
         worker.unit = None;
@@ -260,16 +273,16 @@ fn bare(alert: &mut Alert) -> bool {
         worker.engine = None;
         worker.posture.clear();
         for text in [&mut worker.name, &mut worker.profile, &mut worker.cgroup.path] {
-            cut_text(text, NAME);
+            cut_text(text, name);
         }
         if let Some(container) = &mut worker.container {
             container.image = None;
             container.runtime = None;
-            cut_text(&mut container.id, NAME);
+            cut_text(&mut container.id, name);
         }
         if let Some(pod) = &mut worker.pod {
-            cut_text(&mut pod.namespace, NAME);
-            cut_text(&mut pod.name, NAME);
+            cut_text(&mut pod.namespace, name);
+            cut_text(&mut pod.name, name);
             (pod.owner, pod.service_account) = (None, None);
         }
     }
@@ -277,28 +290,31 @@ fn bare(alert: &mut Alert) -> bool {
         who.candidates.clear();
         (who.step, who.actor, who.tenant) = (None, None, None);
         for value in [&mut who.workflow, &mut who.run].into_iter().flatten() {
-            cut_text(&mut value.value, NAME);
+            cut_text(&mut value.value, name);
             value.source.clear();
-            cut_text(&mut value.trust, NAME);
+            cut_text(&mut value.trust, name);
         }
     }
     if let Some(radius) = &mut alert.blast_radius {
-        radius.taken.truncate(1);
+        const TAKEN: &str = "blast_radius.taken";
+        if shorten(&mut radius.taken, 1) && !alert.truncated.iter().any(|part| part == TAKEN) {
+            alert.truncated.push(TAKEN.to_owned());
+        }
         for taken in &mut radius.taken {
-            cut_text(&mut taken.identity, NAME);
+            cut_text(&mut taken.identity, name);
             (taken.gives, taken.from) = (None, None);
             taken.respond.clear();
         }
     }
-    cut_text(&mut alert.host.name, NAME);
+    cut_text(&mut alert.host.name, name);
     if let Some(cluster) = &mut alert.host.cluster {
-        cut_text(cluster, NAME);
+        cut_text(cluster, name);
     }
-    cut_text(&mut alert.host.kernel, NAME);
-    cut_text(&mut alert.agent.version, NAME);
-    cut_text(&mut alert.agent.rules, NAME);
+    cut_text(&mut alert.host.kernel, name);
+    cut_text(&mut alert.agent.version, name);
+    cut_text(&mut alert.agent.rules, name);
     if let Some(delivery) = &mut alert.delivery {
-        cut_text(&mut delivery.sink, NAME);
+        cut_text(&mut delivery.sink, name);
     }
     true
 }

@@ -94,6 +94,31 @@ fn a_huge_alert_is_cut_to_its_bound_and_says_what_is_missing() {
 }
 
 #[test]
+fn everything_that_was_taken_is_named_however_large_the_rest_of_the_alert() {
+    let mut alert = fixture::incident();
+    big(&mut alert, "x");
+    let taken = |respond: &str, count| -> Vec<Taken> {
+        let one =
+            |n| Taken { identity: format!("token-{n}"), respond: respond.to_owned(), ..Taken::default() };
+        (0..count).map(one).collect()
+    };
+    alert.blast_radius.as_mut().unwrap().taken = taken("Revoke it.", 100);
+    let safe = SafeAlert::new(alert.clone());
+    assert_eq!(safe.blast_radius.as_ref().unwrap().taken, taken("Revoke it.", 100));
+    // What to do about each goes before any of them.
+    alert.blast_radius.as_mut().unwrap().taken = taken(&"\u{1}".repeat(250), 100);
+    let safe = SafeAlert::new(alert.clone());
+    assert!(safe.line().len() <= MAX_ALERT);
+    assert_eq!(safe.blast_radius.as_ref().unwrap().taken.len(), 100);
+    assert!(safe.truncated.iter().any(|part| part == "texts"), "{:?}", safe.truncated);
+    // What cannot be held otherwise is said to be cut.
+    alert.blast_radius.as_mut().unwrap().taken = taken("", 5000);
+    let safe = SafeAlert::new(alert);
+    assert!(safe.line().len() <= MAX_ALERT && !safe.blast_radius.as_ref().unwrap().taken.is_empty());
+    assert!(safe.truncated.iter().any(|part| part == "blast_radius.taken"), "{:?}", safe.truncated);
+}
+
+#[test]
 fn an_alert_within_the_bound_is_not_cut() {
     assert!(SafeAlert::new(fixture::incident()).truncated.is_empty());
 }

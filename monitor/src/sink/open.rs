@@ -102,7 +102,7 @@ mod tests {
             // With its header: 8000.
             ("type: syslog, address: \"tcp://h:1\"".to_owned(), 7600),
             ("type: syslog, address: \"unix:///dev/log\"".to_owned(), 7600),
-            ("type: syslog, address: \"udp://h:1\"".to_owned(), 1400),
+            ("type: syslog, address: \"udp://h:1\"".to_owned(), 1250),
             // With its envelope: 20,000.
             (format!("type: webhook, url: \"http://h/\", key_file: {key}"), 19_840),
             (format!("type: webhook, url: \"http://h/\", key_file: {key}, max_bytes: 1MiB"), 19_840),
@@ -111,6 +111,9 @@ mod tests {
             ("type: http, url: \"http://h/\", max_bytes: 4KiB".to_owned(), 4096),
             ("type: elasticsearch, url: \"http://h/\"".to_owned(), whole),
             ("type: otlp, url: \"http://h/\"".to_owned(), whole),
+            // With its attributes.
+            ("type: otlp, url: \"http://h/\", max_bytes: 64KiB".to_owned(), whole - 4096),
+            ("type: otlp, url: \"http://h/\", max_bytes: 1400B".to_owned(), 1250),
         ] {
             let text = format!("schema: sandwatch/config/v1\nsinks: [{{ name: a, {keys} }}]\n");
             let config = config::parse(Path::new("t"), &text).unwrap_or_else(|error| panic!("{error}"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::alert::{Delivery, SafeAlert, human, render};
+use crate::alert::{AlertKind, Delivery, MAX_HEARTBEAT, SafeAlert, human, render};
 use crate::config::{SinkConfig, SinkFormat};
 
 /// How one sink writes alerts.
@@ -49,6 +49,35 @@ impl Form {
             return human::text(alert, style).into_bytes();
         }
         let delivery = (seq > 0).then(|| self.delivery(seq)).flatten();
-        render(self.format, alert, delivery.as_ref(), &self.static_fields, max_bytes)
+        let with = |fields: &BTreeMap<_, _>| render(self.format, alert, delivery.as_ref(), fields, max_bytes);
+        let mut text = with(&self.static_fields);
+        if alert.kind == AlertKind::Heartbeat && matches!(self.format, SinkFormat::Auto | SinkFormat::Json) {
+            // What the sink adds goes along as far as there is room.
+            let mut fields = self.static_fields.clone();
+            while text.len() > MAX_HEARTBEAT && fields.pop_last().is_some() {
+                text = with(&fields);
+            }
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{fixture, shorten_heartbeat};
+
+    #[test]
+    fn a_heartbeat_takes_as_many_of_the_sinks_own_fields_along_as_it_has_room_for() {
+        let mut alert = fixture::heartbeat();
+        shorten_heartbeat(&mut alert);
+        let long = ("z-note".to_owned(), "x".repeat(500));
+        let static_fields = [("site".to_owned(), "north".to_owned()), long].into();
+        let form = Form::new(&SinkConfig { static_fields, ..SinkConfig::stdout() }, Vec::new(), None);
+        let text = form.text(&SafeAlert::new(alert), 0, 64 << 10);
+        assert!(text.len() <= MAX_HEARTBEAT, "{} bytes", text.len());
+        assert!(String::from_utf8(text).unwrap().contains("\"labels\":{\"site\":\"north\"}"));
+        let form = |alert| String::from_utf8(form.text(&SafeAlert::new(alert), 0, 64 << 10)).unwrap();
+        assert!(form(fixture::gap()).contains("z-note"), "other alerts have all of them");
     }
 }

@@ -1,6 +1,7 @@
 //! An alert as a log record: the alert in its format is the body, what one searches by are attributes.
 
 use jiff::Timestamp;
+use prost::Message;
 
 use super::proto::{
     AnyValue, ArrayValue, KeyValue, LogRecord, LogsRequest, Resource, ResourceLogs, Scope, ScopeLogs, Value,
@@ -9,45 +10,52 @@ use crate::alert::{Alert, Level};
 use crate::delivery::Item;
 
 const EVENT: &str = "sandwatch.alert";
+/// Of a record, besides its body and attributes.
+const FIXED: usize = 80;
+/// Bytes of one text among the attributes; the body has all of it.
+const TEXT: usize = 512;
 
-/// The request for a batch: all of one host, the agent's own.
-pub(super) fn request(items: &[Item]) -> LogsRequest {
+/// The request for a batch: all of one host, the agent's own. `beside`: most bytes of a record besides the alert's text.
+pub(super) fn request(items: &[Item], beside: usize) -> LogsRequest {
     let resource = items.first().map(|item| Resource { attributes: resource(&item.alert) });
     let scope = Scope { name: "sandwatch".into(), version: env!("CARGO_PKG_VERSION").into() };
-    let log_records = items.iter().map(record).collect();
+    let log_records = items.iter().map(|item| record(item, beside)).collect();
     let scope_logs = vec![ScopeLogs { scope: Some(scope), log_records }];
     LogsRequest { resource_logs: vec![ResourceLogs { resource, scope_logs }] }
 }
 
 fn resource(alert: &Alert) -> Vec<KeyValue> {
-    let mut all = Attributes::default();
+    let mut all = Attributes::within(usize::MAX);
     all.text("service.name", "sandwatch");
     all.text("service.version", &alert.agent.version);
     all.text("host.name", &alert.host.name);
     all.maybe("host.id", alert.host.machine_id.as_deref());
     all.maybe("k8s.cluster.name", alert.host.cluster.as_deref());
     all.maybe("deployment.environment.name", alert.environment.as_deref());
-    all.0
+    all.all
 }
 
-fn record(item: &Item) -> LogRecord {
+fn record(item: &Item, beside: usize) -> LogRecord {
     let alert = &item.alert;
     let level = Level::of(alert);
+    let attributes = attributes(item, beside.saturating_sub(FIXED));
     LogRecord {
         time_unix_nano: nanoseconds(alert.time.parse().ok()),
         observed_time_unix_nano: nanoseconds(Some(Timestamp::now())),
         severity_number: level.otlp.into(),
         severity_text: level.otlp_name.into(),
         body: Some(text(&String::from_utf8_lossy(&item.text))),
-        attributes: attributes(item),
+        attributes: attributes.all,
+        dropped_attributes_count: attributes.dropped,
         event_name: EVENT.into(),
     }
 }
 
-/// Names of the semantic conventions where there are some, `sandwatch.…` for the rest.
-fn attributes(item: &Item) -> Vec<KeyValue> {
+/// Names of the semantic conventions where there are some, `sandwatch.…` for the rest; those first that are searched by most, as
+/// there may not be room for all.
+fn attributes(item: &Item, room: usize) -> Attributes {
     let alert = &item.alert;
-    let mut all = Attributes::default();
+    let mut all = Attributes::within(room);
     all.text("sandwatch.alert.id", &alert.id);
     all.number("sandwatch.delivery.seq", item.seq);
     all.text("sandwatch.kind", alert.kind.name());
@@ -87,23 +95,58 @@ fn attributes(item: &Item) -> Vec<KeyValue> {
         }
         all.maybe("process.executable.path", process.exe.as_deref());
         if let Some(argv) = &process.argv {
-            let values = argv.iter().map(|argument| text(argument)).collect();
-            all.push("process.command_args", Value::List(ArrayValue { values }));
+            all.list("process.command_args", argv);
         }
     }
-    all.0
+    all
 }
 
-#[derive(Default)]
-struct Attributes(Vec<KeyValue>);
+/// Attributes of so many bytes at most, as they are written.
+struct Attributes {
+    all: Vec<KeyValue>,
+    room: usize,
+    /// There was no room for so many, or not for all of them.
+    dropped: u32,
+}
 
 impl Attributes {
+    fn within(room: usize) -> Self {
+        Self { all: Vec::new(), room, dropped: 0 }
+    }
+
     fn push(&mut self, key: &str, value: Value) {
-        self.0.push(KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }) });
+        let one = KeyValue { key: key.into(), value: Some(AnyValue { value: Some(value) }) };
+        match self.room.checked_sub(written(one.encoded_len())) {
+            Some(left) => {
+                self.room = left;
+                self.all.push(one);
+            }
+            None => self.dropped += 1,
+        }
     }
 
     fn text(&mut self, key: &str, value: &str) {
-        self.push(key, Value::Text(value.into()));
+        self.push(key, Value::Text(short(value)));
+    }
+
+    /// As many of them as there is room for, and `…` in the place of the rest.
+    fn list(&mut self, key: &str, texts: &[String]) {
+        // Of the attribute itself, and of what stands for the rest.
+        let mut left = self.room.saturating_sub(key.len() + 32);
+        let mut values: Vec<AnyValue> = Vec::new();
+        for one in texts {
+            let value = text(&short(one));
+            match left.checked_sub(written(value.encoded_len())) {
+                Some(rest) => left = rest,
+                None => {
+                    values.push(text("…"));
+                    self.dropped += 1;
+                    break;
+                }
+            }
+            values.push(value);
+        }
+        self.push(key, Value::List(ArrayValue { values }));
     }
 
     fn maybe(&mut self, key: &str, value: Option<&str>) {
@@ -115,6 +158,18 @@ impl Attributes {
     fn number(&mut self, key: &str, value: u64) {
         self.push(key, Value::Number(i64::try_from(value).unwrap_or(i64::MAX)));
     }
+}
+
+/// A message in another one: its tag and its length come before it.
+fn written(length: usize) -> usize {
+    length + 1 + prost::length_delimiter_len(length)
+}
+
+fn short(value: &str) -> String {
+    if value.len() <= TEXT {
+        return value.to_owned();
+    }
+    format!("{}…", &value[..value.floor_char_boundary(TEXT - '…'.len_utf8())])
 }
 
 fn text(value: &str) -> AnyValue {
@@ -135,7 +190,7 @@ mod tests {
     fn a_record_carries_the_alerts_time_severity_text_and_what_one_searches_by() {
         let text = b"{\"a\":1}".to_vec();
         let item = Item { seq: 9, alert: SafeAlert::new(fixture::incident()), text };
-        let request = request(&[item]);
+        let request = request(&[item], 4096);
         let record = &request.resource_logs[0].scope_logs[0].log_records[0];
         assert_eq!(record.time_unix_nano, 1_795_466_401_123_456_789);
         assert_eq!((record.severity_number, record.severity_text.as_str()), (21, "FATAL"));
@@ -150,5 +205,29 @@ mod tests {
         has("process.pid", Value::Number(4242));
         let secret = format!("{record:?}");
         assert!(!secret.contains("abcdef123456"), "arguments are redacted");
+        assert_eq!(record.dropped_attributes_count, 0);
+    }
+
+    #[test]
+    fn a_record_is_bounded_with_its_attributes_and_the_last_ones_are_left_out() {
+        let mut alert = fixture::incident();
+        let process = alert.process.as_mut().unwrap();
+        process.argv = Some((0..60).map(|n| format!("--argument-{n}={}", "x".repeat(100))).collect());
+        process.exe = Some("é".repeat(5000));
+        alert.title = "t".repeat(3000);
+        alert.worker.as_mut().unwrap().name = "w".repeat(900);
+        let item = Item { seq: u64::MAX, alert: SafeAlert::new(alert), text: vec![b'x'; 5000] };
+        for beside in [150, 500, 1500, 4096] {
+            let record = record(&item, beside);
+            assert!(record.encoded_len() <= 5000 + beside, "{}: {beside}", record.encoded_len());
+            assert!(record.dropped_attributes_count > 0);
+            assert_eq!(record.attributes[0].key, "sandwatch.alert.id");
+        }
+        let record = record(&item, 4096);
+        let argv = record.attributes.last().unwrap();
+        assert_eq!(argv.key, "process.command_args");
+        let Some(Value::List(list)) = argv.value.clone().unwrap().value else { panic!("{argv:?}") };
+        assert_eq!(list.values[0], text(&format!("--argument-0={}", "x".repeat(100))));
+        assert_eq!(list.values.last(), Some(&text("…")));
     }
 }

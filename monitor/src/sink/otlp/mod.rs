@@ -8,6 +8,7 @@ mod proto;
 
 use prost::Message;
 
+use crate::alert::LEAST_TEXT;
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
 use crate::sink::net::halves::Whole;
@@ -16,9 +17,14 @@ use crate::sink::net::{Answer, Call, NetError, Receiver};
 /// Of a request.
 const ITEMS: usize = 100;
 const BYTES: usize = 1 << 20;
+/// Most bytes of a log record besides the alert's text: attributes, mostly.
+const BESIDE: usize = 4096;
 
 /// A sink to an OpenTelemetry collector, or whatever takes OTLP.
-pub struct Otlp(Receiver);
+pub struct Otlp {
+    receiver: Receiver,
+    beside: usize,
+}
 
 impl Otlp {
     /// The sink as configured. Connects when there is something to send.
@@ -26,7 +32,13 @@ impl Otlp {
     /// # Errors
     /// The address, headers, key or certificates cannot be used.
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
-        Receiver::open(config, "/v1/logs", |client, config| client.log_in_as(config, "Bearer")).map(Self)
+        let receiver =
+            Receiver::open(config, "/v1/logs", |client, config| client.log_in_as(config, "Bearer"))?;
+        // A record of the size that was configured has room for the shortest alert.
+        let room = config
+            .max_bytes
+            .map_or(BESIDE, |most| usize::try_from(most.0).unwrap_or(usize::MAX).saturating_sub(LEAST_TEXT));
+        Ok(Self { receiver, beside: BESIDE.min(room) })
     }
 }
 
@@ -36,16 +48,19 @@ impl Transport for Otlp {
     }
 
     fn limits(&self) -> Limits {
-        self.0.limits(ITEMS, BYTES)
+        let limits = self.receiver.limits(ITEMS, BYTES);
+        let beside = if self.receiver.config.max_bytes.is_some() { self.beside } else { 0 };
+        Limits { max_bytes: limits.max_bytes.saturating_sub(beside), ..limits }
     }
 
     fn target(&self) -> String {
-        self.0.shown()
+        self.receiver.shown()
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        self.0.send(batch, |client, endpoint, part| {
-            let (url, body) = (endpoint.url(), convert::request(part).encode_to_vec());
+        let beside = self.beside;
+        self.receiver.send(batch, |client, endpoint, part| {
+            let (url, body) = (endpoint.url(), convert::request(part, beside).encode_to_vec());
             let call = Call { url: &url, content_type: "application/x-protobuf", headers: &[], body: &body };
             match client.post(&call) {
                 Ok(answer) => read(&answer, part.len(), &|text| client.without_secrets(text)),
@@ -55,7 +70,7 @@ impl Transport for Otlp {
     }
 
     fn reopen(&mut self) -> Result<(), String> {
-        self.0.reopen()
+        self.receiver.reopen()
     }
 }
 

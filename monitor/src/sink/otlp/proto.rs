@@ -53,6 +53,8 @@ pub(super) struct LogRecord {
     pub(super) body: Option<AnyValue>,
     #[prost(message, repeated, tag = "6")]
     pub(super) attributes: Vec<KeyValue>,
+    #[prost(uint32, tag = "7")]
+    pub(super) dropped_attributes_count: u32,
     #[prost(string, tag = "12")]
     pub(super) event_name: String,
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use jiff::Timestamp;
 
-use crate::alert::{Level, escape};
+use crate::alert::{Alert, Level, escape};
 use crate::delivery::Item;
 
 /// Byte order mark, as RFC 5424 has it before UTF-8 text.
@@ -13,6 +13,9 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 const ELEMENT: &str = "sandwatch@32473";
 /// The largest `sequenceId` (RFC 5424, 7.3.1).
 const MAX_SEQUENCE: u64 = 2_147_483_647;
+/// The longest host name (RFC 5424, 6), and value of ours.
+const HOST: usize = 255;
+const NAME: usize = 128;
 
 /// A facility.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,14 @@ pub(super) struct Style {
     pub(super) short: bool,
     /// With the length in front.
     pub(super) octets: bool,
+    /// Most bytes of all that is not the text; what cannot be left out is never more than [`LEAST_HEADER`].
+    pub(super) header: usize,
 }
+
+/// What a header needs that has as little as possible, and a host name of 40 bytes.
+pub(super) const LEAST_HEADER: usize = 150;
+/// Of the length in front, with its blank.
+const OCTETS: usize = 8;
 
 impl Style {
     /// The message of an alert, as it goes out.
@@ -63,39 +73,54 @@ impl Style {
         // Nanoseconds are more digits than the format has.
         let time =
             alert.time.parse::<Timestamp>().map_or_else(|_| "-".to_owned(), |time| format!("{time:.6}"));
-        let host = word(&alert.host.name, 255);
-        let kind = alert.kind.name();
-        let mut message = Vec::with_capacity(item.text.len() + 256);
-        // Writing to a vector does not fail.
-        let _ = write!(message, "<{priority}>1 {time} {host} sandwatch {} {kind} ", std::process::id());
+        let front = format!("<{priority}>1 {time} ");
+        let back = format!(" sandwatch {} {} ", std::process::id(), alert.kind.name());
         // Heartbeats have no number.
-        if let Some(before) = item.seq.checked_sub(1) {
-            let _ = write!(message, "[meta sequenceId=\"{}\"]", (before % MAX_SEQUENCE) + 1);
-        } else if self.short {
-            message.push(b'-');
-        }
-        if !self.short {
-            let _ = write!(message, "[{ELEMENT} id=\"{}\"", value(&alert.id));
-            if let Some(incident) = &alert.incident {
-                let _ = write!(
-                    message,
-                    " incident=\"{}\" revision=\"{}\"",
-                    value(&incident.id),
-                    incident.revision
-                );
-            }
-            if let Some(worker) = &alert.worker {
-                let _ = write!(message, " worker=\"{}\"", value(&worker.name));
-            }
-            message.push(b']');
-        }
-        message.push(b' ');
-        if self.bom {
-            message.extend_from_slice(BOM);
-        }
+        let number = item
+            .seq
+            .checked_sub(1)
+            .map_or(String::new(), |before| format!("[meta sequenceId=\"{}\"]", (before % MAX_SEQUENCE) + 1));
+        let bom = if self.bom { BOM } else { &[] };
+        let octets = if self.octets { OCTETS } else { 0 };
+        // A blank before the text, and one character where there is no structured data.
+        let fixed = octets + front.len() + back.len() + number.len().max(1) + 1 + bom.len();
+        let room = self.header.saturating_sub(fixed);
+        let host = word(&alert.host.name, room.min(HOST));
+        let about = if self.short { String::new() } else { element(alert, room.saturating_sub(host.len())) };
+        let data = if number.is_empty() && about.is_empty() { "-" } else { "" };
+        let mut message = Vec::with_capacity(self.header + item.text.len());
+        // Writing to a vector does not fail.
+        let _ = write!(message, "{front}{host}{back}{number}{about}{data} ");
+        message.extend_from_slice(bom);
         message.extend_from_slice(&item.text);
         message
     }
+}
+
+/// The structured data of an alert in at most so many bytes: nothing, if there is not even room for its id.
+fn element(alert: &Alert, room: usize) -> String {
+    let mut out = format!("[{ELEMENT} id=\"{}\"", value(&alert.id, NAME));
+    if out.len() + 1 > room {
+        return String::new();
+    }
+    let mut more = |part: String| {
+        if out.len() + part.len() < room {
+            out.push_str(&part);
+        }
+    };
+    if let Some(incident) = &alert.incident {
+        more(format!(" incident=\"{}\"", value(&incident.id, NAME)));
+        more(format!(" revision=\"{}\"", incident.revision));
+    }
+    if let Some(worker) = &alert.worker {
+        let left = room.saturating_sub(out.len() + " worker=\"\"]".len());
+        let name = value(&worker.name, left.min(NAME));
+        if !name.is_empty() {
+            out.push_str(&format!(" worker=\"{name}\""));
+        }
+    }
+    out.push(']');
+    out
 }
 
 /// A word of the header: printable ASCII without spaces.
@@ -104,12 +129,15 @@ fn word(text: &str, most: usize) -> String {
     if word.is_empty() { "-".to_owned() } else { word }
 }
 
-/// A value of structured data: short, harmless, escaped as RFC 5424 has it.
-fn value(text: &str) -> String {
-    let short: String = text.chars().take(128).collect();
-    let mut out = String::with_capacity(short.len());
-    for c in escape::for_terminal(&short).chars() {
-        if matches!(c, '"' | '\\' | ']') {
+/// A value of structured data, harmless and escaped as RFC 5424 has it, of at most so many bytes as it is written.
+fn value(text: &str, most: usize) -> String {
+    let mut out = String::new();
+    for c in escape::for_terminal(text).chars() {
+        let escaped = matches!(c, '"' | '\\' | ']');
+        if out.len() + usize::from(escaped) + c.len_utf8() > most {
+            break;
+        }
+        if escaped {
             out.push('\\');
         }
         out.push(c);
@@ -122,10 +150,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::alert::{Alert, SafeAlert, fixture};
+    use crate::alert::{SafeAlert, fixture};
 
     fn style() -> Style {
-        Style { facility: Facility::AUTHPRIV, bom: false, short: false, octets: false }
+        Style { facility: Facility::AUTHPRIV, bom: false, short: false, octets: false, header: 400 }
     }
 
     fn message(alert: Alert, style: &Style) -> String {
@@ -193,6 +221,45 @@ mod tests {
             let end = "\"] {\"a\":1}";
             prop_assert!(text.ends_with(end));
             prop_assert!(!text.contains('\n'));
+        }
+
+        #[test]
+        fn all_but_the_text_is_never_more_than_it_may_be(
+            host in "[a-z\\PC\\x00-\\x1f]{0,300}",
+            worker in "([\\]\"\\\\\u{202e}\u{e0041}é]|[a-z0-9-]){0,300}",
+            id in any::<String>(),
+            seq in any::<u64>(),
+            revision in any::<u64>(),
+            (bom, short, octets) in any::<(bool, bool, bool)>(),
+            header in LEAST_HEADER..=400,
+            text in "[a-z]{0,9000}",
+        ) {
+            let mut alert = fixture::incident();
+            alert.kind = crate::alert::AlertKind::Heartbeat;
+            alert.host.name = host;
+            alert.worker.as_mut().unwrap().name = worker;
+            alert.incident.as_mut().unwrap().revision = revision;
+            alert.incident.as_mut().unwrap().id = id.clone();
+            alert.id = id;
+            let style = Style { bom, short, octets, header, ..style() };
+            let item = Item { seq, alert: SafeAlert::new(alert), text: text.clone().into_bytes() };
+            let frame = style.frame(&item);
+            prop_assert!(frame.len() <= header + text.len(), "{} + {}", frame.len() - text.len(), text.len());
+            prop_assert!(frame.ends_with(text.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_left_out_from_the_end() {
+        let mut alert = fixture::incident();
+        alert.worker.as_mut().unwrap().name = "w".repeat(200);
+        let with = |header| message(alert.clone(), &Style { header, ..style() });
+        let (most, some, least) = (with(400), with(250), with(LEAST_HEADER));
+        assert!(most.contains("revision=\"2\" worker=\"wwwww"), "{most}");
+        assert!(some.contains("incident=\"8f3ac2d4e5f60718\"") && some.contains(" worker=\"w"), "{some}");
+        assert!(least.contains("[meta sequenceId=\"7\"]"), "{least}");
+        for (text, header) in [(most, 400), (some, 250), (least, LEAST_HEADER)] {
+            assert!(text.len() <= header + "{\"a\":1}".len(), "{}: {text}", text.len());
         }
     }
 }

@@ -11,7 +11,7 @@ mod recent;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::alert::MIN_MAX_BYTES;
+use crate::alert::LEAST_TEXT;
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
 use crate::sink::net::address::HostPort;
@@ -22,10 +22,11 @@ use recent::Recent;
 
 /// A message where the configuration says nothing; larger ones are cut or dropped by common receivers.
 const MAX_BYTES: usize = 8000;
-/// Of which this is for the header, but over UDP, where every byte is needed.
+/// Of which this is for the header.
 const HEADER: usize = 400;
-/// The same over UDP: with its header it about fills one packet of an Ethernet.
+/// The same over UDP, where every byte is needed: it fits into one packet of an Ethernet.
 const MAX_BYTES_UDP: usize = 1400;
+const HEADER_UDP: usize = message::LEAST_HEADER;
 /// Of a batch.
 const ITEMS: usize = 200;
 const BYTES: usize = 256 << 10;
@@ -77,11 +78,19 @@ impl Syslog {
         let max_bytes =
             config.max_bytes.map_or(default, |bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX));
         let short = matches!(way, Way::Udp(_));
-        let max_bytes = if short { max_bytes } else { max_bytes.saturating_sub(HEADER).max(MIN_MAX_BYTES) };
+        // An alert cannot be made shorter than that; the header can.
+        let most = max_bytes.saturating_sub(LEAST_TEXT);
+        let header = if short { HEADER_UDP } else { HEADER }.min(most);
         Ok(Self {
-            style: Style { facility, bom: config.bom, short, octets: matches!(way, Way::Stream { .. }) },
+            style: Style {
+                facility,
+                bom: config.bom,
+                short,
+                octets: matches!(way, Way::Stream { .. }),
+                header,
+            },
             way,
-            max_bytes,
+            max_bytes: max_bytes.saturating_sub(header),
             line: None,
             recent: Recent::default(),
             timeout: config.timeout.0,

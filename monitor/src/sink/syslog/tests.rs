@@ -150,7 +150,7 @@ fn a_receiver_that_reads_nothing_any_more_holds_nobody_up_for_long() {
 fn a_datagram_is_one_message() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut sink = Syslog::open(&config(&format!("udp://{}", socket.local_addr().unwrap()))).unwrap();
-    assert_eq!(sink.limits().max_bytes, 1400);
+    assert_eq!(sink.limits().max_bytes, 1250);
     assert_eq!(sink.send(&[item(1), item(2)]), [Outcome::Accepted, Outcome::Accepted]);
     let mut buffer = [0u8; 2000];
     for seq in 1..=2 {
@@ -158,6 +158,28 @@ fn a_datagram_is_one_message() {
         let text = std::str::from_utf8(&buffer[..count]).unwrap();
         assert!(text.starts_with("<82>1 2026-11-23T20:40:01.123456Z "), "{text}");
         assert!(text.ends_with(&format!("{{\"n\":{seq}}}")), "{text}");
+    }
+}
+
+#[test]
+fn no_message_is_larger_than_configured_with_its_header() {
+    let mut alert = fixture::incident();
+    alert.host.name = "n".repeat(300);
+    alert.worker.as_mut().unwrap().name = "\u{202e}\"]".repeat(100);
+    for (address, max_bytes) in [
+        ("udp://h:1", None),
+        ("udp://h:1", Some(9000)),
+        ("tcp://h:1", None),
+        ("tcp://h:1", Some(1400)),
+        ("unix:///dev/log", Some(1500)),
+    ] {
+        let max = max_bytes.map(crate::config::Bytes);
+        let sink = Syslog::open(&SinkConfig { max_bytes: max, bom: true, ..config(address) }).unwrap();
+        let text = vec![b'x'; sink.limits().max_bytes];
+        let frame = sink.style.frame(&Item { seq: 1 << 40, alert: SafeAlert::new(alert.clone()), text });
+        let most = max_bytes.unwrap_or(if address.starts_with("udp") { 1400 } else { 8000 });
+        assert!(frame.len() as u64 <= most, "{address} {max_bytes:?}: {}", frame.len());
+        assert!(sink.limits().max_bytes >= LEAST_TEXT && sink.style.header >= message::LEAST_HEADER);
     }
 }
 
