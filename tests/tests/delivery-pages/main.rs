@@ -10,6 +10,8 @@ mod channel;
 mod faults;
 mod killed;
 mod pagerduty;
+mod reach;
 mod secrets;
 mod test_alert;
+mod test_logs;
 mod webhook;

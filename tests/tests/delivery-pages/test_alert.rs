@@ -10,7 +10,8 @@ use crate::agent::secret;
 use crate::alertmanager::Alertmanager;
 use crate::{channel, pagerduty};
 
-fn run(folder: &Path, sinks: &str, more: &[&str]) -> (Option<i32>, String) {
+/// Calls it with these sinks; its exit code, and what it said.
+pub(crate) fn run(folder: &Path, sinks: &str, more: &[&str]) -> (Option<i32>, String) {
     let config = folder.join("sandwatch.yaml");
     std::fs::write(&config, format!("schema: sandwatch/config/v1\ncluster: test\nsinks:\n{sinks}")).unwrap();
     let program =

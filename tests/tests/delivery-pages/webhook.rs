@@ -7,12 +7,12 @@ use serde_json::Value;
 
 use crate::agent::{Agent, eventually, incident, secret};
 
-const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD1vGxlfXvYTg=";
+pub(crate) const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD1vGxlfXvYTg=";
 
-type Received = Arc<Mutex<Vec<(String, Value)>>>;
+pub(crate) type Received = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// A receiver that verifies; what it takes are the id of the message and its body.
-fn receiver() -> (Server, Received) {
+pub(crate) fn receiver() -> (Server, Received) {
     let received = Received::default();
     let inner = Arc::clone(&received);
     let server = Server::start(move |request| {
@@ -37,7 +37,8 @@ fn headers(request: &Request) -> http::HeaderMap {
     headers
 }
 
-fn sink(folder: &std::path::Path, server: &Server) -> String {
+/// The keys of a sink to it.
+pub(crate) fn sink(folder: &std::path::Path, server: &Server) -> String {
     let key = secret(folder, "webhook.key", KEY);
     format!("type: webhook, url: \"{}/hook\", key_file: {key}, retry: 50ms, timeout: 500ms", server.url())
 }

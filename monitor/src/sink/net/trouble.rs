@@ -31,12 +31,16 @@ pub fn explain(error: &io::Error) -> String {
 }
 
 /// What to say of a write that failed: why the peer closed, if it said so before it did. With TLS 1.3 it looks at our
-/// certificate while we believe to be through.
+/// certificate while we believe to be through. What TLS itself does not like is said already, and a peer that waits for us would be
+/// waited for in vain.
 pub(super) fn last_word(
     session: &mut ClientConnection,
     from: &mut impl io::Read,
     error: io::Error,
 ) -> io::Error {
+    if error.get_ref().is_some_and(|inner| inner.is::<TlsFailure>()) {
+        return error;
+    }
     loop {
         match session.read_tls(from) {
             Ok(count) if count > 0 => {}
@@ -104,4 +108,39 @@ fn date(time: UnixTime) -> String {
         .ok()
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .map_or_else(|| "an unknown date".to_owned(), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{ClientConfig, RootCertStore};
+
+    use super::*;
+
+    /// A peer that is asked for another word has been waited for.
+    struct Asked(bool);
+
+    impl io::Read for Asked {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            self.0 = true;
+            Ok(0)
+        }
+    }
+
+    #[test]
+    fn certificate_that_we_refuse_is_said_at_once_and_a_broken_write_asks_the_peer_why() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let client = builder.unwrap().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let name = "h.example".try_into().unwrap();
+        let mut session = ClientConnection::new(Arc::new(client), name).unwrap();
+        let ours = TlsFailure::InvalidCertificate(CertificateError::UnknownIssuer);
+        let ours = io::Error::new(io::ErrorKind::InvalidData, ours);
+        for (error, asks) in [(ours, false), (io::ErrorKind::BrokenPipe.into(), true)] {
+            let mut peer = Asked(false);
+            let said = explain(&last_word(&mut session, &mut peer, error));
+            assert_eq!(peer.0, asks, "{said}");
+        }
+    }
 }
