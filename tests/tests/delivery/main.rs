@@ -9,6 +9,7 @@ mod cef;
 mod dashboard;
 mod deliver;
 mod faults;
+mod load;
 mod mute_node;
 mod names;
 mod proxies;
