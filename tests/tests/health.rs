@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Output;
 
+use integration::fakes::leaks::parrot;
 use serde_json::Value;
 
 mod lab;
@@ -267,4 +268,64 @@ fn metrics_of_a_running_agent_add_up_and_tell_of_its_sink() {
     assert!((seen - fates).abs() <= 8.0, "seen {seen}, fates {fates}");
     assert!(text.contains("sandwatch_canary_fresh{signal=\"open\"} 1"), "{text}");
     assert_eq!(lab.stop().0.code(), Some(0));
+}
+
+#[test]
+fn no_secret_of_a_sink_is_in_what_a_running_agent_says_of_itself() {
+    // Of every secret here; the second is the first in base64.
+    const MARKS: [&str; 2] = ["s3cret", "czNjcmV0"];
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    // It repeats what it was told, and so what is said of its answers may hold it.
+    let receiver = parrot(401).unwrap();
+    let url = receiver.url();
+    let key = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        format!("key_file: {}, retry: 100ms", path.display())
+    };
+    let plain = key("plain", "s3cret-of-the-key");
+    let sinks = [
+        format!("type: http, url: \"{url}/?token=s3cret-of-the-query\", user: agent, {plain}"),
+        format!("type: elasticsearch, url: \"{url}\", {plain}"),
+        format!("type: splunk, url: \"{url}\", {plain}"),
+        format!("type: otlp, url: \"{url}\", {plain}"),
+        format!("type: pagerduty, url: \"{url}\", {}", key("pagerduty", "s3cret0000000000000000000000pd00")),
+        format!("type: slack, {}", key("slack", &format!("{url}/services/T0/B0/s3cret-of-slack"))),
+        format!("type: alertmanager, url: \"{url}\", {plain}"),
+        format!(
+            "type: webhook, url: \"{url}\", {}",
+            key("webhook", "whsec_czNjcmV0LW9mLXRoZS13ZWJob29rLWlzLWxvbmc=")
+        ),
+    ];
+    let count = sinks.len();
+    let sinks: Vec<String> =
+        sinks.iter().enumerate().map(|(number, sink)| format!("{{ name: sink-{number}, {sink} }}")).collect();
+    let sinks = format!("[{}]\nlisten: \"127.0.0.1:{port}\"", sinks.join(", "));
+    let lab = Lab::new("secrets", &sinks, &shipped_rules());
+    lab.steal();
+    eventually("every sink was refused", || {
+        let status = lab.status();
+        let all = status["sinks"].as_array().unwrap();
+        let refused =
+            |sink: &&Value| sink["retried"].as_u64() > Some(0) || sink["rejected"].as_u64() > Some(0);
+        all.iter().filter(refused).count() == count
+    });
+    let sent: Vec<String> = receiver.seen().iter().map(|request| format!("{request:?}")).collect();
+    assert!(sent.iter().any(|request| request.contains(MARKS[0])), "they are really sent: {sent:?}");
+    let mut said = vec![
+        ("metrics", scrape(port, "application/openmetrics-text")),
+        ("metrics", scrape(port, "*/*")),
+        ("log", lab.log()),
+    ];
+    for args in [&["status", "--json"][..], &["status"], &["status", "--ready"], &["workers", "--json"]] {
+        let output = lab.ask(args);
+        said.push((args[0], text(&output.stdout) + &text(&output.stderr)));
+    }
+    let (_, log) = lab.stop();
+    said.push(("log", log));
+    assert!(said[0].1.contains("sink=\"sink-0\"") && said[2].1.contains("sink-0"), "they are told of");
+    for (what, text) in said {
+        let line = text.lines().find(|line| MARKS.iter().any(|mark| line.contains(mark)));
+        assert_eq!(line, None, "a secret is in {what}");
+    }
 }

@@ -3,9 +3,10 @@
 //! Needs root; `SANDWATCH_BIN` names the program, `SANDWATCH_RULES` its rules.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -46,6 +47,103 @@ fn theft_while_the_sink_is_away_is_told_after_the_next_start() {
     let mut sorted = seqs.clone();
     sorted.sort_unstable();
     assert!(sorted.iter().copied().eq(1..=seqs.len() as u64), "{seqs:?}");
+}
+
+/// Ids of the alerts that stand in the local log: those that were in the spool.
+fn accepted(lab: &Lab) -> BTreeSet<String> {
+    let mut ids = BTreeSet::new();
+    for entry in fs::read_dir(lab.folder.path().join("state/log")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "jsonl") {
+            continue;
+        }
+        // A last line may be torn by a kill; the next start cuts it off.
+        let lines = fs::read_to_string(path).unwrap();
+        let entries = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let alerts = entries.filter(|entry| entry["what"] == "alert");
+        ids.extend(alerts.map(|entry| entry["id"].as_str().unwrap().to_owned()));
+    }
+    ids
+}
+
+/// Ids that a file has, after a check that every number of the stream came or is named as gone.
+fn received(path: &Path) -> BTreeSet<String> {
+    let (mut ids, mut numbers) = (BTreeSet::new(), BTreeSet::new());
+    // A line that was torn by a kill comes again.
+    let text = fs::read_to_string(path).unwrap();
+    for alert in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        numbers.insert(alert["delivery"]["seq"].as_u64().unwrap());
+        for named in alert["gap"]["sequences"].as_array().into_iter().flatten() {
+            numbers.extend(named[0].as_u64().unwrap()..=named[1].as_u64().unwrap());
+        }
+        ids.insert(alert["id"].as_str().unwrap().to_owned());
+    }
+    let last = *numbers.last().unwrap();
+    assert_eq!(numbers.len() as u64, last, "every number up to {last} of {}", path.display());
+    ids
+}
+
+/// One theft after the other, each by processes that have nothing to do with those before, until it is dropped.
+struct Thieves(Child);
+
+impl Thieves {
+    fn start(lab: &Lab) -> Self {
+        let home = lab.folder.path().join("home/.ssh");
+        fs::create_dir_all(&home).unwrap();
+        fs::write(home.join("id_ed25519"), "no key").unwrap();
+        let script = format!(
+            "while :; do sh -c 'echo $$ > {}/cgroup.procs; cat {}/id_ed25519' >/dev/null; done",
+            lab.cgroup.display(),
+            home.display()
+        );
+        Self(Command::new("/bin/sh").args(["-c", &script]).stdin(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Thieves {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn agent_that_is_killed_again_and_again_under_load_loses_nothing_that_it_accepted() {
+    const KILLS: usize = 5;
+    // All lives together stay below the 64 incidents that a worker has at most.
+    const EACH: usize = 10;
+    let sinks = "[{ name: up, type: file, path: FOLDER/up }, { name: late, type: file, path: /dev/full }]";
+    let mut lab = Lab::new("killed", sinks, &shipped_rules());
+    let thieves = Thieves::start(&lab);
+    let mut before = BTreeSet::new();
+    for kill in 0..KILLS {
+        eventually(&format!("it accepted some before kill {kill}"), || {
+            accepted(&lab).len() >= before.len() + EACH
+        });
+        lab.agent.kill().unwrap();
+        lab.agent.wait().unwrap();
+        let after = accepted(&lab);
+        assert!(before.is_subset(&after), "what is in the log stays there");
+        before = after;
+        if kill + 1 == KILLS {
+            edit(&lab, "/dev/full", &lab.folder.path().join("late").display().to_string());
+        }
+        lab.kill_and_restart();
+    }
+    drop(thieves);
+    signal(&lab.agent, libc::SIGTERM);
+    assert!(lab::wait(&mut lab.agent).success());
+    let all = accepted(&lab);
+    assert!(all.len() >= KILLS * EACH, "{} alerts", all.len());
+    for sink in ["up", "late"] {
+        let got = received(&lab.folder.path().join(sink));
+        let lost: Vec<&String> = all.difference(&got).take(5).collect();
+        assert!(lost.is_empty(), "{sink} lost {lost:?} … of {}", all.len());
+    }
+    let state = lab.folder.path().join("state");
+    let verified = sandwatch(&["log", "verify", "--state-dir", state.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert!(verified.status.success() && said.starts_with("WHOLE"), "{said}");
 }
 
 /// A small file system of its own.
