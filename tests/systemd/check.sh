@@ -50,6 +50,10 @@ name=theft_in_a_unit_is_told_under_all_restrictions_of_the_service
 systemctl restart toy.service
 if until_true "grep -q '\"identity\":\"ssh-private-key\"' $alerts"; then passed "$name"; else broke "$name" "$(tail -3 $alerts)"; fi
 
+# UMask=0077 of the unit is for what the agent keeps; whoever ships the file's lines is in its group.
+name=file_of_alerts_is_readable_by_its_group_as_documented
+if [ "$(stat -c %a $alerts)" = 640 ]; then passed "$name"; else broke "$name" "mode $(stat -c %a $alerts)"; fi
+
 # What docs/install-host.md and docs/operations.md have a person ask.
 name=service_answers_as_the_documents_say
 wrong=
@@ -97,6 +101,38 @@ if [ "$(property Result)" = success ] && journalctl -u sandwatch.service --no-pa
 else
     broke "$name" "result: $(property Result)"
 fi
+
+# From here on it is a package, as most people have it.
+name=upgraded_package_runs_at_once_and_goes_on_with_what_was_begun
+wrong=
+stream() { tail -1 $alerts | sed 's/.*"stream":"\([^"]*\)".*/\1/'; }
+dpkg --force-confold -i /root/sandwatch.deb || wrong="$wrong installation;"
+systemctl start sandwatch.service
+lines=$(wc -l <$alerts)
+systemctl restart toy.service
+until_true "tail -n +$((lines + 1)) $alerts | grep -q '\"identity\":\"ssh-private-key\"'" || wrong="$wrong theft before;"
+incident=$(grep '"identity":"ssh-private-key"' $alerts | tail -1 | sed 's/.*"incident":{"id":"\([^"]*\)".*/\1/')
+stream=$(stream)
+before=$(property MainPID)
+# Until that is written down, which is soon: an update would come later.
+until_true "[ -e /var/lib/sandwatch/incidents/$incident.json ]" || wrong="$wrong no incident $incident;"
+dpkg --force-confold -i /root/sandwatch-next.deb || wrong="$wrong upgrade;"
+now=$(property MainPID)
+[ "$(property ActiveState)" = active ] && [ "$before" != "$now" ] && [ "$now" != 0 ] || wrong="$wrong not restarted: pid $before, now $now;"
+[ "$(readlink "/proc/$now/exe")" = /usr/bin/sandwatch ] || wrong="$wrong it runs $(readlink "/proc/$now/exe");"
+case $(dpkg-query --show --showformat='${Version} ${Status}' sandwatch) in
+*+next-1\ *installed) ;;
+*) wrong="$wrong version $(dpkg-query --show sandwatch);" ;;
+esac
+until_true 'sandwatch status --ready >/dev/null' || wrong="$wrong not ready;"
+lines=$(wc -l <$alerts)
+systemctl kill --kill-whom=main --signal=USR1 toy.service
+# What repeats is said with the next update.
+until_true "tail -n +$((lines + 1)) $alerts | grep -q '\"incident\":{\"id\":\"$incident\"'" || wrong="$wrong incident $incident did not go on;"
+[ "$(stream)" = "$stream" ] || wrong="$wrong stream $stream, now $(stream);"
+systemctl is-enabled --quiet sandwatch.service || wrong="$wrong no longer enabled;"
+if [ -z "$wrong" ]; then passed "$name"; else broke "$name" "$wrong"; fi
+systemctl stop sandwatch.service
 
 name=wrong_configuration_runs_the_last_good_one_and_is_not_ready
 echo 'nonsense: true' >>/etc/sandwatch/sandwatch.yaml

@@ -5,6 +5,7 @@
 
 use crate::build::{self, Profile};
 use crate::host::{self, Package, checked};
+use crate::package;
 use crate::vm::{Cell, CellResult, Extra, Payload, Settings};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub(crate) fn run(until: Option<Instant>) -> Result<CellResult> {
     let mut payload = Payload { script, system: Some(system), tests: 1, ..Payload::default() };
     payload.add_agent(build::agent(Profile::Dev)?)?;
     let units = "etc/systemd/system";
+    let (old, new) = package::quick_packages()?;
     payload.files.extend([
         over(
             written("sandwatch.service", &unit.replace(IMPATIENT.0, IMPATIENT.1))?,
@@ -52,9 +54,11 @@ pub(crate) fn run(until: Option<Instant>) -> Result<CellResult> {
         over(folder.join("sandwatch.yaml"), "etc/sandwatch/sandwatch.yaml"),
         over(host::repo()?.join("rules/identities.yaml"), "etc/sandwatch/rules.d/identities.yaml"),
         over(written("id_ed25519", "no key\n")?, "root/.ssh/id_ed25519"),
+        over(old, "root/sandwatch.deb"),
+        over(new, "root/sandwatch-next.deb"),
     ]);
     let settings =
-        Settings { memory_mib: 2560, timeout: Duration::from_secs(420), until, ..Settings::default() };
+        Settings { memory_mib: 2560, timeout: Duration::from_secs(600), until, ..Settings::default() };
     let mut lines = |line: &str| println!("{line}");
     Cell::systemd()?.run_twice(&payload, &settings, &mut lines)
 }

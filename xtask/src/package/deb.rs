@@ -52,6 +52,22 @@ pub(super) fn wrap(
     program: Vec<u8>,
     pages: &Path,
 ) -> Result<PathBuf> {
+    pack(&folder()?, &["-Zxz"], architecture, version, program, pages)
+}
+
+/// The same in this folder and hardly compressed, around a program of this machine: for tests, which have no time to press it small.
+pub(super) fn wrap_quickly(folder: &Path, version: &str, program: Vec<u8>, pages: &Path) -> Result<PathBuf> {
+    pack(folder, &["-Zgzip", "-z1"], Architecture::native(), version, program, pages)
+}
+
+fn pack(
+    folder: &Path,
+    compression: &[&str],
+    architecture: Architecture,
+    version: &str,
+    program: Vec<u8>,
+    pages: &Path,
+) -> Result<PathBuf> {
     host::ensure(&[DPKG])?;
     let version = &format!("{version}-1");
     let mut tree = files(architecture, version, program, pages)?;
@@ -63,15 +79,15 @@ pub(super) fn wrap(
     }
     tree.file("DEBIAN/md5sums", 0o644, "");
     let name = format!("sandwatch_{version}_{architecture}");
-    let root = folder()?.join(&name);
+    let root = folder.join(&name);
     if root.exists() {
         std::fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;
     }
     lay_out(&tree, &root)?;
     sums(&root)?;
-    let path = folder()?.join(format!("{name}.deb"));
+    let path = folder.join(format!("{name}.deb"));
     let mut command = Command::new("dpkg-deb");
-    command.args(["--build", "--root-owner-group", "-Zxz"]).arg(&root).arg(&path);
+    command.args(["--build", "--root-owner-group"]).args(compression).arg(&root).arg(&path);
     command.env("SOURCE_DATE_EPOCH", time()?.to_string());
     host::capture(&mut command)?;
     std::fs::remove_dir_all(&root).with_context(|| format!("cannot remove {}", root.display()))?;

@@ -1,14 +1,17 @@
 //! What is shipped: one static program, and around it a container image and a Debian package.
 //!
 //! `program` builds it, `tree` lays out the files that go with it, `image` and `deb` wrap them, `sbom` says what is inside.
+//! `checks`, `debian` and `root` look at what came out.
 //! The same input gives the same bytes: names are sorted, every time is that of the commit.
 
 mod arm64;
 mod checks;
 mod deb;
+mod debian;
 mod image;
 mod pod;
 mod program;
+mod root;
 mod sbom;
 mod tree;
 
@@ -17,7 +20,8 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub(crate) use arm64::arm64_tier;
-pub(crate) use checks::{deb_tier, image_tier};
+pub(crate) use checks::image_tier;
+pub(crate) use debian::{deb_tier, install_tier, quick as quick_packages};
 use program::Architecture;
 
 /// What `cargo xtask image` takes.

@@ -26,6 +26,11 @@ impl fmt::Display for Architecture {
 }
 
 impl Architecture {
+    /// This machine's.
+    pub(super) fn native() -> Self {
+        if Self::Arm64.is_native() { Self::Arm64 } else { Self::Amd64 }
+    }
+
     pub(super) fn target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-linux-musl",

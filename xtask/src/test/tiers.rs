@@ -43,18 +43,25 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("unit", "unit, property and golden tests", Group::Default, 60, unit_tier),
         tier("rules", "the shipped rules and their tests", Group::Default, 20, rules_tier),
         tier("chart", "the Helm chart, and Kubernetes' schemas", Group::Default, 30, |_| chart::run()),
-        tier("live", "behaviour on this kernel", Group::Default, 60, live_tier),
+        tier("live", "behaviour on this kernel", Group::Default, 110, live_tier),
         tier(
             "delivery",
             "alerts to real receivers and strict fakes",
             Group::Default,
-            90,
+            130,
             receivers::delivery,
+        ),
+        tier(
+            "install",
+            "the Debian package in a root, from installation to purge",
+            Group::Default,
+            90,
+            |_| package::install_tier(),
         ),
         tier("demo", "the demo, from worker to alert", Group::Default, 15, demo_tier),
         tier("vm", "each kernel on its best and its worst rung", Group::Default, 120, vm_tier),
         tier("vm-full", "each kernel on every other rung", Group::Full, 900, vm_full_tier),
-        tier("systemd", "the service under a real systemd", Group::Full, 240, systemd_tier),
+        tier("systemd", "the service under a real systemd", Group::Full, 300, systemd_tier),
         tier(
             CONTAINERS_TEST,
             "containers of Docker, containerd and Podman",
@@ -65,9 +72,13 @@ pub(crate) fn all() -> Vec<Tier> {
         tier("image", "the container image, read and run by others", Group::Full, 600, |_| {
             package::image_tier()
         }),
-        tier("package", "the Debian package, from installation to purge", Group::Full, 600, |_| {
-            package::deb_tier()
-        }),
+        tier(
+            "package",
+            "the Debian package as it is shipped, from installation to purge",
+            Group::Full,
+            600,
+            |_| package::deb_tier(),
+        ),
         tier("fuzz", "each fuzz target for a while", Group::Full, 300, fuzz_tier),
         tier("kills", "an agent that is killed under load, fifty times", Group::Full, 60, kills_tier),
         tier("peers", "alerts to further real receivers", Group::Full, 400, receivers::peers),
