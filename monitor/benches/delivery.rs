@@ -1,22 +1,32 @@
 //! What delivery holds out: real alerts (those of the recorded demo) at a steady rate into an engine with a spool on
-//! disk and two sinks, of which one is down until the end.
+//! disk and two sinks, of which one is down until the end. How long an alert of the highest class takes to its line in the file is
+//! measured before that load, and in the same way during it.
 //!
 //! Prints one JSON line. `cargo xtask bench` runs it; `SECONDS` and `RATE` as arguments.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use monitor::alert::Alert;
 use monitor::cli::{RulesFrom, load_rules};
 use monitor::config::{Config, SinkConfig};
-use monitor::delivery::{Engine, Setup};
+use monitor::delivery::{Class, Engine, Setup};
 use monitor::recording::{Reader, Replay};
 
 const RECORDING: &[u8] = include_bytes!("../../rules/tests/recordings/demo/recorded-6.18.ndjson");
+/// Alerts whose way to the file is measured, without the load and during it.
+const SAMPLES: usize = 200;
+/// What the id of such an alert begins with.
+const SAMPLE: &str = "sample-";
+/// How often the file is looked at. Without a pause the look itself would take a processor from what is measured.
+const LOOK: Duration = Duration::from_micros(100);
 
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1).filter_map(|arg| arg.parse::<u64>().ok());
@@ -29,13 +39,18 @@ fn main() -> Result<()> {
     let up = dir.path().join("up.jsonl");
     let first = [sink("up", &up), sink("down", Path::new("/dev/full"))];
     let engine = open(&config, &first)?;
-    let lines = lines(&engine, &alerts, &up)?;
+    let urgent = alerts.iter().find(|alert| Class::of(alert) == Class::High);
+    let urgent = urgent.context("the recording raises nothing of the highest class")?;
+    let lines = lines(&engine, urgent, &up)?;
+    let watch = Watch::start(&up, SAMPLES)?;
     let before = resident()?;
     let mut peak = before;
     let mut took: Vec<u64> = Vec::new();
     let started = Instant::now();
     let batch = (rate / 1000).max(1);
     let total = seconds * rate;
+    let each = total / SAMPLES as u64;
+    ensure!(each > 0, "fewer than {SAMPLES} alerts");
     let mut number = 0;
     while number < total {
         let due = started + Duration::from_nanos(number.saturating_mul(1_000_000_000) / rate);
@@ -43,6 +58,9 @@ fn main() -> Result<()> {
         for _ in 0..batch {
             let mut alert = alerts[number as usize % alerts.len()].clone();
             alert.id = format!("bench-{number}");
+            if number.is_multiple_of(each) {
+                alert = watch.sample(urgent);
+            }
             let at = Instant::now();
             engine.accept(alert);
             took.push(u64::try_from(at.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -55,6 +73,7 @@ fn main() -> Result<()> {
     }
     let seconds_taken = started.elapsed().as_secs_f64();
     engine.wait_appended(Duration::from_secs(60));
+    let loaded = watch.finish()?;
     let stats = engine.finish();
     // The second start: the one that was down is up.
     let late = dir.path().join("late.jsonl");
@@ -71,30 +90,102 @@ fn main() -> Result<()> {
     let evicted: u64 = stats.iter().map(|(_, stats)| stats.evicted).sum();
     println!(
         "{{\"alerts\":{total},\"seconds\":{seconds_taken:.1},\"refused\":{refused},\"evicted\":{evicted},\"missing\":{missing},\
-         \"line_p50_ns\":{},\"line_p99_ns\":{},\"accept_p99_ns\":{p99},\"resident_before_kib\":{before},\"resident_peak_kib\":{peak}}}",
+         \"line_p50_ns\":{},\"line_p99_ns\":{},\"loaded_line_p50_ns\":{},\"loaded_line_p99_ns\":{},\"accept_p99_ns\":{p99},\"resident_before_kib\":{before},\"resident_peak_kib\":{peak}}}",
         lines[lines.len() / 2],
         lines[lines.len() * 99 / 100],
+        loaded[loaded.len() / 2],
+        loaded[loaded.len() * 99 / 100],
     );
     Ok(())
 }
 
 /// How long it takes from an alert that is handed over to its line in the file, one at a time; sorted, ns.
-fn lines(engine: &Engine, alerts: &[Alert], path: &Path) -> Result<Vec<u64>> {
-    let mut took = Vec::new();
-    for number in 0..200 {
-        let alert = alerts[number % alerts.len()].clone();
-        let before = fs::metadata(path)?.len();
-        let at = Instant::now();
-        engine.accept(alert);
-        while fs::metadata(path)?.len() == before {
-            ensure!(at.elapsed() < Duration::from_secs(10), "no line came");
-            std::thread::yield_now();
-        }
-        took.push(u64::try_from(at.elapsed().as_nanos())?);
+fn lines(engine: &Engine, urgent: &Alert, path: &Path) -> Result<Vec<u64>> {
+    let watch = Watch::start(path, SAMPLES)?;
+    for _ in 0..SAMPLES {
+        engine.accept(watch.sample(urgent));
         std::thread::sleep(Duration::from_millis(5));
+    }
+    watch.finish()
+}
+
+/// Looks at what is appended to a file for the lines of samples.
+struct Watch {
+    started: Instant,
+    /// When each sample was handed over, ns since the start; 0: not yet.
+    raised: Arc<Vec<AtomicU64>>,
+    next: AtomicU64,
+    ending: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Vec<u64>>>,
+}
+
+impl Watch {
+    fn start(path: &Path, samples: usize) -> Result<Self> {
+        let mut file = fs::File::open(path)?;
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
+        let started = Instant::now();
+        let raised: Arc<Vec<AtomicU64>> = Arc::new((0..samples).map(|_| AtomicU64::new(0)).collect());
+        let ending = Arc::new(AtomicBool::new(false));
+        let (of_thread, ends) = (Arc::clone(&raised), Arc::clone(&ending));
+        let thread = std::thread::spawn(move || look(file, started, &of_thread, &ends));
+        Ok(Self { started, raised, next: AtomicU64::new(0), ending, thread })
+    }
+
+    /// A copy of the alert that is a sample, handed over now.
+    fn sample(&self, alert: &Alert) -> Alert {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut alert = alert.clone();
+        alert.id = format!("{SAMPLE}{number}");
+        if let Some(raised) = self.raised.get(number as usize) {
+            raised.store(since(self.started), Ordering::Release);
+        }
+        alert
+    }
+
+    /// Waits for the lines of all samples: how long each took; sorted, ns.
+    fn finish(self) -> Result<Vec<u64>> {
+        self.ending.store(true, Ordering::Release);
+        let Ok(took) = self.thread.join() else { anyhow::bail!("the thread that looks at the file died") };
+        took
+    }
+}
+
+fn since(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+}
+
+fn look(mut file: fs::File, started: Instant, raised: &[AtomicU64], ending: &AtomicBool) -> Result<Vec<u64>> {
+    let mut took = Vec::new();
+    let (mut text, mut chunk) = (Vec::new(), vec![0; 1 << 16]);
+    let mut until = None;
+    while took.len() < raised.len() {
+        let read = file.read(&mut chunk)?;
+        let now = since(started);
+        text.extend_from_slice(&chunk[..read]);
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        for line in text[..whole].split(|byte| *byte == b'\n') {
+            let Some(at) = number(line).and_then(|number| raised.get(number)) else { continue };
+            took.push(now.saturating_sub(at.load(Ordering::Acquire)));
+        }
+        text.drain(..whole);
+        if read == 0 {
+            if ending.load(Ordering::Acquire) {
+                let until = *until.get_or_insert_with(|| Instant::now() + Duration::from_secs(60));
+                ensure!(Instant::now() < until, "only {} of {} lines came", took.len(), raised.len());
+            }
+            std::thread::sleep(LOOK);
+        }
     }
     took.sort_unstable();
     Ok(took)
+}
+
+/// The number of the sample whose line this is.
+fn number(line: &[u8]) -> Option<usize> {
+    // The id is among the first fields.
+    let head = std::str::from_utf8(line.get(..200)?).ok()?;
+    let (_, rest) = head.split_once(SAMPLE)?;
+    rest.split_once('"')?.0.parse().ok()
 }
 
 fn open(config: &Config, sinks: &[SinkConfig]) -> Result<Engine> {
