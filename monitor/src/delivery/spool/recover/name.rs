@@ -84,7 +84,9 @@ pub(super) fn doubts(
         };
         let mut seqs = Ranges::default();
         if missing(there, from, cursor.next, &mut seqs) > 0 || kind == Why::Anew {
-            all.push(Lost { sink: at, kind, count: None, seqs, why: vec![why] });
+            // What lies before a new stream was another's.
+            let count = (kind == Why::Anew).then_some(0);
+            all.push(Lost { sink: at, kind, count, seqs, why: vec![why] });
         }
     }
     all

@@ -63,6 +63,10 @@ fn new_stream_that_does_not_begin_at_1_says_so() {
     let got = Taker::new(&writer, 0).take(10);
     assert_eq!(got.iter().find_map(|got| got.gone.clone()), Some(vec![[1, 6]]), "{got:?}");
     check(&got);
+    let shared = writer.shared();
+    let index = shared.lock();
+    let said = index.classes[0].tail.iter().find(|entry| entry.sort == Sort::Evicted).unwrap();
+    assert_eq!(said.record.alert.gap.as_ref().unwrap().lost, Some(0), "none is lost");
 }
 
 #[test]
