@@ -21,7 +21,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Waits for the rings to be empty and asks the law.
-fn settled(world: &mut World) -> Result<()> {
+pub(super) fn settled(world: &mut World) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         world.poll(Duration::from_millis(20))?;
@@ -202,7 +202,7 @@ fn fork_burst(world: &mut World) -> Result<Verdict> {
 }
 
 /// Records refused by a full ring: priority, lifecycle.
-fn lost(world: &mut World) -> Result<(u64, u64)> {
+pub(super) fn lost(world: &mut World) -> Result<(u64, u64)> {
     let counters = world.sensor().counters()?;
     let of = |lane: Lane| {
         counters.lanes.iter().filter(|tally| tally.lane == lane).map(|tally| tally.tally.lost).sum()

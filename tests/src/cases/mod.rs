@@ -10,6 +10,7 @@ mod loss;
 mod open;
 mod outside;
 mod preempt;
+mod reload;
 mod socket;
 mod unix;
 
@@ -29,6 +30,7 @@ pub(crate) fn all() -> Vec<Case> {
         socket::CASES,
         preempt::CASES,
         loss::CASES,
+        reload::CASES,
         ladder::CASES,
     ]
     .concat()
