@@ -36,25 +36,42 @@ impl RulesFrom {
     }
 }
 
-/// Refuses rule files that belong to somebody else than root or us. Links are followed: in a ConfigMap's folder, which everybody
+/// Refuses rule files that somebody else than root or us could change. Links are followed: in a ConfigMap's folder, which everybody
 /// may write to, each file is one.
 pub(super) fn check_owners(from: &RulesFrom) -> Result<(), RuleErrors> {
     let RulesFrom::Directories(folders) = from else { return Ok(()) };
-    let us = nix::unistd::geteuid().as_raw();
     let files = folders.iter().filter_map(|folder| crate::profile::rule_files(folder)).flatten();
     let errors: Vec<RuleError> = files
         .filter_map(|file| {
-            let owner = fs::metadata(&file).ok()?.uid();
-            (owner != 0 && owner != us).then(|| RuleError {
+            let meta = fs::metadata(&file).ok()?;
+            let (what, fix) = others_may_change(meta.uid(), meta.mode())?;
+            Some(RuleError {
                 file: file.to_string_lossy().into(),
                 line: 0,
                 column: 0,
-                what: format!("it is owned by uid {owner}, who could change the rules"),
-                fix: "make it root's: chown root".to_owned(),
+                what,
+                fix: fix.to_owned(),
             })
         })
         .collect();
     if errors.is_empty() { Ok(()) } else { Err(RuleErrors(errors)) }
+}
+
+/// Who else could change a file of this owner and mode, and what to do about it.
+fn others_may_change(owner: u32, mode: u32) -> Option<(String, &'static str)> {
+    let us = nix::unistd::geteuid().as_raw();
+    if owner != 0 && owner != us {
+        return Some((
+            format!("it is owned by uid {owner}, who could change the rules"),
+            "make it root's: chown root",
+        ));
+    }
+    let who = match mode & 0o022 {
+        0 => return None,
+        bits if bits & 0o002 != 0 => "everyone",
+        _ => "its group",
+    };
+    Some((format!("it may be written by {who}, who could change the rules"), "take that away: chmod go-w"))
 }
 
 /// Whether a folder holds a rule file, or cannot be read.
@@ -88,4 +105,40 @@ pub fn shipped() -> Vec<Source> {
         .iter()
         .map(|(file, text)| Source { file: Arc::from(*file), text: (*text).to_owned(), layer: 0 })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    const RULES: &str = "schema: sandwatch/identities/v1\nidentities: []\n";
+
+    #[test]
+    fn rule_file_that_its_group_or_everyone_may_write_is_refused_also_behind_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (folder, elsewhere) = (dir.path().join("rules"), dir.path().join("elsewhere"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(&elsewhere, RULES).unwrap();
+        symlink(&elsewhere, folder.join("linked.yaml")).unwrap();
+        let from = RulesFrom::Directories(vec![folder]);
+        for (mode, who) in [(0o664, "its group"), (0o646, "everyone")] {
+            fs::set_permissions(&elsewhere, Permissions::from_mode(mode)).unwrap();
+            let refused = check_owners(&from).unwrap_err().to_string();
+            let right = ["linked.yaml", who, "chmod go-w"].iter().all(|word| refused.contains(word));
+            assert!(right, "{refused}");
+        }
+        fs::set_permissions(&elsewhere, Permissions::from_mode(0o644)).unwrap();
+        check_owners(&from).unwrap();
+    }
+
+    #[test]
+    fn rule_file_of_somebody_else_is_refused_whatever_its_mode() {
+        let (what, fix) = others_may_change(u32::MAX - 7, 0o400).unwrap();
+        assert!(what.contains("owned by uid 4294967288") && fix.contains("chown root"), "{what}; {fix}");
+        assert_eq!(others_may_change(0, 0o644), None);
+        assert_eq!(others_may_change(nix::unistd::geteuid().as_raw(), 0o600), None);
+    }
 }
