@@ -12,7 +12,9 @@ use std::time::Instant;
 
 /// Rungs that a cell may be pinned to. `lsm` without BPF LSM is a cell too: the agent must say that it
 /// does not fire.
-const HOOKS: [&str; 6] = ["auto", "lsm", "fentry", "kprobe", "cgroup", "tracepoint"];
+const HOOKS: [&str; 7] = ["auto", "lsm", "fentry", "kprobe", "cgroup", "tracepoint", "raw_tp"];
+/// The kernel on which the tiers pin `raw_tp`; `vm-test` does on each.
+const RAW_ON: &str = "6.1";
 /// The test programs that hold on every kernel.
 const TESTS: [&str; 2] = ["behaviour", "privilege"];
 
@@ -48,10 +50,13 @@ pub(crate) fn other_rungs() -> Vec<Cell> {
     let without = ["fentry", "kprobe", "cgroup", "auto"].map(|hooks| (Lsm::Without, hooks));
     let wanted = [[(Lsm::With, "lsm")].as_slice(), without.as_slice()].concat();
     let cell = |release, (lsm, hooks): (Lsm, &str)| Cell { release, lsm, hooks: hooks.to_owned() };
-    RELEASES
+    let rungs = RELEASES
         .into_iter()
-        .flat_map(|release| wanted.iter().map(move |&rung| cell(release, rung)).collect::<Vec<_>>())
-        .collect()
+        .flat_map(|release| wanted.iter().map(move |&rung| cell(release, rung)).collect::<Vec<_>>());
+    // Forks, execs and exits through it, all else as in `auto`: one kernel shows that it works, the others take the rung above.
+    let raw = RELEASES.into_iter().filter(|release| release.name == RAW_ON);
+    let raw = raw.map(|release| cell(release, (Lsm::Without, "raw_tp")));
+    rungs.chain(raw).collect()
 }
 
 /// Builds the agent and the tests and runs them in every cell.
@@ -206,12 +211,12 @@ mod tests {
     #[test]
     fn cells_are_the_product_and_have_distinct_names() {
         let all = cells(&RELEASES, &[], &[Lsm::With, Lsm::Without]);
-        assert_eq!(all.len(), 4 * 6 * 2);
+        assert_eq!(all.len(), 4 * 7 * 2);
         assert_eq!(all.iter().map(super::Cell::name).collect::<BTreeSet<_>>().len(), all.len());
         assert_eq!(cells(&RELEASES[..1], &["lsm".into()], &[Lsm::With]).len(), 1);
         assert_eq!(best_and_worst().len(), 8);
         let both: BTreeSet<String> =
             best_and_worst().iter().chain(&other_rungs()).map(super::Cell::name).collect();
-        assert_eq!(both.len(), 8 + 20, "no cell is in both tiers");
+        assert_eq!(both.len(), 8 + 21, "no cell is in both tiers");
     }
 }
