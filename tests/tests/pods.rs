@@ -29,7 +29,7 @@ engine: toy
 title: The toy engine of a test
 select: [{ namespace: flows, container: worker }]
 roles:
-  - { name: engine, parent: entry, program: sh }
+  - { name: engine, parent: entry, program: [sh, dash, bash, busybox] }
 expect:
   entry: { exec: { allow: [{ becomes: engine }], else: boundary } }
   engine: { exec: { allow: [{ program: sleep, why: it waits }], else: boundary } }
@@ -198,12 +198,17 @@ impl Node {
         lab::alerts(text.rsplit_once('\n').map_or("", |(whole, _)| whole))
     }
 
-    /// The container is made, and its first program executed in it, which then starts one that it may not.
-    fn container_runs(&self) {
+    /// The container is made, and found: a runtime takes its time before something runs in it.
+    fn container_is_made(&self) -> PathBuf {
         let cgroup = self.top.join(format!("kubepods/burstable/pod{UID}/{}", container()));
         fs::create_dir_all(&cgroup).unwrap();
-        // A runtime takes its time between the two.
         eventually("the container is found", || self.log().contains(&container()));
+        cgroup
+    }
+
+    /// The container is made, and its first program executed in it, which then starts one that it may not.
+    fn container_runs(&self) {
+        let cgroup = self.container_is_made();
         let script =
             format!("echo $$ > {}/cgroup.procs; exec /bin/sh -c 'sleep 0; /bin/true; :'", cgroup.display());
         assert!(Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
@@ -224,8 +229,29 @@ impl Drop for Node {
     }
 }
 
+/// The processes in a cgroup.
+fn processes(cgroup: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Ends what still runs in a cgroup: a test that fails leaves it.
+fn end(cgroup: &Path) {
+    for pid in processes(cgroup) {
+        // SAFETY: kill only takes numbers; the cgroup is a test's own, and so is what runs in it.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+    for _ in 0..100 {
+        if processes(cgroup).is_empty() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 /// Removes a cgroup with everything below it.
 fn remove(path: &Path) {
+    end(path);
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
             remove(&entry.path());
@@ -288,6 +314,38 @@ fn container_that_the_kubelet_has_not_seen_yet_is_completed_later() {
     let mut agent = node.agent.take().unwrap();
     signal(&agent, libc::SIGTERM);
     assert!(wait(&mut agent).success(), "{}", node.log());
+}
+
+#[test]
+fn what_waited_for_its_pod_when_the_agent_was_killed_is_in_the_gap_and_what_still_runs_is_judged() {
+    let mut node = Node::new("killed", "30s");
+    node.watch();
+    let cgroup = node.container_is_made();
+    let script =
+        format!("echo $$ > {}/cgroup.procs; exec /bin/sh -c 'tail -f /dev/null; :'", cgroup.display());
+    let mut engine = Command::new("/bin/sh").args(["-c", &script]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("the second program runs", || processes(&cgroup).len() == 2);
+    let ran = jiff::Timestamp::now();
+    // The agent writes down until when it watched, and all of it waits for the pod.
+    std::thread::sleep(std::time::Duration::from_millis(2_500));
+    assert!(node.findings().is_empty(), "nothing is said before it is known what it is");
+    let mut agent = node.agent.take().unwrap();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+
+    node.watch();
+    node.seen.store(true, Ordering::SeqCst);
+    eventually("the second program is a finding", || !node.findings().is_empty());
+    let alert = node.findings().remove(0);
+    assert_eq!(alert["worker"]["profile"], "in-pod", "{alert:#}");
+    assert!(alert["process"]["exe"].as_str().unwrap().ends_with("tail"), "{alert:#}");
+    assert_eq!(alert["finding"]["certainty"], "candidate; unknown: history");
+    let gap = || node.alerts().into_iter().find(|alert| alert["gap"]["reason"] == "restart");
+    eventually("the gap is told", || gap().is_some());
+    let from: jiff::Timestamp = gap().unwrap()["gap"]["from"].as_str().unwrap().parse().unwrap();
+    assert!(from < ran, "what the first agent still held back ({ran}) is before its gap ({from})");
+    end(&cgroup);
+    engine.wait().unwrap();
 }
 
 #[test]
