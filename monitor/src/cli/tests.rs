@@ -31,9 +31,13 @@ fn a_wrong_rung_is_a_usage_error() {
 }
 
 #[test]
-fn a_kernel_without_btf_cannot_run_sandwatch() {
+fn host_with_cgroup_v1_alone_is_told_what_is_lost_and_what_helps() {
     let error = CliError::from(crate::kernel::KernelError::NoCgroup2);
     assert_eq!(error.exit(), Exit::Host);
+    let said = error.message();
+    for part in ["no exec, no open, no connect", "mount -t cgroup2", "start the container runtime"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use integration::fakes::alerts;
 use integration::fakes::authority::{Authority, Valid};
 use integration::fakes::program::{Program, free_address};
-use monitor::delivery::{Outcome, Transport};
+use monitor::alert::SafeAlert;
+use monitor::delivery::{Item, Outcome, Transport};
 use serde_json::Value;
 
 use crate::deliver::{deliver, ids, open, retry};
@@ -165,6 +166,48 @@ fn tcp_udp_and_a_unix_socket_bring_every_alert_whole() {
     let of_tcp = rsyslog.messages().into_iter().find(|message| message["inputname"] == "imtcp").unwrap();
     let data = of_tcp["structured-data"].as_str().unwrap().to_owned();
     assert!(data.contains("[meta sequenceId=\"") && data.contains("worker=\"lab-n8n\""), "{data}");
+}
+
+/// Its parser is another's: what it takes for the message is what we put there, whatever a worker calls itself.
+#[test]
+fn names_and_texts_that_look_like_the_protocol_are_read_back_as_they_are() {
+    let rsyslog = Rsyslog::plain();
+    let mut sink = open(&format!("type: syslog, address: \"tcp://{}\"", rsyslog.address));
+    let hostile = [
+        "a\"]] <13>1 - - - - - - x",
+        "[fake@1 id=\"9\"][meta sequenceId=\"0\"]",
+        "back\\slash\\\" \\] end",
+        "line\nfeed\r\n<11>1 2026 h a - - - {}",
+        "\u{1b}[31mred\u{202e}turned\u{0}",
+        "]\u{fc}\u{6f22}\u{1f980}",
+    ];
+    let items: Vec<Item> = (1..).zip(hostile).map(|(number, text)| hostile_item(number, text)).collect();
+    let outcomes = sink.send(&items);
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Accepted), "{outcomes:?}");
+    rsyslog.wait_for(&ids(1..=hostile.len() as u64));
+    assert_eq!(rsyslog.messages().len(), hostile.len(), "none is taken for two");
+    for (message, alert) in rsyslog.messages().iter().zip(rsyslog.alerts()) {
+        let number = alert["process"]["pid"].as_u64().unwrap();
+        let text = hostile[usize::try_from(number - 1).unwrap()];
+        assert_eq!(alert["worker"]["name"], text, "the text is whole");
+        assert_eq!(message["msgid"], "incident");
+        let data = message["structured-data"].as_str().unwrap();
+        let whole = data.starts_with("[meta sequenceId=\"") && data.ends_with("\"]");
+        assert!(whole && data.contains(&format!("id=\"{}\"", alert["id"].as_str().unwrap())), "{data}");
+    }
+}
+
+/// An alert of this number whose worker, host and arguments are called like that.
+fn hostile_item(number: u64, text: &str) -> Item {
+    let mut alert = alerts::plain(number).unwrap();
+    text.clone_into(&mut alert.host.name);
+    text.clone_into(&mut alert.worker.as_mut().unwrap().name);
+    let process = alert.process.as_mut().unwrap();
+    process.pid = u32::try_from(number).unwrap();
+    process.argv = Some(vec!["sh".to_owned(), text.to_owned()]);
+    let alert = SafeAlert::new(alert);
+    let text = monitor::alert::json::line(&alert, None).into_bytes();
+    Item { seq: number, alert, text }
 }
 
 #[test]

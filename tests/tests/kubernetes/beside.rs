@@ -28,7 +28,9 @@ metadata: { name: sandwatch, namespace: flows }
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata: { name: sandwatch }
-rules: [{ apiGroups: [\"\"], resources: [nodes/proxy], verbs: [get] }]
+rules:
+  - { apiGroups: [\"\"], resources: [nodes/proxy], verbs: [get] }
+  - { apiGroups: [\"\"], resources: [pods], verbs: [list, watch] }
 ";
 const BINDING: &str = "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -51,7 +53,29 @@ expect:
 ";
 
 impl<'a> Agent<'a> {
+    /// One that asks the kubelet.
     fn start(node: &'a Node) -> Self {
+        let folder = node.folder.path().display();
+        Self::asking(
+            node,
+            &format!(
+                "from: kubelet, url: \"https://{ADDRESS}:10250\", ca_file: {folder}/kubelet-certs/kubelet.crt, server_name: node-1"
+            ),
+        )
+    }
+
+    /// One that the API server tells what changes.
+    fn told(node: &'a Node) -> Self {
+        let folder = node.folder.path().display();
+        Self::asking(
+            node,
+            &format!(
+                "from: api, url: \"https://{ADDRESS}:6443\", ca_file: {folder}/certs/apiserver.crt, node: node-1"
+            ),
+        )
+    }
+
+    fn asking(node: &'a Node, pods: &str) -> Self {
         node.apply(RBAC);
         node.apply(BINDING);
         node.wait_for("the account is there", PATIENCE, |node| {
@@ -62,7 +86,7 @@ impl<'a> Agent<'a> {
         fs::write(node.path("rules/profiles/in-pod.yaml"), PROFILE).unwrap();
         let config = format!(
             "schema: sandwatch/config/v1\nstate_dir: {folder}/state\nworkers: {{ watch: [\"/kubepods*/**\"] }}\nrules: [{folder}/rules]\n\
-             pods: {{ from: kubelet, url: \"https://{ADDRESS}:10250\", token_file: {folder}/token, ca_file: {folder}/kubelet-certs/kubelet.crt, server_name: node-1, wait: 10s }}\n\
+             pods: {{ {pods}, token_file: {folder}/token, wait: 10s }}\n\
              sinks: [{{ name: local, type: file, path: {folder}/alerts.jsonl }}]\n",
             folder = node.folder.path().display(),
         );
@@ -194,4 +218,41 @@ fn right_to_ask_that_is_taken_away_and_given_back_is_said_and_nothing_is_missed(
     node.signal("kube-apiserver", libc::SIGCONT);
     node.apply(&pod("afterwards", STEALS, &json!({})));
     assert_eq!(agent.wait_for_incident("afterwards")["worker"]["pod"]["name"], "afterwards");
+}
+
+#[test]
+fn pods_are_named_by_what_the_api_server_tells_also_after_it_was_away() {
+    let node = Node::start();
+    node.apply(RBAC);
+    node.wait_for("the namespace has its account", PATIENCE, |node| {
+        node.get(&["-n", "flows", "serviceaccounts", "default"]).is_object()
+    });
+    node.apply(&pod("listed", STEALS, &json!({})));
+    node.wait_for("it runs", PATIENCE, |node| {
+        node.get(&["-n", "flows", "pods", "listed"])["status"]["phase"] == "Running"
+    });
+    let agent = Agent::told(&node);
+    let named = |name: &str| {
+        let alert = agent.wait_for_incident(name);
+        let uid = node.get(&["-n", "flows", "pods", name])["metadata"]["uid"].clone();
+        assert_eq!(alert["worker"]["pod"]["uid"], uid, "{alert:#}");
+        assert_eq!(alert["worker"]["pod"]["labels"]["pod"], name);
+        assert_eq!(alert["worker"]["profile"], "in-pod");
+        assert_eq!(alert["worker"]["container"]["image"], "localhost/busybox:1");
+    };
+    named("listed");
+    node.apply(&pod("watched", STEALS, &json!({})));
+    named("watched");
+    let short: Vec<String> = (0..5).map(|number| format!("short-{number}")).collect();
+    for name in &short {
+        node.apply(&pod(name, "/bin/id", &json!({})));
+    }
+    short.iter().for_each(|name| named(name));
+    assert_eq!(agent.said("pods-unknown", "open"), 0, "{}", agent.log());
+
+    node.signal("kube-apiserver", libc::SIGSTOP);
+    std::thread::sleep(Duration::from_secs(5));
+    node.signal("kube-apiserver", libc::SIGCONT);
+    node.apply(&pod("afterwards", STEALS, &json!({})));
+    named("afterwards");
 }

@@ -112,4 +112,12 @@ mod tests {
         assert_eq!(cgroup2(&parse(text)), Some(("/nowhere/unified".into(), false)));
         assert_eq!(cgroup2(&[]), None);
     }
+
+    #[test]
+    fn cgroup2_is_nowhere_on_a_host_with_v1_alone() {
+        let text = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n32 31 0:29 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
+                    33 31 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+        assert_eq!(parse(text).len(), 3);
+        assert_eq!(cgroup2(&parse(text)), None);
+    }
 }
