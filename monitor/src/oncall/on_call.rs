@@ -16,6 +16,8 @@ use crate::delivery::{Clock, Consumer, Driver, Meter, Outcome, Stored, caught};
 const STACK: usize = 1 << 20;
 /// Most alerts taken in between two writes.
 const TOGETHER: usize = 64;
+/// How often alerts are taken in at most once the end was asked for.
+const LAST_PASSES: u32 = 64;
 /// How long a thread sleeps at most before it looks at the clock again.
 const NAP: Duration = Duration::from_secs(1);
 /// How long what is due is still sent when the agent ends; the rest is on disk for the next start.
@@ -50,13 +52,14 @@ struct Shared {
 
 impl OnCall {
     /// A sink with the desks of its receivers as they were kept. Without a state directory they live in memory. `retry`: the
-    /// first wait after a failure.
+    /// first wait after a failure. `goes_on`: the agent was not started just now, so that what it said of its condition holds.
     pub fn new(
         sink: &str,
         pagers: Vec<Box<dyn Pager>>,
         state_dir: Option<&Path>,
         retry: Duration,
         clock: Arc<dyn Clock>,
+        goes_on: bool,
     ) -> Self {
         let now = now(&*clock);
         let several = pagers.len() > 1;
@@ -67,7 +70,7 @@ impl OnCall {
         let receivers = pagers.into_iter().enumerate().map(|(number, pager)| {
             let store = place.as_ref().map(|place| place.store(several.then_some(number)));
             let (desk, problem) = match &store {
-                Some(store) => store.load(&*pager, now),
+                Some(store) => store.load(&*pager, now, goes_on),
                 None => (Desk::for_pager(&*pager), None),
             };
             if let Some(problem) = problem {
@@ -101,6 +104,8 @@ impl Driver for OnCall {
             let mut desks = Vec::new();
             for Receiver { pager, shared } in &mut self.receivers {
                 let shared: &Shared = shared;
+                // It may have ended before, with the sinks that were then.
+                shared.ending.store(false, Ordering::Relaxed);
                 desks.push(shared);
                 let backoff = Backoff::new(retry);
                 let quiet_until = Duration::ZERO;
@@ -127,7 +132,7 @@ impl Driver for OnCall {
 
 /// Takes alerts in until the agent ends.
 fn feed(sink: &str, consumer: &mut dyn Consumer, desks: &[&Shared], clock: &dyn Clock, meter: &Meter) {
-    let mut uncommitted = false;
+    let (mut uncommitted, mut passes) = (false, 0);
     loop {
         // Once more after the end was asked for: what came just before is taken in too.
         let ending = consumer.ending();
@@ -159,7 +164,9 @@ fn feed(sink: &str, consumer: &mut dyn Consumer, desks: &[&Shared], clock: &dyn 
             consumer.commit();
             uncommitted = false;
         }
-        if ending && count == 0 {
+        // While sinks are exchanged more and more may come: the rest is in the spool.
+        passes += u32::from(ending);
+        if ending && (count == 0 || passes == LAST_PASSES) {
             return;
         }
     }

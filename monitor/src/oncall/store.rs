@@ -55,7 +55,7 @@ struct Read1 {
 
 impl Store {
     /// The desk as it was kept, or a new one; and what is wrong with the file, which is then set aside.
-    pub(super) fn load(&self, pager: &dyn Pager, now: Now) -> (Desk, Option<String>) {
+    pub(super) fn load(&self, pager: &dyn Pager, now: Now, goes_on: bool) -> (Desk, Option<String>) {
         let (kept, problem) = match self.read() {
             Ok(kept) => (kept, None),
             Err(what) => {
@@ -68,7 +68,7 @@ impl Store {
             }
         };
         let desk = match kept {
-            Some(kept) => Desk::restored(kept, pager.receiver(), pager.policy(), pager.keyer(), now),
+            Some(kept) => Desk::restored(kept, pager.receiver(), pager.policy(), pager.keyer(), now, goes_on),
             None => Desk::for_pager(pager),
         };
         (desk, problem)

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::config::Config;
+use crate::config::{Config, SinkConfig, SpoolConfig};
 use crate::delivery::Engine;
 use crate::detect::{Envelope, HostFacts, WallClock, boot_now};
 use crate::event::BootNs;
@@ -112,6 +112,8 @@ pub struct Agent<P: Probes> {
     config_digest: String,
     /// Rule files that are left out, as it was said last.
     skipped: Vec<String>,
+    /// Sinks and spool of before, while others are put in their place.
+    sinks_before: Option<(Vec<SinkConfig>, SpoolConfig)>,
     /// A change came while sinks were being exchanged.
     reload_again: Option<String>,
     kept: Option<last_good::Keep>,
@@ -205,6 +207,7 @@ impl<P: Probes> Agent<P> {
             config: None,
             config_digest: String::new(),
             skipped: Vec::new(),
+            sinks_before: None,
             reload_again: None,
             kept: None,
             interval: None,

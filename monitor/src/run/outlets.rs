@@ -11,22 +11,23 @@ use crate::metadata::HostEngines;
 impl<P: Probes> Agent<P> {
     /// Whether the sinks and the spool of a configuration can take the place of those there are; in words why not.
     pub(super) fn check_outlets(&self, new: &Config) -> Result<(), String> {
-        match self.wanted(new) {
-            Some(wanted) if self.changes_sinks(new) => self.sinks.check(&wanted),
-            _ => Ok(()),
-        }
+        if self.changes_sinks(new) { self.sinks.check(&self.wanted(new)) } else { Ok(()) }
     }
 
     /// Puts what is new of a configuration in the place of what was.
-    pub(super) fn exchange_outlets(&mut self, new: &Config) {
-        if let Some(wanted) = self.wanted(new)
-            // Words that delivery's own alerts carry are not worth the loss of what waits in memory.
-            && self.sinks.check(&wanted).is_ok()
-            && let Err(error) = self.sinks.exchange(wanted)
-        {
-            self.outlets_stay(&format!("no thread to exchange the sinks: {error}"));
-        }
-        let Some(old) = self.config.clone() else { return };
+    ///
+    /// # Errors
+    /// In words: the sinks stay as they are.
+    pub(super) fn exchange_outlets(&mut self, new: &Config) -> Result<(), String> {
+        let Some(old) = self.config.clone() else { return Ok(()) };
+        let wanted = self.wanted(new);
+        let exchange = if self.changes_sinks(new) {
+            self.sinks_before = Some((old.sinks.clone(), old.spool.clone()));
+            self.sinks.exchange(wanted)
+        } else {
+            self.sinks.follow(wanted.drain, wanted.envelope);
+            Ok(())
+        };
         if old.listen != new.listen {
             self.serve_metrics(new.listen.as_deref());
         }
@@ -36,13 +37,18 @@ impl<P: Probes> Agent<P> {
         if old.pods != new.pods {
             self.learn_pods_anew(new);
         }
+        exchange.map_err(|error| format!("no thread to exchange the sinks: {error}"))
     }
 
     /// Takes the sinks that an exchange has made.
     pub(super) fn outlets_exchanged(&mut self) {
         match self.sinks.exchanged() {
             None => return,
-            Some(Ok(())) => tracing::info!("other sinks are in place"),
+            Some(Ok(())) => {
+                tracing::info!("other sinks are in place");
+                self.sinks_before = None;
+                self.config_is_good();
+            }
             Some(Err(why)) => self.outlets_stay(&why),
         }
         if let Some(why) = self.reload_again.take() {
@@ -50,23 +56,20 @@ impl<P: Probes> Agent<P> {
         }
     }
 
-    /// The sinks are those that were before, although the configuration was found good.
-    fn outlets_stay(&mut self, why: &str) {
+    /// The sinks are those that were before, although the configuration was found good. The next reload tries them again.
+    pub(super) fn outlets_stay(&mut self, why: &str) {
+        if let (Some((sinks, spool)), Some(config)) = (self.sinks_before.take(), &mut self.config) {
+            (config.sinks, config.spool) = (sinks, spool);
+        }
         let detail = format!("the sinks are those from before, the rest of it is in force: {why}");
         self.refuse_config("an exchange of sinks", detail);
     }
 
-    /// What delivery is to be like, if a configuration changes it.
-    fn wanted(&self, new: &Config) -> Option<Wanted> {
-        let old = self.config.as_ref()?;
-        let says_other =
-            (&old.cluster, &old.environment, &old.labels) != (&new.cluster, &new.environment, &new.labels);
-        if !self.changes_sinks(new) && old.drain == new.drain && !says_other {
-            return None;
-        }
+    /// What delivery is to be like.
+    fn wanted(&self, new: &Config) -> Wanted {
         let mut envelope = self.pipeline.detector.envelope.clone();
         follow(&mut envelope, new);
-        Some(Wanted { sinks: new.sinks.clone(), spool: new.spool.clone(), drain: new.drain.0, envelope })
+        Wanted { sinks: new.sinks.clone(), spool: new.spool.clone(), drain: new.drain.0, envelope }
     }
 
     fn changes_sinks(&self, new: &Config) -> bool {

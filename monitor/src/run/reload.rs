@@ -211,11 +211,11 @@ impl<P: Probes> Agent<P> {
         });
         match loaded {
             Ok(loaded) => {
-                if let Some(new) = loaded.config {
-                    self.take_config(new, why);
-                }
+                let whole = loaded.config.is_none_or(|new| self.take_config(new, why));
                 self.take_rules(loaded.rules, why);
-                self.keep_good();
+                if whole && !self.sinks.is_exchanging() {
+                    self.config_is_good();
+                }
                 crate::frugal::give_back();
             }
             Err(Refused::Rules(errors)) => self.refuse_rules(why, &errors),
@@ -313,17 +313,18 @@ impl<P: Probes> Agent<P> {
         if named.is_empty() && live != *old { vec!["something"] } else { named }
     }
 
-    fn take_config(&mut self, new: NewConfig, why: &str) {
+    /// Takes a configuration that can be taken; whether nothing of it was refused all the same.
+    fn take_config(&mut self, new: NewConfig, why: &str) -> bool {
         let NewConfig { config, digest, folders } = new;
-        let was_refused = self.rules.config_refused.take().is_some();
         let was_last_good = self.reporter.as_mut().is_some_and(|reporter| {
             let was = std::mem::take(&mut reporter.config.last_good);
             reporter.config.digest.clone_from(&digest);
             was
         });
         let changed = self.config.as_ref().is_some_and(|old| *old != config);
+        let mut stays = None;
         if changed {
-            self.apply_config(&config);
+            stays = self.apply_config(&config).err();
             tracing::info!(why, digest, "configuration loaded");
             let from = std::mem::replace(&mut self.config_digest, digest.clone());
             self.log(What::ConfigChanged { from, to: digest });
@@ -334,18 +335,27 @@ impl<P: Probes> Agent<P> {
             self.rules.watch_folders();
         }
         self.config = Some(config);
-        if was_refused {
-            let title = "The configuration is good again";
-            self.say_health(State::Closed, Severity::Info, "config-refused", title, String::new());
-        }
         if was_last_good {
             self.say_last_good(None);
         }
+        if let Some(why) = &stays {
+            self.outlets_stay(why);
+        }
+        stays.is_none()
     }
 
-    fn apply_config(&mut self, config: &Config) {
+    /// All of what was loaded is in force: it is what a later start falls back to, and a refusal before it is over.
+    pub(super) fn config_is_good(&mut self) {
+        if self.rules.config_refused.take().is_some() {
+            let title = "The configuration is good again";
+            self.say_health(State::Closed, Severity::Info, "config-refused", title, String::new());
+        }
+        self.keep_good();
+    }
+
+    fn apply_config(&mut self, config: &Config) -> Result<(), String> {
         super::outlets::follow(&mut self.pipeline.detector.envelope, config);
-        self.exchange_outlets(config);
+        let exchange = self.exchange_outlets(config);
         self.drain = config.drain.0;
         self.beat_every(config.heartbeat.every.0);
         if self.config.as_ref().is_some_and(|old| old.workers != config.workers) {
@@ -355,6 +365,7 @@ impl<P: Probes> Agent<P> {
                 Err(error) => tracing::error!(%error, "workers of the new configuration"),
             }
         }
+        exchange
     }
 
     /// Says that the last good configuration is in use, and why; or that it is not any more.

@@ -126,6 +126,8 @@ pub struct Place<'a> {
     pub state_dir: Option<&'a Path>,
     /// Time.
     pub clock: &'a Arc<dyn Clock>,
+    /// The agent has run for a while: what it said of its condition still holds.
+    pub goes_on: bool,
 }
 
 /// A sink, ready for its thread.
@@ -136,8 +138,8 @@ pub enum Plug {
     State(Box<dyn Driver>),
 }
 
-/// Makes the sink of a configuration. Called on the agent's own thread before any other is started; nothing is connected
-/// to yet.
+/// Makes the sink of a configuration. Called on the agent's own thread before any other is started, and when sinks change;
+/// nothing is connected to yet.
 ///
 /// # Errors
 /// What is wrong with the configuration, if it can never work. What may pass (a key that is not there, a full disk, a
@@ -157,10 +159,12 @@ pub fn plug(config: &SinkConfig, place: &Place<'_>) -> Result<Plug, SinkError> {
         }
         SinkKind::Pagerduty | SinkKind::Alertmanager | SinkKind::Slack => {
             let (clock, state_dir) = (Arc::clone(place.clock), place.state_dir.map(Path::to_owned));
+            let goes_on = place.goes_on;
             let open = move |config: &SinkConfig| -> Result<Box<dyn Driver>, SinkError> {
                 let pagers = pagers(config).map_err(|error| SinkError::of(&config.name, &error))?;
                 let (dir, clock) = (state_dir.as_deref(), Arc::clone(&clock));
-                Ok(Box::new(OnCall::new(&config.name, pagers, dir, config.retry.0, clock)))
+                let on_call = OnCall::new(&config.name, pagers, dir, config.retry.0, clock, goes_on);
+                Ok(Box::new(on_call))
             };
             Plug::State(Box::new(Waiting::new(config, Box::new(open))?))
         }

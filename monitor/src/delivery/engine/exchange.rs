@@ -2,8 +2,8 @@
 //!
 //! What comes from the agent waits in the `intake`, which stays. On a thread of its own: the sinks' threads end, each with its
 //! cursor written and without sending what is left; alerts are still appended for as long as that takes. Then the spool is
-//! closed, opened with the new names and sizes, and the new sinks begin where those of the same name were. It is the end and
-//! the start of an agent, for delivery alone.
+//! closed, opened with the new names and sizes, and the sinks begin: one that is configured as before with what it worked with
+//! (its connection, what it keeps for a connection that breaks, the state of a pager), one that has its name where that was.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,21 +11,29 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use super::intake::Intake;
-use super::{APPENDED_WITHIN, Alive, Engine, Meter, Setup, named, sinks};
+use super::notes::Notes;
+use super::outfit::Outfit;
+use super::threads::{self, Leftovers};
+use super::{APPENDED_WITHIN, Alive, Engine, SPOOL_THREAD, Setup, named, sinks, thread_of};
 use crate::config::{SinkConfig, SpoolConfig};
 use crate::delivery::spool::Shared;
-use crate::delivery::{Clock, is_taken};
+use crate::delivery::{Clock, caught, is_taken};
 use crate::detect::Envelope;
 use crate::sink::{Place, SinkError};
 
-/// A sink that is in the middle of a request is waited for; every request has a time limit of its own that is shorter.
-const SINKS_END_WITHIN: Duration = Duration::from_secs(300);
+/// A log that is in the middle of a request is left behind after this: it cannot write its cursor any more, and what it sends
+/// is sent once more.
+const LOGS_END_WITHIN: Duration = Duration::from_secs(20);
+/// One with a state of its own is waited for: a second one would not know what the first has told people.
+const ALL_END_WITHIN: Duration = Duration::from_secs(300);
 /// For what the disk does not take at the moment.
 const DISK_MENDS_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the spool is closed.
 const SHORT: Duration = Duration::from_millis(2);
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two tries to go on at all.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What is to be.
 #[derive(Clone, Debug)]
@@ -43,8 +51,13 @@ pub struct Wanted {
 /// An exchange that is under way.
 pub(super) struct Exchange(Receiver<Done>);
 
-/// The engine to go on with, and why it is not the one that was wanted.
-type Done = Result<(Engine, Option<SinkError>), String>;
+/// How it ended.
+enum Done {
+    /// With this engine, and why it is not the one that was wanted.
+    New(Box<Engine>, Option<String>),
+    /// With the old one; why.
+    Stays(String),
+}
 
 impl Engine {
     /// Whether these could be put in place of what there is.
@@ -55,12 +68,15 @@ impl Engine {
         if self.state_dir.is_none() || self.shared.folder.is_none() {
             return Err("alerts that wait are in memory only, where an exchange of sinks would lose them: restart the agent".to_owned());
         }
-        if unstored(&self.shared) {
+        if unkept(&self.shared) {
             return Err("the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned());
         }
-        // Without a folder: what a sink keeps there is still another's.
-        let place = Place { state_dir: None, clock: &self.clock };
-        sinks(&named(&wanted.sinks), &place).map(drop).map_err(|error| error.to_string())
+        // Without a folder: what a sink keeps there is still another's. One that is there already can work.
+        let place = Place { state_dir: None, clock: &self.clock, goes_on: true };
+        let known: Vec<&SinkConfig> = self.sinks.iter().map(|sink| &sink.config).collect();
+        let new: Vec<SinkConfig> =
+            named(&wanted.sinks).into_iter().filter(|config| !known.contains(&config)).collect();
+        sinks(&new, &place).map(drop).map_err(|error| error.to_string())
     }
 
     /// Begins to put these in place of what there is, which [`check`](Self::check) found possible. What is accepted
@@ -69,14 +85,21 @@ impl Engine {
     /// # Errors
     /// The system gives no thread; everything is as before.
     pub fn exchange(&mut self, wanted: Wanted) -> std::io::Result<()> {
-        self.await_exchange(SINKS_END_WITHIN);
+        self.await_exchange(ALL_END_WITHIN);
         self.start()?;
         let old = Old {
-            configs: self.sinks.iter().map(|sink| sink.config.clone()).collect(),
-            meters: self.sinks.iter().map(|s| (s.config.name.clone(), Arc::clone(&s.meter))).collect(),
+            outfits: (0..self.sinks.len()).map(|at| self.outfit(at)).collect(),
+            has_state: self
+                .sinks
+                .iter()
+                .filter(|sink| !sink.is_log)
+                .map(|sink| thread_of(&sink.config))
+                .collect(),
             shared: Arc::clone(&self.shared),
             intake: Arc::clone(&self.intake),
             alive: Arc::clone(&self.alive),
+            notes: Arc::clone(&self.notes),
+            leftovers: Arc::clone(&self.leftovers),
             clock: Arc::clone(&self.clock),
             state_dir: self.state_dir.clone(),
         };
@@ -106,73 +129,136 @@ impl Engine {
         }
     }
 
-    fn adopt(&mut self, most: Duration) -> Option<Result<(), String>> {
+    pub(super) fn adopt(&mut self, most: Duration) -> Option<Result<(), String>> {
         let done = match self.exchange.as_ref()?.0.recv_timeout(most) {
             Ok(done) => done,
             Err(RecvTimeoutError::Timeout) => return None,
-            Err(RecvTimeoutError::Disconnected) => Err("the thread that exchanged them has ended".to_owned()),
+            Err(RecvTimeoutError::Disconnected) => {
+                Done::Stays("the thread that exchanged them has ended".to_owned())
+            }
         };
         self.exchange = None;
-        Some(match done {
-            Ok((new, problem)) => {
-                let Self { shared, sinks, notes, dead, alive, drain, limits, .. } = new;
-                (self.shared, self.sinks, self.notes) = (shared, sinks, notes);
+        let result = match done {
+            Done::Stays(why) => Err(why),
+            Done::New(new, problem) => {
+                let Self { shared, sinks, notes, dead, alive, drain, limits, leftovers, .. } = *new;
+                (self.shared, self.sinks, self.notes, self.leftovers) = (shared, sinks, notes, leftovers);
                 (self.dead, self.alive, self.drain, self.limits) = (dead, alive, drain, limits);
-                problem.map_or(Ok(()), |problem| Err(problem.to_string()))
+                problem.map_or(Ok(()), Err)
             }
-            Err(why) => Err(why),
-        })
+        };
+        self.make_up();
+        Some(result)
     }
 }
 
 /// What is left of an engine whose sinks end.
 struct Old {
-    configs: Vec<SinkConfig>,
-    meters: Vec<(String, Arc<Meter>)>,
+    outfits: Vec<Outfit>,
+    /// Names of the threads of sinks with a state of their own.
+    has_state: Vec<String>,
     shared: Arc<Shared>,
     intake: Arc<Intake>,
     alive: Arc<Alive>,
+    notes: Arc<Notes>,
+    leftovers: Arc<Leftovers>,
     clock: Arc<dyn Clock>,
     state_dir: Option<PathBuf>,
 }
 
 impl Old {
     fn into_new(self, wanted: &Wanted) -> Done {
+        self.end_sinks();
+        let mends = Instant::now() + DISK_MENDS_WITHIN;
+        while unkept(&self.shared) && Instant::now() < mends {
+            std::thread::sleep(LOOK);
+        }
+        if unkept(&self.shared) {
+            return self.go_on();
+        }
+        self.end_spool();
+        loop {
+            match caught(|| self.begin(wanted)) {
+                Ok(Ok(done)) => return done,
+                Ok(Err(reason)) | Err(reason) => {
+                    // Alerts wait in the intake, whose bounds say what is left out.
+                    tracing::error!(reason, "nothing is delivered; it is tried again");
+                    std::thread::sleep(AGAIN);
+                }
+            }
+        }
+    }
+
+    fn end_sinks(&self) {
         {
             let mut index = self.shared.lock();
             index.ending = Some(self.clock.monotonic());
             self.shared.ring_all(&mut index);
         }
-        // The one that is left appends.
-        self.alive.wait_for(1, Instant::now() + SINKS_END_WITHIN);
-        let mends = Instant::now() + DISK_MENDS_WITHIN;
-        while unstored(&self.shared) && Instant::now() < mends {
-            std::thread::sleep(LOOK);
+        // The one that appends goes on.
+        let now = Instant::now();
+        let is_spool = |name: &str| name == SPOOL_THREAD;
+        if !self.alive.wait_for(is_spool, now + LOGS_END_WITHIN) {
+            let may = |name: &str| is_spool(name) || !self.has_state.iter().any(|state| state == name);
+            if !self.alive.wait_for(may, now + ALL_END_WITHIN) {
+                tracing::error!("an on-call sink does not end; what it was told may be told again");
+            }
         }
-        // What the sinks had to say of themselves names them by their places, which will be others.
+    }
+
+    /// The disk takes nothing: a new spool would not have what is in memory. The sinks begin again, on the spool that there is.
+    fn go_on(self) -> Done {
+        self.shared.lock().ending = None;
+        for outfit in self.outfits {
+            let name = thread_of(&outfit.config);
+            let plug = self.leftovers.take(&outfit.config.name).map_or_else(|| outfit.plug(), Ok);
+            let begun = plug.and_then(|plug| {
+                threads::sink(&self.alive, &name, outfit, plug, &self.leftovers)
+                    .map_err(|error| error.to_string())
+            });
+            if let Err(reason) = begun {
+                tracing::error!(sink = name, reason, "the sink does not go on before a restart of the agent");
+            }
+        }
+        Done::Stays("the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned())
+    }
+
+    fn end_spool(&self) {
         self.intake.wait_empty(APPENDED_WITHIN);
         self.intake.hand_over(true);
-        // A sink's thread that hangs for ever holds nobody up: it cannot write its cursor any more.
-        let until = Instant::now() + SINKS_END_WITHIN;
+        // A sink's thread that hangs holds nobody up: it cannot write its cursor any more.
+        let until = Instant::now() + ALL_END_WITHIN;
         let taken = || self.state_dir.as_deref().is_some_and(is_taken);
         while taken() && Instant::now() < until {
             std::thread::sleep(SHORT);
         }
         self.shared.replace();
-        self.intake.hand_over(false);
-        let (new, problem) = match self.open(&named(&wanted.sinks), wanted) {
+    }
+
+    /// The new engine at work; in words why there is none.
+    fn begin(&self, wanted: &Wanted) -> Result<Done, String> {
+        let old: Vec<SinkConfig> = self.outfits.iter().map(|outfit| outfit.config.clone()).collect();
+        let (mut new, problem) = match self.open(&named(&wanted.sinks), wanted) {
             Ok(new) => (new, None),
             // It was looked at before; something has changed since. Alerts go where they went.
-            Err(problem) => match self.open(&self.configs, wanted) {
-                Ok(new) => (new, Some(problem)),
-                Err(error) => return Err(format!("{problem}; and nothing goes where it went: {error}")),
+            Err(problem) => match self.open(&old, wanted) {
+                Ok(new) => (new, Some(problem.to_string())),
+                Err(error) => return Err(format!("{problem}; and what there was: {error}")),
             },
         };
-        let mut new = new;
-        match new.start() {
-            Ok(()) => Ok((new, problem)),
-            Err(error) => Err(format!("no threads to deliver with: {error}")),
+        // What sinks had to say of themselves names them by their places.
+        let places =
+            old.iter().map(|config| new.sinks.iter().position(|sink| sink.config.name == config.name));
+        self.intake.name_anew(&places.collect::<Vec<_>>());
+        self.intake.hand_over(false);
+        new.start().map_err(|error| format!("no threads to deliver with: {error}"))?;
+        for outfit in &self.outfits {
+            let goes = !new.sinks.iter().any(|sink| sink.config.name == outfit.config.name);
+            if goes && outfit.meter.said().swap(false, std::sync::atomic::Ordering::Relaxed) {
+                self.notes.sink_goes(&outfit.config.name);
+            }
         }
+        Ok(Done::New(Box::new(new), problem))
     }
 
     fn open(&self, configs: &[SinkConfig], wanted: &Wanted) -> Result<Engine, SinkError> {
@@ -183,20 +269,33 @@ impl Old {
             drain: wanted.drain,
             envelope: wanted.envelope.clone(),
         };
-        let mut sinks = sinks(configs, &Place { state_dir: setup.state_dir, clock: &self.clock })?;
-        for sink in &mut sinks {
+        let place = Place { state_dir: setup.state_dir, clock: &self.clock, goes_on: true };
+        let same = |config: &SinkConfig| self.outfits.iter().any(|outfit| outfit.config == *config);
+        let mut all = Vec::new();
+        for config in configs {
+            let mut sink = match self.leftovers.take(&config.name) {
+                Some(plug) if same(config) => super::Sink::new(config, plug)?,
+                // What is held of the one before (a lock, a connection) goes first.
+                left => {
+                    drop(left);
+                    sinks(std::slice::from_ref(config), &place)?.remove(0)
+                }
+            };
             // Its counters go on: who watches them would take it for a restart.
-            if let Some((_, meter)) = self.meters.iter().find(|(name, _)| *name == sink.config.name) {
-                sink.meter = Arc::clone(meter);
+            let known = self.outfits.iter().find(|outfit| outfit.config.name == config.name);
+            if let Some(outfit) = known {
+                sink.meter = Arc::clone(&outfit.meter);
             }
+            all.push(sink);
         }
-        Ok(Engine::assemble(sinks, setup, Arc::clone(&self.clock), Arc::clone(&self.intake)))
+        Ok(Engine::assemble(all, setup, Arc::clone(&self.clock), Arc::clone(&self.intake)))
     }
 }
 
-/// Whether alerts are in memory only.
-fn unstored(shared: &Shared) -> bool {
-    shared.lock().classes.iter().any(|log| log.unstored() > 0)
+/// Whether alerts are in memory only, or would be.
+fn unkept(shared: &Shared) -> bool {
+    let index = shared.lock();
+    index.broken || index.classes.iter().any(|log| log.unstored() > 0)
 }
 
 #[cfg(test)]

@@ -148,6 +148,21 @@ impl Intake {
         self.changed.notify_all();
     }
 
+    /// Sinks have other places now (`None`: they are none any more): what is for one of them alone goes with it.
+    pub(crate) fn name_anew(&self, places: &[Option<usize>]) {
+        let mut queue = self.lock();
+        let queue = &mut *queue;
+        queue.waiting.retain_mut(|arrival| {
+            let Some(place) = arrival.only else { return true };
+            arrival.only = places.get(place).copied().flatten();
+            if arrival.only.is_none() {
+                queue.weight -= arrival.weight;
+                queue.appended.extend(arrival.ticket.take());
+            }
+            arrival.only.is_some()
+        });
+    }
+
     /// Nothing more comes.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

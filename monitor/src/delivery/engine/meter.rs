@@ -1,8 +1,8 @@
 //! How a sink is doing, in numbers that anybody may read at any time.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a record was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Meter {
     refused_in_row: AtomicU64,
     /// What people have to know of at once.
     fault: Mutex<Option<String>>,
+    /// They were told that it does not work.
+    said: Arc<AtomicBool>,
 }
 
 /// How a sink is doing.
@@ -72,6 +74,11 @@ pub struct SinkStats {
 }
 
 impl Meter {
+    /// Whether people were told that it does not work: it outlives who told them.
+    pub(crate) fn said(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.said)
+    }
+
     pub(crate) fn queued(&self) {
         self.queued.fetch_add(1, Relaxed);
     }

@@ -25,8 +25,8 @@ mod watch;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use dead::{ask_replay, count as count_dead, replay_waits};
@@ -42,7 +42,7 @@ use self::intake::Intake;
 use self::notes::Notes;
 use self::outfit::Outfit;
 use self::spooler::Spooler;
-use self::threads::Alive;
+use self::threads::{Alive, Leftovers};
 use super::spool::{Limits, Shared, Writer, nanoseconds};
 use super::{Class, Clock, Record, SystemClock};
 use crate::alert::{Alert, SafeAlert};
@@ -69,6 +69,15 @@ pub struct Engine {
     unconfirmed: AtomicU64,
     /// Others are being put in place of its sinks.
     exchange: Option<exchange::Exchange>,
+    leftovers: Arc<Leftovers>,
+    /// What came for the sinks while they were exchanged.
+    missed: Mutex<Missed>,
+}
+
+#[derive(Default)]
+struct Missed {
+    reopen: bool,
+    heartbeat: Option<Alert>,
 }
 
 struct Sink {
@@ -77,7 +86,8 @@ struct Sink {
     meter: Arc<Meter>,
     /// `None` once its thread has it.
     plug: Option<Plug>,
-    takes_heartbeats: bool,
+    /// It has no state of its own, and takes heartbeats.
+    is_log: bool,
 }
 
 impl Engine {
@@ -99,7 +109,7 @@ impl Engine {
     }
 
     fn with(configs: &[SinkConfig], setup: Setup<'_>, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
-        let sinks = sinks(configs, &Place { state_dir: setup.state_dir, clock: &clock })?;
+        let sinks = sinks(configs, &Place { state_dir: setup.state_dir, clock: &clock, goes_on: false })?;
         Ok(Self::assemble(sinks, setup, clock, Arc::default()))
     }
 
@@ -167,6 +177,8 @@ impl Engine {
             started: false,
             unconfirmed: AtomicU64::new(0),
             exchange: None,
+            leftovers: Arc::default(),
+            missed: Mutex::default(),
         }
     }
 
@@ -180,12 +192,11 @@ impl Engine {
         }
         for at in 0..self.sinks.len() {
             let Some(plug) = self.sinks[at].plug.take() else { continue };
-            let name = format!("sink-{}", self.sinks[at].config.name);
-            let outfit = self.outfit(at);
-            threads::spawn(&self.alive, &name, move || threads::keep(&outfit, plug))?;
+            let name = thread_of(&self.sinks[at].config);
+            threads::sink(&self.alive, &name, self.outfit(at), plug, &self.leftovers)?;
         }
         if let Some(spooler) = self.spooler.take() {
-            threads::spawn(&self.alive, "spool", move || spooler.run())?;
+            threads::spawn(&self.alive, SPOOL_THREAD, move || spooler.run())?;
         }
         Ok(())
     }
@@ -230,6 +241,10 @@ impl Engine {
 
     /// A sign of life for every log whose filter takes it and which works at the moment. Not spooled, not repeated.
     pub fn heartbeat(&self, alert: Alert) {
+        if self.is_exchanging() {
+            self.missed().heartbeat = Some(alert);
+            return;
+        }
         let record = Arc::new(Record {
             class: Class::Low,
             accepted: nanoseconds(&*self.clock),
@@ -237,7 +252,7 @@ impl Engine {
         });
         let mut index = self.shared.lock();
         for (at, sink) in self.sinks.iter().enumerate() {
-            if sink.takes_heartbeats
+            if sink.is_log
                 && sink.filter.takes(&record.alert)
                 && let Some(state) = index.sinks.get_mut(at)
             {
@@ -249,9 +264,33 @@ impl Engine {
 
     /// Every sink opens its files and reads its secrets again.
     pub fn reopen(&self) {
+        if self.is_exchanging() {
+            self.missed().reopen = true;
+        }
         let mut index = self.shared.lock();
         index.sinks.iter_mut().for_each(|state| state.reopen += 1);
         self.shared.ring_all(&mut index);
+    }
+
+    /// What the sinks missed while they were exchanged.
+    fn make_up(&self) {
+        let Missed { reopen, heartbeat } = std::mem::take(&mut *self.missed());
+        if reopen {
+            self.reopen();
+        }
+        if let Some(heartbeat) = heartbeat {
+            self.heartbeat(heartbeat);
+        }
+    }
+
+    fn missed(&self) -> MutexGuard<'_, Missed> {
+        self.missed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the end may take from now on, and what alerts of delivery itself carry.
+    pub fn follow(&mut self, drain: Duration, envelope: Envelope) {
+        self.drain = drain;
+        self.notes.follow(envelope);
     }
 
     /// How each sink is doing.
@@ -300,14 +339,14 @@ impl Engine {
         let until = Instant::now() + self.drain;
         self.intake.close();
         // The spooler's thread ends by itself, and first: what is not appended by then is lost, however short the drain.
-        self.alive.wait_for(self.sinks.len(), until.max(Instant::now() + APPENDED_WITHIN));
+        self.alive.wait_for(|name| name != SPOOL_THREAD, until.max(Instant::now() + APPENDED_WITHIN));
         {
             let mut index = self.shared.lock();
             index.ending = Some(self.clock.monotonic() + until.saturating_duration_since(Instant::now()));
             self.shared.ring_all(&mut index);
         }
         // A moment more for the last commit; a thread that hangs in its receiver is left behind.
-        self.alive.wait_for(0, until + Duration::from_millis(500));
+        self.alive.wait_for(|_| false, until + Duration::from_millis(500));
         self.stats()
     }
 
@@ -332,20 +371,25 @@ fn named(sinks: &[SinkConfig]) -> Vec<SinkConfig> {
 
 /// The sinks of a configuration, each ready for its thread.
 fn sinks(configs: &[SinkConfig], place: &Place<'_>) -> Result<Vec<Sink>, SinkError> {
-    let sink = |config: &SinkConfig| {
+    configs.iter().map(|config| Sink::new(config, sink::plug(config, place)?)).collect()
+}
+
+impl Sink {
+    fn new(config: &SinkConfig, plug: Plug) -> Result<Self, SinkError> {
         let filter = Filter::new(config)
             .map_err(|error| SinkError::wrong(&config.name, format!("a pattern of its filter: {error}")))?;
-        let plug = sink::plug(config, place)?;
-        Ok(Sink {
-            config: config.clone(),
-            filter,
-            meter: Arc::default(),
-            takes_heartbeats: matches!(plug, Plug::Log(_)),
-            plug: Some(plug),
-        })
-    };
-    configs.iter().map(sink).collect()
+        let is_log = matches!(plug, Plug::Log(_));
+        Ok(Self { config: config.clone(), filter, meter: Arc::default(), plug: Some(plug), is_log })
+    }
 }
+
+/// The name of a sink's thread.
+fn thread_of(config: &SinkConfig) -> String {
+    format!("sink-{}", config.name)
+}
+
+/// That of the one that appends.
+const SPOOL_THREAD: &str = "spool";
 
 /// How long the end waits at least until what was accepted is in the spool.
 const APPENDED_WITHIN: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! What delivery itself has to say: alerts of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::dead::{self, DEAD_LETTERS};
 use super::intake::Intake;
@@ -11,14 +11,23 @@ use crate::detect::{Envelope, WallClock, boot_now};
 
 /// What an engine needs to speak.
 pub(crate) struct Notes {
-    envelope: Envelope,
+    envelope: Mutex<Envelope>,
     clock: Arc<dyn Clock>,
     intake: Arc<Intake>,
 }
 
 impl Notes {
     pub(crate) fn new(envelope: Envelope, clock: Arc<dyn Clock>, intake: Arc<Intake>) -> Self {
-        Self { envelope, clock, intake }
+        Self { envelope: Mutex::new(envelope), clock, intake }
+    }
+
+    /// What alerts carry from now on.
+    pub(crate) fn follow(&self, envelope: Envelope) {
+        *self.envelope.lock().unwrap_or_else(PoisonError::into_inner) = envelope;
+    }
+
+    fn envelope(&self) -> Envelope {
+        self.envelope.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The spool does not keep alerts over a restart: since when this is so from the start, why.
@@ -51,6 +60,12 @@ impl Notes {
     pub(crate) fn sink_works(&self, sink: &str, target: &str) {
         let title = format!("Sink {sink} takes alerts again");
         self.health(Severity::Info, State::Closed, &format!("sink-{sink}"), &title, target.to_owned());
+    }
+
+    /// A sink that had failed is none any more.
+    pub(crate) fn sink_goes(&self, sink: &str) {
+        let title = format!("Sink {sink} is not in the configuration any more");
+        self.health(Severity::Info, State::Closed, &format!("sink-{sink}"), &title, String::new());
     }
 
     /// Alerts were left out before they were spooled; no sink has numbers for them.
@@ -146,14 +161,14 @@ impl Notes {
 
     fn health(&self, severity: Severity, state: State, condition: &str, title: &str, detail: String) {
         let mut alert =
-            self.envelope.health(severity, state, boot_now(), condition, title.to_owned(), detail);
+            self.envelope().health(severity, state, boot_now(), condition, title.to_owned(), detail);
         alert.time = time(nanoseconds(&*self.clock));
         alert.closed_by = (state == State::Closed).then_some(ClosedBy::Recovered);
         self.put(alert, None);
     }
 
     fn alert(&self, kind: AlertKind, severity: Severity, title: String) -> Alert {
-        let envelope = Envelope { clock: WallClock::now(), ..self.envelope.clone() };
+        let envelope = Envelope { clock: WallClock::now(), ..self.envelope() };
         let mut alert = envelope.alert(kind, severity, boot_now(), title);
         alert.time = time(nanoseconds(&*self.clock));
         alert

@@ -33,7 +33,7 @@ pub(crate) struct Outfit {
 impl Outfit {
     /// The sink itself, once more.
     pub(crate) fn plug(&self) -> Result<Plug, String> {
-        let place = Place { state_dir: self.state_dir.as_deref(), clock: &self.clock };
+        let place = Place { state_dir: self.state_dir.as_deref(), clock: &self.clock, goes_on: true };
         sink::plug(&self.config, &place).map_err(|error| error.what())
     }
 
@@ -62,7 +62,7 @@ impl Outfit {
             Arc::clone(&self.meter),
             Arc::clone(&self.notes),
             Arc::clone(&self.clock),
-            Watch::new(self.config.name.clone()),
+            Watch::new(self.config.name.clone(), self.meter.said()),
             target,
         )
     }

@@ -258,7 +258,7 @@ impl Rig {
         }
     }
 
-    pub(crate) fn far(&self, sink: usize) -> std::sync::MutexGuard<'_, Far> {
+    pub(crate) fn far(&self, sink: usize) -> MutexGuard<'_, Far> {
         self.far[sink].lock().unwrap()
     }
 

@@ -1,6 +1,8 @@
 //! A sink, watched for what people have to know: it fails for minutes, it refuses whatever it is sent, it has no key. That is an
 //! alert to every sink (`condition: sink-NAME`), said once, and so is its end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::meter::Meter;
@@ -15,19 +17,20 @@ pub(super) const REFUSED: u64 = 5;
 pub(crate) struct Watch {
     sink: String,
     since: Option<Duration>,
-    said: bool,
+    said: Arc<AtomicBool>,
     /// A fault is over when there was none for a while.
     not_over_before: Duration,
 }
 
 impl Watch {
-    pub(crate) fn new(sink: String) -> Self {
-        Self { sink, since: None, said: false, not_over_before: Duration::ZERO }
+    /// `said`: whether people were told before that it does not work.
+    pub(crate) fn new(sink: String, said: Arc<AtomicBool>) -> Self {
+        Self { sink, since: None, said, not_over_before: Duration::ZERO }
     }
 
     /// It was said before that it does not work.
     pub(crate) fn fell(&mut self, now: Duration) {
-        self.said = true;
+        self.said.store(true, Relaxed);
         self.not_over_before = now.saturating_add(SAY_AFTER);
     }
 
@@ -47,14 +50,14 @@ impl Watch {
 
     /// People have to know at once.
     pub(crate) fn say(&mut self, notes: &Notes, target: &str, reason: &str) {
-        if !std::mem::replace(&mut self.said, true) {
+        if !self.said.swap(true, Relaxed) {
             notes.sink_fails(&self.sink, target, reason);
         }
     }
 
     /// It took something.
     pub(crate) fn works(&mut self, notes: &Notes, target: &str) {
-        if std::mem::take(&mut self.said) {
+        if self.said.swap(false, Relaxed) {
             notes.sink_works(&self.sink, target);
         }
     }
@@ -82,7 +85,6 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use super::super::intake::Intake;
     use super::*;
@@ -102,7 +104,8 @@ mod tests {
             let envelope = crate::run::envelope(&Config::default(), "sha256:0", Path::new("/sys/fs/cgroup"));
             let intake = Arc::new(Intake::default());
             let notes = Notes::new(envelope, TestClock::new(), Arc::clone(&intake));
-            Self { watch: Watch::new("pager".to_owned()), notes, intake, meter: Meter::default() }
+            let meter = Meter::default();
+            Self { watch: Watch::new("pager".to_owned(), meter.said()), notes, intake, meter }
         }
 
         fn at(&mut self, seconds: u64) -> Vec<State> {

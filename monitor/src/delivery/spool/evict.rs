@@ -123,7 +123,8 @@ pub(crate) fn of_segment(index: &Index, class: Class, segment: &Segment, why: Wh
         eviction.detail = format!("{}: {reason}", segment.path.display());
     }
     let evictions = behind.into_iter().map(|behind| behind.eviction);
-    evictions.filter(|eviction| eviction.count != Some(0)).collect()
+    // What tells that nothing is lost has a number all the same.
+    evictions.filter(|eviction| eviction.count != Some(0) || eviction.records > 0).collect()
 }
 
 /// A sink that has not dealt with all of a segment.

@@ -121,6 +121,8 @@ pub(crate) struct Index {
     pub(crate) sinks: Vec<SinkState>,
     /// The file system has too little room left: the spool does not grow.
     pub(crate) nearly_full: bool,
+    /// The disk takes nothing.
+    pub(crate) broken: bool,
     /// The agent is ending: until when, of the monotonic clock.
     pub(crate) ending: Option<Duration>,
 }

@@ -109,7 +109,7 @@ impl Desk {
 }
 
 /// When it is over by itself, if it is not said again.
-fn passes(brief: &Brief, now: Now) -> Option<Lapse> {
+pub(super) fn passes(brief: &Brief, now: Now) -> Option<Lapse> {
     let gap = brief.kind == AlertKind::Gap && brief.state != State::Closed;
     gap.then(|| Lapse { at: now.wall.saturating_add(GAP), why: "nothing more of it for an hour" })
 }

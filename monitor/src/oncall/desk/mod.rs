@@ -95,16 +95,20 @@ impl Desk {
         Self::new(uuid::Uuid::new_v4().to_string(), pager.receiver(), pager.policy(), pager.keyer())
     }
 
-    /// The desk as it was. If it is of another receiver, nothing of what is open was told to this one.
+    /// The desk as it was. If it is of another receiver, nothing of what is open was told to this one. Unless the agent goes on
+    /// (`goes_on`), what it finds again it will say again, and the rest is over.
     pub(super) fn restored(
         mut state: Saved,
         receiver: String,
         policy: Policy,
         keyer: Keyer,
         now: Now,
+        goes_on: bool,
     ) -> Self {
         for row in state.rows.values_mut() {
-            if row.brief.kind != AlertKind::Incident {
+            if goes_on {
+                row.lapse = intake::passes(&row.brief, now);
+            } else if row.brief.kind != AlertKind::Incident {
                 let at = now.wall.saturating_add(CARRIED);
                 row.lapse =
                     Some(Lapse { at, why: "the agent was started again and did not find it any more" });

@@ -7,7 +7,14 @@ fn desk(policy: Policy, keyer: Keyer) -> Desk {
 /// The desk after a restart of the agent.
 fn restarted(desk: &Desk, receiver: &str, now: Now) -> Desk {
     let text = serde_json::to_string(desk.state()).unwrap();
-    Desk::restored(serde_json::from_str(&text).unwrap(), receiver.to_owned(), pager(None), by_level(), now)
+    Desk::restored(
+        serde_json::from_str(&text).unwrap(),
+        receiver.to_owned(),
+        pager(None),
+        by_level(),
+        now,
+        false,
+    )
 }
 
 #[test]

@@ -120,7 +120,7 @@ impl Running {
     fn start(spool: Spool, receivers: &[Receiver], state: Option<&Path>) -> Self {
         let pagers = receivers.iter().map(|receiver| Box::new(receiver.clone()) as Box<dyn Pager>).collect();
         let retry = Duration::from_millis(20);
-        let mut sink = OnCall::new("on call", pagers, state, retry, Arc::new(SystemClock::default()));
+        let mut sink = OnCall::new("on call", pagers, state, retry, Arc::new(SystemClock::default()), false);
         let meter = Arc::new(Meter::default());
         let (mut consumer, counted) = (spool.clone(), Arc::clone(&meter));
         let thread = std::thread::spawn(move || sink.run(&mut consumer, &counted));

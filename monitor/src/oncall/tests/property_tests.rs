@@ -181,7 +181,8 @@ impl World {
             Step::Fail => drop(self.send(false, false)),
             Step::Crash => {
                 let state = serde_json::from_str(&self.saved).unwrap();
-                self.desk = Desk::restored(state, "receiver".into(), self.policy, (self.keyer)(), self.now);
+                self.desk =
+                    Desk::restored(state, "receiver".into(), self.policy, (self.keyer)(), self.now, false);
             }
         }
     }

@@ -14,7 +14,7 @@ fn item(seq: u64) -> Item {
 
 fn plugged(config: &SinkConfig) -> Result<Plug, SinkError> {
     let clock: Arc<dyn crate::delivery::Clock> = Arc::new(SystemClock::default());
-    plug(config, &Place { state_dir: None, clock: &clock })
+    plug(config, &Place { state_dir: None, clock: &clock, goes_on: false })
 }
 
 fn of_kind(kind: SinkKind, dir: &Path) -> SinkConfig {

@@ -47,7 +47,7 @@ impl Trial {
         let people = pagers(config).map_err(|error| SinkError::of(&config.name, &error))?;
         let mut receivers: Vec<Receiver> = people.into_iter().map(Receiver::Person).collect();
         if !config.kind.is_on_call()
-            && let Plug::Log(transport) = plug(config, &Place { state_dir: None, clock })?
+            && let Plug::Log(transport) = plug(config, &Place { state_dir: None, clock, goes_on: false })?
         {
             receivers.push(Receiver::Log(transport));
         }

@@ -62,14 +62,25 @@ fn receiver_that_was_away_gets_what_waited_at_its_new_address_under_the_same_str
     let path = dir.path().join("alerts.jsonl");
     let mut engine = engine(Some(dir.path()), &[called("siem", Path::new("/dev/full"))]);
     accept(&engine, 1..=20);
+    let until = Instant::now() + LONG;
+    while !engine.stats()[0].1.failing {
+        assert!(Instant::now() < until, "a full device takes nothing");
+        std::thread::sleep(SHORT);
+    }
+    // People were told that it does not work.
+    engine.sinks[0].meter.said().store(true, std::sync::atomic::Ordering::Relaxed);
     exchange(&mut engine, &[called("siem", &path)], |_| ()).unwrap();
     accept(&engine, 21..=30);
+    assert!(engine.settle(LONG));
+    assert!(!engine.stats()[0].1.failing, "the new address takes them");
     engine.finish();
-    assert_eq!(ids(&path), numbers(1..=30));
+    assert_eq!(ids(&path)[..30], numbers(1..=30));
+    let end = std::fs::read_to_string(&path).unwrap();
+    assert!(end.lines().last().unwrap().contains("\"state\":\"closed\""), "its end is told: {end}");
     let text = std::fs::read_to_string(&path).unwrap();
     let delivery = |line: &str| serde_json::from_str::<crate::alert::Alert>(line).unwrap().delivery.unwrap();
     let all: Vec<_> = text.lines().map(delivery).collect();
-    assert!(all.iter().map(|delivery| delivery.seq).eq(1..=30));
+    assert!(all.iter().map(|delivery| delivery.seq).eq(1..=all.len() as u64));
     assert!(all.iter().all(|delivery| delivery.stream == all[0].stream));
 }
 
@@ -139,4 +150,72 @@ fn thread_that_did_not_end_writes_no_cursor_any_more() {
     let before = cursor();
     old.save(0).unwrap();
     assert_eq!(cursor(), before);
+}
+
+#[test]
+fn sink_that_had_failed_and_is_gone_is_told_to_those_that_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("stays");
+    let mut engine =
+        engine(Some(dir.path()), &[called("stays", &path), called("gone", Path::new("/dev/full"))]);
+    engine.sinks[1].meter.said().store(true, std::sync::atomic::Ordering::Relaxed);
+    exchange(&mut engine, &[called("stays", &path)], |_| ()).unwrap();
+    engine.finish();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("sink-gone") && text.contains("\"state\":\"closed\""), "{text}");
+}
+
+#[test]
+fn disk_that_takes_nothing_leaves_the_sinks_as_they_are_and_at_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+    let mut engine = engine(Some(dir.path()), &[called("siem", &old)]);
+    let wanted = wanted(&[called("siem", &new)]);
+    engine.check(&wanted).unwrap();
+    // It breaks once it was looked at.
+    engine.shared.lock().broken = true;
+    assert!(engine.check(&wanted).unwrap_err().contains("make room"));
+    engine.exchange(wanted).unwrap();
+    accept(&engine, 1..=5);
+    let stays = engine.adopt(LONG).unwrap().unwrap_err();
+    assert!(stays.contains("takes nothing"), "{stays}");
+    accept(&engine, 6..=10);
+    assert!(engine.settle(LONG));
+    engine.finish();
+    assert_eq!(ids(&old), numbers(1..=10));
+    assert!(!new.exists() || ids(&new).is_empty());
+}
+
+#[test]
+fn what_comes_for_the_sinks_in_the_middle_of_it_reaches_the_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
+    let siem = |path: &Path| SinkConfig {
+        kinds: vec![crate::alert::AlertKind::Heartbeat, crate::alert::AlertKind::Incident],
+        ..called("siem", path)
+    };
+    let mut engine = engine(Some(dir.path()), &[siem(&old)]);
+    exchange(&mut engine, &[siem(&new)], |engine| {
+        engine.reopen();
+        engine.heartbeat(crate::alert::fixture::heartbeat());
+    })
+    .unwrap();
+    let until = Instant::now() + LONG;
+    while !std::fs::read_to_string(&new).unwrap_or_default().contains("heartbeat") {
+        assert!(Instant::now() < until, "no heartbeat came");
+        std::thread::sleep(SHORT);
+    }
+    assert!(engine.settle(LONG), "and it was opened again");
+    engine.finish();
+}
+
+#[test]
+fn what_is_for_one_sink_alone_finds_it_at_its_new_place() {
+    let intake = Intake::default();
+    intake.put(alert(Class::Low, 1), 0, Some(0), None);
+    intake.put(alert(Class::Low, 2), 0, Some(1), None);
+    intake.put(alert(Class::Low, 3), 0, None, None);
+    intake.name_anew(&[None, Some(0)]);
+    let left = intake.take(Duration::ZERO).unwrap();
+    assert_eq!(left.iter().map(|arrival| arrival.only).collect::<Vec<_>>(), [Some(0), None]);
 }

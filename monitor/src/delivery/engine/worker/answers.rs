@@ -139,8 +139,14 @@ impl Worker {
     pub(super) fn recovered(&mut self, now: Duration) {
         if !self.parts.pace.failing() {
             self.parts.pace.succeeded(now);
+            if std::mem::take(&mut self.carried) {
+                // The one in whose place this is had failed.
+                self.parts.meter.failing(false);
+                self.watch.works(&self.parts.notes, &self.parts.transport.target());
+            }
             return;
         }
+        self.carried = false;
         let outage = self.parts.pace.succeeded(now);
         self.parts.meter.failing(false);
         tracing::info!(sink = self.parts.name, "the sink takes alerts again");

@@ -97,6 +97,8 @@ pub(crate) struct Worker {
     told: [u64; 3],
     committed: Duration,
     watch: Watch,
+    /// Another for the same sink was before it, and failed to the end.
+    carried: bool,
     /// Somebody waits for everything to be dealt with.
     settle: bool,
 }
@@ -116,7 +118,8 @@ impl Worker {
             unkept: Unkept::default(),
             unready: false,
             committed: now,
-            watch: Watch::new(parts.name.clone()),
+            watch: Watch::new(parts.name.clone(), parts.meter.said()),
+            carried: parts.meter.is_failing(),
             settle: false,
             parts,
         };
@@ -124,6 +127,11 @@ impl Worker {
             worker.begin_catch_up(now);
         }
         worker
+    }
+
+    /// What it sends with.
+    pub(crate) fn into_transport(self) -> Box<dyn Transport> {
+        self.parts.transport
     }
 
     /// Another worker for this sink came to a bad end, which was said.
@@ -240,7 +248,10 @@ impl Worker {
             }
             self.parts.pace.try_now();
         }
-        if let Some(heartbeat) = heartbeat.filter(|_| !self.parts.pace.failing()) {
+        if let Some(heartbeat) = heartbeat.filter(|_| !self.parts.pace.failing())
+            // It may have just begun, or just been opened again.
+            && self.parts.transport.prepare().is_ok()
+        {
             // Not repeated: the next one says the same, and its absence is the message.
             let Ok(item) = self.item(&heartbeat.alert, 0, self.parts.transport.limits().max_bytes) else {
                 return;

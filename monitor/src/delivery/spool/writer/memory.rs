@@ -46,6 +46,7 @@ impl Writer {
         }
         self.sync(true);
         if self.disk.as_ref().is_some_and(|disk| disk.broken.is_none()) && self.mended() {
+            self.shared.lock().broken = false;
             self.events.push(Event::Mended);
         }
     }

@@ -111,6 +111,7 @@ impl Writer {
         if disk.broken.replace(why.clone()).is_some() {
             return;
         }
+        self.shared.lock().broken = true;
         if !std::mem::replace(&mut disk.said, true) {
             self.events.push(Event::Broken(why));
         }
