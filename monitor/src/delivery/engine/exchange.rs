@@ -211,6 +211,10 @@ impl Old {
         self.shared.lock().ending = None;
         for outfit in self.outfits {
             let name = thread_of(&outfit.config);
+            if self.alive.runs(&name) {
+                // It was in the middle of a request, and never came to see that it was to end.
+                continue;
+            }
             let plug = self.leftovers.take(&outfit.config.name).map_or_else(|| outfit.plug(), Ok);
             let begun = plug.and_then(|plug| {
                 threads::sink(&self.alive, &name, outfit, plug, &self.leftovers)
@@ -251,7 +255,14 @@ impl Old {
             old.iter().map(|config| new.sinks.iter().position(|sink| sink.config.name == config.name));
         self.intake.name_anew(&places.collect::<Vec<_>>());
         self.intake.hand_over(false);
-        new.start().map_err(|error| format!("no threads to deliver with: {error}"))?;
+        if let Err(error) = new.start() {
+            // What has begun of it must not work beside the next one.
+            new.shared.replace();
+            let mut index = new.shared.lock();
+            index.ending = Some(self.clock.monotonic());
+            new.shared.ring_all(&mut index);
+            return Err(format!("no threads to deliver with: {error}"));
+        }
         for outfit in &self.outfits {
             let goes = !new.sinks.iter().any(|sink| sink.config.name == outfit.config.name);
             if goes && outfit.meter.said().swap(false, std::sync::atomic::Ordering::Relaxed) {

@@ -144,6 +144,11 @@ fn drive(mut worker: Worker, shared: &Shared, sink: usize, clock: &dyn Clock) ->
 }
 
 impl Alive {
+    /// Whether a thread of this name runs.
+    pub(super) fn runs(&self, name: &str) -> bool {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|running| running == name)
+    }
+
     /// Waits until no thread is left but such as `may` run on. `false`: not by then.
     pub(super) fn wait_for(&self, may: impl Fn(&str) -> bool, until: Instant) -> bool {
         let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
