@@ -38,6 +38,8 @@ fn checked_out(root: &Path) -> (Option<String>, Vec<PathBuf>) {
     let head = git.join("HEAD");
     let Some(text) = read(&head) else { return (None, Vec::new()) };
     let mut files = vec![head];
+    // Whatever becomes of HEAD and of its branch is written there as well.
+    files.extend(Some(git.join("logs/HEAD")).filter(|log| log.is_file()));
     let Some(branch) = text.strip_prefix("ref: ") else { return (Some(text), files) };
     // A work tree has a HEAD of its own, and the branches of the whole repository.
     let common = read(&git.join("commondir")).map_or_else(|| git.clone(), |common| git.join(common));
@@ -50,11 +52,18 @@ fn checked_out(root: &Path) -> (Option<String>, Vec<PathBuf>) {
         None => {
             let packed = common.join("packed-refs");
             let name = read(&packed).and_then(|text| in_packed(&text, branch));
-            files.extend(name.is_some().then_some(packed));
+            files.extend(packed.is_file().then_some(packed));
+            // The next commit makes the branch a file of its own, and leaves what is packed as it is.
+            files.extend(nearest_folder(&own));
             name
         }
     };
     (name, files)
+}
+
+/// What a file that is not there changes when it is made.
+fn nearest_folder(file: &Path) -> Option<PathBuf> {
+    file.ancestors().skip(1).find(|folder| folder.is_dir()).map(Path::to_owned)
 }
 
 /// `.git` is a folder, or a file of a work tree that names one.

@@ -50,6 +50,29 @@ fn checkout_of_a_branch_a_packed_branch_and_a_commit_are_told() {
 }
 
 #[test]
+fn what_the_next_commit_writes_in_a_fresh_clone_is_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let git = dir.path().join(".git");
+    put(dir.path(), ".git/HEAD", "ref: refs/heads/topic/one\n");
+    put(dir.path(), ".git/packed-refs", &format!("{COMMIT} refs/heads/topic/one\n"));
+    fs::create_dir_all(git.join("refs/heads")).unwrap();
+    let files = || of(None, Some(dir.path())).files;
+    assert_eq!(
+        files(),
+        ["HEAD", "packed-refs", "refs/heads"].map(|name| git.join(name)),
+        "a branch becomes a file"
+    );
+    put(dir.path(), ".git/logs/HEAD", "a line\n");
+    assert!(files().contains(&git.join("logs/HEAD")));
+    // Nothing was committed yet.
+    fs::remove_file(git.join("packed-refs")).unwrap();
+    assert!(files().contains(&git.join("refs/heads")));
+    // A commit that is no branch's can move as well.
+    put(dir.path(), ".git/HEAD", COMMIT);
+    assert_eq!(files(), ["HEAD", "logs/HEAD"].map(|name| git.join(name)));
+}
+
+#[test]
 fn work_tree_has_its_own_head_and_the_branches_of_all() {
     let dir = tempfile::tempdir().unwrap();
     put(dir.path(), "tree/.git", "gitdir: ../main/.git/worktrees/tree\n");
