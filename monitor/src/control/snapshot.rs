@@ -25,6 +25,9 @@ pub struct Snapshot {
     pub node: String,
     /// When it began to watch, boot-time ns.
     pub started: BootNs,
+    /// The same by the host's clock, ms since the epoch: read once, so that no step of the clock looks like a restart.
+    #[serde(default)]
+    pub started_ms: i64,
     /// When this was written, boot-time ns.
     pub taken: BootNs,
     /// How much is watched: level and digest, as on heartbeats.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use monitor_common::hook::{Lane, Signal};
 use monitor_common::map::Tally;
@@ -27,9 +28,18 @@ pub(super) struct Reporter {
     /// It was said that there are none.
     no_metrics: bool,
     started: BootNs,
+    /// The same by the host's clock, ms since the epoch.
+    started_ms: i64,
     coverage: String,
     hooks: Vec<SignalHook>,
     pub(super) config: ConfigState,
+}
+
+#[cfg(test)]
+impl Reporter {
+    pub(super) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
 }
 
 impl<P: Probes> Agent<P> {
@@ -59,6 +69,7 @@ impl<P: Probes> Agent<P> {
             metrics: None,
             no_metrics: false,
             started: boot_now(),
+            started_ms: epoch_ms(),
             coverage: mark,
             hooks,
             config,
@@ -170,6 +181,7 @@ impl<P: Probes> Agent<P> {
             pid: std::process::id(),
             node: envelope.host.name.clone(),
             started: reporter.map_or(now, |reporter| reporter.started),
+            started_ms: reporter.map_or_else(epoch_ms, |reporter| reporter.started_ms),
             taken: now,
             coverage: reporter.map(|reporter| reporter.coverage.clone()).unwrap_or_default(),
             hooks,
@@ -296,6 +308,12 @@ fn say_wrong(snapshot: &mut Snapshot) {
             ));
         }
     }
+}
+
+/// The host's clock, ms since the epoch.
+fn epoch_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn signals(counters: &Counters) -> Vec<SignalCount> {

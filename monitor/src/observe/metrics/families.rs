@@ -293,7 +293,7 @@ fn own(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
     to.number(
         "process_start_time_seconds",
         "When the agent began to watch.",
-        status.snapshot.started as f64 / 1e9 + clock_offset(),
+        status.snapshot.started_ms as f64 / 1e3,
     )
 }
 

@@ -39,6 +39,7 @@ fn board() -> Arc<Board> {
     board.put(Snapshot {
         version: "1.2.3".into(),
         revision: "abc123".into(),
+        started_ms: 1_699_999_999_250,
         coverage: "partial:00".into(),
         hooks: vec![
             SignalHook { signal: "open".into(), rung: Some("lsm".into()) },
@@ -90,6 +91,7 @@ fn metrics_have_the_numbers_of_the_snapshot_in_both_texts() {
             "sandwatch_sink_dropped_total{sink=\"siem \\\"one\\\"\",reason=\"dead-letters\"} 1",
             "sandwatch_program_run_seconds_total{program=\"tp_exec\"} 1.5",
             "sandwatch_ready 1",
+            "process_start_time_seconds 1699999999.25",
             "sandwatch_table_entries{table=\"processes\"} 31",
             "sandwatch_table_capacity{table=\"processes\"} 64",
             "sandwatch_spool_bytes{class=\"high\"} 500",

@@ -1,5 +1,8 @@
 //! What a running agent tells of itself on its socket.
 
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
 use super::*;
 use crate::control::{Ask, AskError, ConfigState, Listed, Status, ask};
 use crate::detect::Saved;
@@ -58,6 +61,27 @@ fn status_has_workers_what_was_lost_of_each_and_why_something_is_wrong() {
     let page = crate::control::page(&status);
     assert!(page.starts_with("Live and ready, with something to look at"), "{page}");
     assert!(page.contains("my-toy"), "{page}");
+}
+
+#[test]
+fn start_is_told_as_one_number_however_often_it_is_asked_for() {
+    let mut rig = Rig::new();
+    let socket = rig.reports();
+    let board = Arc::clone(rig.agent.reporter.as_ref().unwrap().board());
+    let mut told = BTreeSet::new();
+    for _ in 0..5 {
+        rig.agent.second_now();
+        std::thread::sleep(Duration::from_millis(3));
+        let text = crate::observe::metrics::render(&board, crate::observe::metrics::Text::Open).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("process_start_time_seconds "));
+        told.insert(line.unwrap().to_owned());
+    }
+    assert_eq!(told.len(), 1, "each change is a restart to who watches: {told:?}");
+    let told: f64 = told.first().unwrap().parse().unwrap();
+    let status: Status = ask(&socket, &Ask::Status).unwrap();
+    assert_eq!(told, status.snapshot.started_ms as f64 / 1e3);
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 60.0..=now).contains(&told), "{told}");
 }
 
 #[test]
