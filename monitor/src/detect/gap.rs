@@ -81,6 +81,11 @@ impl Gaps {
         &self.counts
     }
 
+    /// Where the first of those begins that were noted and not said yet, boot-time ns.
+    pub fn first_unsaid(&self) -> Option<BootNs> {
+        self.waiting.values().map(|gap| gap.from).min()
+    }
+
     /// Notes a gap.
     pub fn note(&mut self, gap: GapReport) {
         *self.counts.entry(gap.reason).or_default() += 1;

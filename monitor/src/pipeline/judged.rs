@@ -1,7 +1,7 @@
 //! Up to when what workers did is judged: what the next start of the agent has to make up for if this one is killed now.
 //!
 //! That the rings were read is not enough. Events of a new container wait for its pod, those of a new cgroup until somebody
-//! says whose it is, and those of a process whose exec is on its way for that: a kill forgets them all.
+//! says whose it is, and those of a process whose exec is on its way for that: a kill forgets them all, and gaps that are not said yet.
 
 use super::Pipeline;
 use crate::event::{Body, BootNs, Event};
@@ -23,14 +23,42 @@ pub struct Judged {
 impl Pipeline {
     /// Up to when everything is judged, if everything written before `read` was taken.
     pub fn judged(&self, read: BootNs) -> Judged {
+        let judged = self.judged_by(read);
+        let born = judged.born.min(judged.until.saturating_sub(BETWEEN_FORK_AND_EXEC));
+        Judged { until: self.and_said(judged.until), born }
+    }
+
+    /// The same at the end in order: every exec that was written was taken, so that of those that began a moment ago only who has
+    /// executed nothing yet is left to be judged.
+    pub fn judged_at_end(&self, read: BootNs) -> Judged {
+        let judged = self.judged_by(read);
+        let since = judged.until.saturating_sub(BETWEEN_FORK_AND_EXEC);
+        let processes = self.processes.iter().map(|(_, process)| process);
+        let has_only_begun = processes.filter(|process| {
+            process.exited.is_none()
+                && process.key.start > since
+                && process.image().is_some_and(|image| image.forked)
+        });
+        let first = has_only_begun.map(|process| process.key.start.saturating_sub(1)).min();
+        let born = judged.born.min(first.unwrap_or(judged.until));
+        Judged { until: self.and_said(judged.until), born }
+    }
+
+    fn judged_by(&self, read: BootNs) -> Judged {
         let mut judged = Judged { until: read, born: read };
         let held = self.held_for_pods().chain(self.held_for_cgroups()).chain(self.join.held());
         held.for_each(|event| judged.lacks(event));
-        judged.born = judged.born.min(judged.until.saturating_sub(BETWEEN_FORK_AND_EXEC));
+        judged.born = judged.born.min(judged.until);
         if let Some(start) = self.first_missed() {
             judged.born = judged.born.min(start.saturating_sub(1));
         }
         judged
+    }
+
+    /// A gap of a kind that was said a moment ago is said later, and a kill forgets it. Who began in it was judged all the same, as far
+    /// as its records came.
+    fn and_said(&self, judged: BootNs) -> BootNs {
+        self.gaps.first_unsaid().map_or(judged, |from| from.min(judged))
     }
 }
 

@@ -15,14 +15,8 @@ impl Pipeline {
     /// Judges the processes of workers that began after `from` and not after `to`; returns how many those are. Those of a worker
     /// whose events wait for its pod wait too.
     pub fn judge_missed(&mut self, from: BootNs, to: BootNs) -> usize {
-        let mut missed: Vec<(BootNs, ProcessRef, u32)> = self
-            .processes
-            .iter()
-            .filter(|(_, process)| process.history == History::Scanned && process.exited.is_none())
-            // /proc has the start in whole ticks, rounded down.
-            .filter(|(_, process)| process.key.start.saturating_add(TICK) > from && process.key.start <= to)
-            .map(|(at, process)| (process.key.start, at, process.label))
-            .collect();
+        let mut missed: Vec<(BootNs, ProcessRef, u32)> =
+            self.missed(from, to).map(|(at, process)| (process.key.start, at, process.label)).collect();
         missed.sort_unstable();
         for (start, at, label) in &missed {
             if !self.keep_missed(*label, *start, *at) {
@@ -30,6 +24,21 @@ impl Pipeline {
             }
         }
         missed.len()
+    }
+
+    /// How many processes of workers began after `from` and not after `to`, boot-time ns.
+    pub fn count_missed(&self, from: BootNs, to: BootNs) -> usize {
+        self.missed(from, to).count()
+    }
+
+    fn missed(&self, from: BootNs, to: BootNs) -> impl Iterator<Item = (ProcessRef, &Process)> {
+        self.processes
+            .iter()
+            .filter(|(_, process)| process.history == History::Scanned && process.exited.is_none())
+            // /proc has the start in whole ticks, rounded down.
+            .filter(move |(_, process)| {
+                process.key.start.saturating_add(TICK) > from && process.key.start <= to
+            })
     }
 
     /// Judges one of them by what /proc showed when it was found.

@@ -49,7 +49,7 @@ pub(super) struct Interval {
 pub(super) struct Progress {
     /// Every record that was written before was taken, boot-time ns.
     pub(super) read: BootNs,
-    /// Alerts of incidents that were handed to delivery, and those of them that are in the spool.
+    /// Alerts that were handed to delivery, and those of them that are in the spool.
     pub(super) handed: u64,
     pub(super) spooled: u64,
 }
@@ -144,7 +144,9 @@ impl<P: Probes> Agent<P> {
             return;
         }
         let born = if same_boot { before.born.unwrap_or(from) } else { from };
-        let missed = self.pipeline.judge_missed(born, to);
+        // What began before was watched for a while: it is judged again, and no part of the gap.
+        let missed = self.pipeline.count_missed(from, to);
+        self.pipeline.judge_missed(born, to);
         if !same_boot && missed == 0 {
             return;
         }
@@ -176,7 +178,8 @@ impl<P: Probes> Agent<P> {
         }
         // What was found is in the queue of delivery, and what arrived in the spool is counted.
         self.deliver();
-        let judged = self.pipeline.judged(self.progress.read);
+        let read = self.progress.read;
+        let judged = if stopped { self.pipeline.judged_at_end(read) } else { self.pipeline.judged(read) };
         let (handed, spooled) = (self.progress.handed, self.progress.spooled);
         let Some(interval) = &mut self.interval else { return };
         interval.advance(judged, handed, spooled);

@@ -413,7 +413,7 @@ impl<P: Probes> Agent<P> {
 
     fn deliver(&mut self) {
         while let Some(alert) = self.pipeline.next_alert() {
-            self.progress.handed += u64::from(alert.incident.is_some());
+            self.progress.handed += 1;
             self.sinks.accept(alert);
         }
         self.sinks.take_logged().into_iter().for_each(|entry| self.log(entry));

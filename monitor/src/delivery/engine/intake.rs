@@ -28,7 +28,7 @@ pub(crate) struct Arrival {
     weight: usize,
 }
 
-/// An incident's revision.
+/// An incident's revision; an alert of no incident.
 pub(crate) type Ticket = (String, u64);
 
 #[derive(Debug, Default)]
@@ -110,7 +110,7 @@ impl Intake {
         self.lock().appended.push(ticket);
     }
 
-    /// Revisions that were appended since the last call.
+    /// Alerts that were appended since the last call.
     pub(crate) fn take_appended(&self) -> Vec<Ticket> {
         std::mem::take(&mut self.lock().appended)
     }

@@ -65,7 +65,7 @@ pub struct Engine {
     limits: Limits,
     alive: Arc<Alive>,
     started: bool,
-    /// Incidents' revisions that were accepted and not told of since.
+    /// Alerts that were accepted and not told of since.
     unconfirmed: AtomicU64,
     /// Others are being put in place of its sinks.
     exchange: Option<exchange::Exchange>,
@@ -203,13 +203,15 @@ impl Engine {
 
     /// Takes an alert on its way: redacted, bounded and in the spool soon after. Never blocks.
     pub fn accept(&self, alert: Alert) {
-        let ticket = alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.revision));
-        self.unconfirmed.fetch_add(u64::from(ticket.is_some()), Relaxed);
+        let of_incident = alert.incident.as_ref().map(|incident| (incident.id.clone(), incident.revision));
+        // Also one that belongs to no incident: a kill takes what is not in the spool, and the next start has to know.
+        let ticket = of_incident.unwrap_or_else(|| (alert.id.clone(), 0));
+        self.unconfirmed.fetch_add(1, Relaxed);
         if self.sinks.is_empty() {
-            ticket.into_iter().for_each(|ticket| self.intake.appended(ticket));
+            self.intake.appended(ticket);
             return;
         }
-        self.intake.put(alert, nanoseconds(&*self.clock), None, ticket);
+        self.intake.put(alert, nanoseconds(&*self.clock), None, Some(ticket));
     }
 
     /// Waits until everything that was accepted is in the spool. `false`: not within that time.
@@ -217,7 +219,8 @@ impl Engine {
         self.sinks.is_empty() || (self.started && self.intake.wait_empty(most))
     }
 
-    /// Incidents (id and revision) that are in the spool since the last call: what is promised must not be forgotten.
+    /// Alerts that are in the spool since the last call, by incident and revision, one of no incident by its own id: what is promised
+    /// must not be forgotten.
     pub fn take_appended(&self) -> Vec<(String, u64)> {
         let appended = self.intake.take_appended();
         self.unconfirmed.fetch_sub(appended.len() as u64, Relaxed);

@@ -46,7 +46,9 @@ fn alert_is_a_line_with_its_place_in_the_stream() {
     let delivery = |at: usize| alerts[at].delivery.clone().unwrap();
     assert_eq!((delivery(0).sink.as_str(), delivery(0).seq, delivery(1).seq), ("file", 1, 2));
     assert_eq!(delivery(0).stream, delivery(1).stream);
-    assert_eq!(engine.take_appended(), [("8f3ac2d4e5f60718".to_owned(), 2)]);
+    let told = [("8f3ac2d4e5f60718".to_owned(), 2), (fixture::gap().id, 0)];
+    assert_eq!(engine.take_appended(), told, "also what is of no incident");
+    assert!(!engine.is_unconfirmed());
     let stats = engine.finish().remove(0).1;
     assert_eq!((stats.queued, stats.sent, stats.acknowledged, stats.waiting), (2, 2, 2, 0));
     assert!(stats.bytes as usize >= text.len() - 2 && stats.last_success.is_some());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::alert::ClosedBy;
-use crate::detect::{IDLE, Saved};
+use crate::detect::{GapReport, IDLE, Saved};
 
 /// Everything the first run had, as files hold it: written and read again.
 fn files(pipeline: &Pipeline, clean: bool) -> Vec<Saved> {
@@ -265,4 +265,47 @@ fn normal_process_that_began_while_nobody_watched_is_no_finding() {
     assert_eq!(pipeline.judge_missed(0, 40_000_000), 2);
     let said = alerts(&mut pipeline);
     assert_eq!(said, [], "the engine and its runner are as the profile says");
+}
+
+#[test]
+fn who_began_while_watching_is_no_part_of_what_was_missed() {
+    let pipeline = with_a_shell_from_in_between();
+    let missed = |from| pipeline.count_missed(from, 90_000_000);
+    assert_eq!((missed(25_000_000), missed(40_000_000), missed(60_000_000)), (2, 1, 0));
+}
+
+#[test]
+fn at_the_end_in_order_only_who_has_executed_nothing_is_left_to_be_judged() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    pipeline.worker_found(LABEL, &[], true, 500);
+    let began = 10 * SECOND;
+    let (engine, child) = ((100, began), (101, began + 1_000));
+    exec(&mut pipeline, engine, engine.1, began + 100, (1, 1), "/opt/toy-engine", &["toy-engine"]);
+    let read = began + SECOND / 2;
+    pipeline.turn_over(Some(read), read);
+    assert_eq!(pipeline.judged(read).born, read - SECOND, "a kill may take an exec that is on its way");
+    assert_eq!(pipeline.judged_at_end(read).born, read, "it was judged: not as a candidate once more");
+    fork(&mut pipeline, child, engine, began + 100);
+    pipeline.turn_over(Some(read), read);
+    assert_eq!(pipeline.judged_at_end(read).born, child.1 - 1, "what it executes next is seen by nobody");
+}
+
+#[test]
+fn gap_that_is_not_said_yet_is_where_the_next_start_begins() {
+    let mut pipeline = pipeline_with(FakeProc::default());
+    let lost = |from| GapReport { reason: "lost", from, to: from + 5, lost: Some(1), ..GapReport::default() };
+    let read = 60 * SECOND;
+    pipeline.note_gap(lost(20 * SECOND));
+    assert_eq!(pipeline.judged(read).until, 20 * SECOND);
+    pipeline.tick(30 * SECOND);
+    assert_eq!(alerts(&mut pipeline).len(), 1);
+    assert_eq!(pipeline.judged(read).until, read);
+    pipeline.note_gap(lost(31 * SECOND));
+    pipeline.tick(32 * SECOND);
+    assert_eq!(alerts(&mut pipeline), [], "one of this kind was said a moment ago");
+    let judged = pipeline.judged(read);
+    assert_eq!((judged.until, judged.born), (31 * SECOND, read - SECOND), "a kill would forget it");
+    pipeline.tick(41 * SECOND);
+    assert_eq!(alerts(&mut pipeline).len(), 1);
+    assert_eq!(pipeline.judged(read).until, read);
 }

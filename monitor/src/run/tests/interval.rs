@@ -90,7 +90,26 @@ fn earlier_time_stands_until_what_was_found_is_said() {
     first.agent.keep_interval(&first.path("state"));
     assert_eq!(until(&first), before, "killed now, its gap would be said by nobody");
     first.agent.second_now();
-    assert!(until(&first)["time"].as_u64() > before["time"].as_u64());
+    assert_eq!(first.agent.progress.handed, 1, "the gap: it may be in memory only");
+    let goes_on = || {
+        first.turn();
+        first.agent.second_now();
+        until(&first)["time"].as_u64() > before["time"].as_u64()
+    };
+    assert!(std::iter::repeat_with(goes_on).take(500).any(|goes_on| goes_on), "it is in the spool by now");
+}
+
+#[test]
+fn process_of_the_last_second_is_judged_again_after_a_kill_and_not_after_an_end_in_order() {
+    for stopped in [false, true] {
+        let mut rig = Rig::new();
+        rig.agent.keep_interval(&rig.path("state"));
+        rig.turn();
+        rig.agent.watched(stopped);
+        let text = until(&rig);
+        let since = text["time"].as_u64().unwrap() - text["born"].as_u64().unwrap();
+        assert_eq!(since, if stopped { 0 } else { SECOND });
+    }
 }
 
 #[test]
