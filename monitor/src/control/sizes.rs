@@ -54,6 +54,6 @@ pub struct PodsState {
     pub failing: bool,
     /// Workers in pods of which not everything is known.
     pub unknown: u64,
-    /// When the oldest of those was found that may still be learnt, boot-time ns.
+    /// Since when nobody has answered for the oldest of those that may still be learnt, boot-time ns.
     pub oldest_unknown: Option<BootNs>,
 }

@@ -125,6 +125,8 @@ pub enum Over {
     Mended,
     /// There is no such worker any more.
     Gone,
+    /// It only keeps its pod's namespaces.
+    Sandbox,
 }
 
 /// The alert on a worker's posture. `before`: what was said of it last.
@@ -163,6 +165,9 @@ pub fn posture_over(
     let title = match why {
         Over::Mended => format!("Over: worker {name} is set up as it should be"),
         Over::Gone => format!("Over: {} (the worker has ended)", lowered(&title_of(name, was))),
+        Over::Sandbox => {
+            format!("Over: {} (it only keeps its pod's namespaces)", lowered(&title_of(name, was)))
+        }
     };
     close(base(envelope, (worker, rules), Severity::Info, State::Closed, title, time), was)
 }

@@ -14,6 +14,8 @@ use super::ask::AskError;
 use super::kubelet::Kubelet;
 use super::node::PodStore;
 use super::pod::Pod;
+use crate::detect::boot_now;
+use crate::event::BootNs;
 
 /// Shortest time between two questions.
 const BETWEEN: Duration = Duration::from_secs(2);
@@ -38,10 +40,13 @@ impl PodSource for Kubelet {
 /// What came back.
 pub type Answer = Result<Vec<Pod>, String>;
 
+/// An answer, and when it was asked for, boot-time ns: what began later may be missing in it.
+type Dated = (BootNs, Answer);
+
 /// The thread that asks. It ends once this was dropped, when it would ask again.
 pub struct Fetcher {
     ask: SyncSender<()>,
-    answers: Receiver<Answer>,
+    answers: Receiver<Dated>,
     ready: Arc<EventFd>,
 }
 
@@ -78,7 +83,7 @@ impl Fetcher {
         // Nobody reads the questions: one that waits is enough.
         crate::observe::start_thread("pods", move || {
             let _asked = asked;
-            follow(api, &|got| answer.send(got).is_ok() && bell.write(1).is_ok());
+            follow(api, &|asked, got| answer.send((asked, got)).is_ok() && bell.write(1).is_ok());
         })?;
         Ok(Self { ask, answers, ready })
     }
@@ -93,8 +98,8 @@ impl Fetcher {
         self.ready.as_fd()
     }
 
-    /// The next answer, if one is there.
-    pub fn answer(&self) -> Option<Answer> {
+    /// The next answer, if one is there, and when it was asked for, boot-time ns.
+    pub fn answer(&self) -> Option<(BootNs, Answer)> {
         let _ = self.ready.read();
         self.answers.try_recv().ok()
     }
@@ -103,14 +108,15 @@ impl Fetcher {
 fn turn(
     mut source: impl PodSource,
     between: Duration,
-    (asked, answer, bell): (&Receiver<()>, &SyncSender<Answer>, &EventFd),
+    (asked, answer, bell): (&Receiver<()>, &SyncSender<Dated>, &EventFd),
     rest: &dyn Fn(Duration),
 ) {
     let mut failed = 0u32;
     while asked.recv().is_ok() {
+        let began = boot_now();
         let got = source.pods();
         failed = if got.is_ok() { 0 } else { failed.saturating_add(1) };
-        if answer.send(got).is_err() {
+        if answer.send((began, got)).is_err() {
             return;
         }
         let _ = bell.write(1);
@@ -120,14 +126,14 @@ fn turn(
 }
 
 /// Lists and watches until `tell` says that nobody wants to know.
-fn follow(mut api: Api, tell: &dyn Fn(Answer) -> bool) {
+fn follow(mut api: Api, tell: &dyn Fn(BootNs, Answer) -> bool) {
     let mut store = PodStore::default();
     let mut failed = 0u32;
     let mut listed = false;
     loop {
-        let began = Instant::now();
+        let (began, asked) = (Instant::now(), boot_now());
         let outcome = if listed {
-            api.watch(&mut store, fastrand::u64(..), &mut |store| tell(Ok(store.all())))
+            api.watch(&mut store, fastrand::u64(..), &mut |store| tell(boot_now(), Ok(store.all())))
         } else {
             api.list(&mut store).map(|()| Ended::Here)
         };
@@ -135,7 +141,7 @@ fn follow(mut api: Api, tell: &dyn Fn(Answer) -> bool) {
             Ok(Ended::Here) => {
                 failed = 0;
                 // Also when nothing changed: that somebody answers is worth knowing.
-                if !tell(Ok(store.all())) {
+                if !tell(asked, Ok(store.all())) {
                     return;
                 }
                 let watched = std::mem::replace(&mut listed, !store.version.is_empty());
@@ -148,7 +154,7 @@ fn follow(mut api: Api, tell: &dyn Fn(Answer) -> bool) {
             }
             Err(error) => {
                 failed = failed.saturating_add(1);
-                if !tell(Err(error.to_string())) {
+                if !tell(asked, Err(error.to_string())) {
                     return;
                 }
                 Some(pause_after(failed, BETWEEN))
@@ -187,9 +193,10 @@ mod tests {
         }
     }
 
-    fn next(fetcher: &Fetcher) -> Answer {
+    fn next(fetcher: &Fetcher, from: BootNs) -> Answer {
         for _ in 0..500 {
-            if let Some(answer) = fetcher.answer() {
+            if let Some((asked, answer)) = fetcher.answer() {
+                assert!((from..=boot_now()).contains(&asked));
                 return answer;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -202,10 +209,12 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let fetcher = Fetcher::with_pause(Counting(asked.clone()), Duration::from_millis(1)).unwrap();
         assert_eq!(asked.load(Ordering::SeqCst), 0, "nobody wants to know");
+        let from = boot_now();
         fetcher.ask();
-        assert_eq!(next(&fetcher), Err("not yet".to_owned()));
+        assert_eq!(next(&fetcher, from), Err("not yet".to_owned()));
+        let from = boot_now();
         fetcher.ask();
-        assert_eq!(next(&fetcher), Ok(vec![Pod::default()]));
+        assert_eq!(next(&fetcher, from), Ok(vec![Pod::default()]));
         assert_eq!(asked.load(Ordering::SeqCst), 2);
     }
 

@@ -228,6 +228,19 @@ impl Pipeline {
 
     /// A worker has ended, and with it what was the matter with it.
     pub(super) fn end_posture(&mut self, label: u32, now: BootNs) {
+        self.close_posture(label, Over::Gone, now);
+    }
+
+    /// A worker has turned out to be its pod's sandbox: what was said of it while that was not known is over.
+    pub(super) fn end_posture_of_sandbox(&mut self, label: u32, now: BootNs) {
+        if let Some(worker) = self.workers.get_mut(label) {
+            worker.posture.clear();
+            worker.reaches_host = false;
+        }
+        self.close_posture(label, Over::Sandbox, now);
+    }
+
+    fn close_posture(&mut self, label: u32, why: Over, now: BootNs) {
         let said = self.postures.by_label.remove(&label).and_then(|watched| watched.said);
         self.postures.changed |= said.is_some();
         let Some(worker) = self.workers.get(label) else { return };
@@ -237,7 +250,7 @@ impl Pipeline {
             return;
         };
         self.postures.changed = true;
-        let alert = posture_over(envelope, (worker, &self.rules), &said.posture, Over::Gone, now);
+        let alert = posture_over(envelope, (worker, &self.rules), &said.posture, why, now);
         self.counts.alerts += 1;
         self.alerts.push_back(alert);
     }

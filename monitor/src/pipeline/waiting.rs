@@ -18,7 +18,7 @@ const ALL_MAX: usize = 16_384;
 /// How long after it was found, and somebody answered, the pod of a worker is asked for. ns.
 const ASKED_FOR: BootNs = 60_000_000_000;
 
-/// How long after it was found a container is still missing from its pod's list only because it has just begun. ns.
+/// How long after it was found a container is missing from its pod's list only because it has just begun. ns.
 const UNLISTED: BootNs = 10_000_000_000;
 
 /// What is to be done with a worker that may be its pod's sandbox.
@@ -41,6 +41,8 @@ pub(super) struct Waiting {
     count: usize,
     /// Since when somebody answers; `None`: nobody has, or not lately.
     answered: Option<BootNs>,
+    /// When the last answer came, however long ago.
+    last_answer: Option<BootNs>,
 }
 
 struct Held {
@@ -84,12 +86,14 @@ impl Pipeline {
         since.is_none_or(|since| now.saturating_sub(since) < ASKED_FOR)
     }
 
-    /// How many workers are in pods of which not everything is known, and when the oldest of those was found that may still be
-    /// learnt.
+    /// How many workers are in pods of which not everything is known, and since when nobody has answered for the oldest of those that
+    /// may still be learnt, boot-time ns: since it was found, or since the last answer.
     pub fn unknown_pods(&self, now: BootNs) -> (u64, Option<BootNs>) {
         let lacking = || self.workers.iter().filter(|worker| worker.lacks_pod());
-        let oldest = lacking().filter(|worker| self.is_asked_for(worker, now)).map(|worker| worker.found);
-        (lacking().count() as u64, oldest.min())
+        let oldest =
+            lacking().filter(|worker| self.is_asked_for(worker, now)).map(|worker| worker.found).min();
+        let last = self.waiting.last_answer.unwrap_or(0);
+        (lacking().count() as u64, oldest.map(|found| found.max(last)))
     }
 
     /// How many events wait for pods to be known, and how many may.
@@ -102,15 +106,17 @@ impl Pipeline {
         self.waiting.answered = None;
     }
 
-    /// What is known of the pods on this node now.
-    pub fn pods_known(&mut self, pods: &Pods, now: BootNs) {
+    /// What is known of the pods on this node now: the newest answer, which was asked for at that time, boot-time ns.
+    pub fn pods_known(&mut self, pods: &Pods, asked: BootNs, now: BootNs) {
         self.waiting.answered.get_or_insert(now);
+        self.waiting.last_answer = Some(now);
         // Those that were taken for sandboxes too: the list may have them now.
         let lacking = self.workers.iter().filter(|worker| worker.is_unnamed());
         let found: Vec<(u32, Found)> =
             lacking.map(|worker| (worker.label, pods.find(&worker.place))).collect();
         let mut known = Vec::new();
         let mut whole = Vec::new();
+        let mut sandboxes = Vec::new();
         for (label, found) in found {
             match found {
                 Found::Whole(pod) => {
@@ -128,7 +134,11 @@ impl Pipeline {
                         _ => known.push((label, pod)),
                     }
                     if sandbox && let Some(worker) = self.workers.get_mut(label) {
-                        worker.may_be_sandbox(all);
+                        worker.may_be_sandbox();
+                        // Who has had the time to get into the list, and is not in it, is none of the pod's containers.
+                        if all && asked >= worker.found.saturating_add(UNLISTED) {
+                            sandboxes.push(label);
+                        }
                     }
                 }
                 Found::Nothing => {}
@@ -138,24 +148,20 @@ impl Pipeline {
         for label in whole {
             self.let_go(label, now);
         }
-        self.tell_sandboxes(now);
+        for label in sandboxes {
+            self.is_its_sandbox(label, now);
+        }
     }
 
-    /// Who calls itself a sandbox, and is in no list although its pod's other containers are, is one once it has had the time to
-    /// get there.
-    fn tell_sandboxes(&mut self, now: BootNs) {
-        let is_one = |worker: &&mut Worker| {
-            worker.sandbox == Sandbox::Guessed { unlisted: true }
-                && now.saturating_sub(worker.found) >= UNLISTED
+    /// A worker is its pod's sandbox: its events do not wait, and nothing is said of how it is set up.
+    fn is_its_sandbox(&mut self, label: u32, now: BootNs) {
+        let Some(worker) = self.workers.get_mut(label).filter(|worker| worker.sandbox != Sandbox::Known)
+        else {
+            return;
         };
-        let mut told = Vec::new();
-        for worker in self.workers.iter_mut().filter(is_one) {
-            worker.be_sandbox();
-            told.push(worker.label);
-        }
-        for label in told {
-            self.let_go(label, now);
-        }
+        worker.be_sandbox();
+        self.end_posture_of_sandbox(label, now);
+        self.let_go(label, now);
     }
 
     /// What the pods of these workers are: their profiles are chosen again, their processes' roles too, and open incidents
@@ -278,7 +284,6 @@ impl Pipeline {
 
     /// Judges what waited for too long.
     pub(super) fn let_overdue_go(&mut self, now: BootNs) {
-        self.tell_sandboxes(now);
         for label in self.waiting.overdue(now) {
             self.let_go(label, now);
         }

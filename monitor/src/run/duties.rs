@@ -101,6 +101,7 @@ impl<P: Probes> Agent<P> {
             self.rescan();
         }
         self.ask_for_pods();
+        self.pods_followed(now);
         self.keep(self.duties.turns);
         self.keep_said_postures(self.duties.turns);
         self.beat_if_due(now);

@@ -7,16 +7,22 @@ use crate::alert::{ClosedBy, Severity, State};
 use crate::config::{PodsConfig, PodsFrom};
 use crate::control::PodsState;
 use crate::detect::boot_now;
+use crate::event::BootNs;
 use crate::kernel::Probes;
 use crate::metadata::{Api, Fetcher, Kubelet, Pods};
 
 /// Name of the condition on health alerts.
 const CONDITION: &str = "pods-unknown";
 
+/// The API server tells of what has changed within this. ns.
+const TOLD_WITHIN: BootNs = 5_000_000_000;
+
 /// Who is asked about pods, and what is known.
 pub(super) struct Learning {
     fetcher: Fetcher,
     pods: Pods,
+    /// It is told what changes, and asks nothing.
+    follows: bool,
     /// It was said that nobody answers.
     pub(super) said: bool,
     /// How it went.
@@ -33,7 +39,13 @@ impl Learning {
         };
         let fetcher = fetcher.map_err(|error| format!("no thread to ask for pods: {error}"))?;
         let state = PodsState { source: source.to_owned(), ..PodsState::default() };
-        Ok(Some(Self { fetcher, pods: Pods::default(), said: false, state }))
+        Ok(Some(Self {
+            fetcher,
+            pods: Pods::default(),
+            follows: config.from == PodsFrom::Api,
+            said: false,
+            state,
+        }))
     }
 
     /// Readable when an answer came.
@@ -64,10 +76,24 @@ impl<P: Probes> Agent<P> {
         }
     }
 
+    /// What the API server told so far is how things are, until it tells something else: nothing comes of who is not there.
+    pub(super) fn pods_followed(&mut self, now: BootNs) {
+        if let Some(learning) = &self.learning
+            && learning.follows
+            && learning.state.last_success.is_some()
+            && !learning.state.failing
+            && self.pipeline.wants_pods(now)
+        {
+            self.pipeline.pods_known(&learning.pods, now.saturating_sub(TOLD_WITHIN), now);
+        }
+    }
+
     /// Takes the answers that came.
     pub(super) fn pods_answered(&mut self) {
         let now = boot_now();
-        while let Some(answer) = self.learning.as_ref().and_then(|learning| learning.fetcher.answer()) {
+        while let Some((asked, answer)) =
+            self.learning.as_ref().and_then(|learning| learning.fetcher.answer())
+        {
             if let Some(learning) = &mut self.learning {
                 count(&mut learning.state, answer.is_ok(), SystemTime::now());
             }
@@ -76,7 +102,7 @@ impl<P: Probes> Agent<P> {
                     self.say_pods(None, now);
                     if let Some(learning) = &mut self.learning {
                         learning.pods.update(list);
-                        self.pipeline.pods_known(&learning.pods, now);
+                        self.pipeline.pods_known(&learning.pods, asked, now);
                     }
                 }
                 Err(why) => {

@@ -47,10 +47,7 @@ pub enum Sandbox {
     #[default]
     No,
     /// By the name of its program alone, which is anybody's to choose: it is taken for one until its pod's list has it.
-    Guessed {
-        /// The list has every container of the pod, and not this one. A container that has just begun is missing there too.
-        unlisted: bool,
-    },
+    Guessed,
     /// It is none of its pod's containers, all of which are known.
     Known,
 }

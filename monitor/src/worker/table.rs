@@ -160,9 +160,9 @@ impl Worker {
     }
 
     /// It calls its program as a sandbox does, and its pod's list does not have it (yet).
-    pub fn may_be_sandbox(&mut self, unlisted: bool) {
+    pub fn may_be_sandbox(&mut self) {
         if self.sandbox != Sandbox::Known {
-            self.sandbox = Sandbox::Guessed { unlisted };
+            self.sandbox = Sandbox::Guessed;
         }
     }
 

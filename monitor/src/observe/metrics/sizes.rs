@@ -46,10 +46,10 @@ pub(super) fn pods(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
         "Workers in pods of which not everything is known.",
         count(pods.unknown),
     )?;
-    let oldest = pods.oldest_unknown.map(|found| (source, found as f64 / 1e9 + clock_offset()));
+    let oldest = pods.oldest_unknown.map(|since| (source, since as f64 / 1e9 + clock_offset()));
     to.gauges(
         "sandwatch_metadata_oldest_unknown_timestamp_seconds",
-        "When the worker was found whose pod has been asked for the longest.",
+        "Since when nobody has answered for the worker in a pod that has been waiting the longest.",
         oldest,
     )
 }

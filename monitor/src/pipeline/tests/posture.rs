@@ -374,7 +374,44 @@ fn sandbox_that_its_pods_list_makes_one_has_no_posture_and_a_container_of_that_l
             PodContainer { name: "x".into(), image: "x".into(), id: Some(listed.as_str().into()) };
         let mut pods = Pods::default();
         pods.update(vec![Pod { uid: uid.into(), containers: vec![container], ..Pod::default() }]);
-        pipeline.pods_known(&pods, SECOND);
-        assert_eq!(until(&mut pipeline, 2, 100).len(), said);
+        assert_eq!(until(&mut pipeline, 1, 10), []);
+        pipeline.pods_known(&pods, 11 * SECOND, 11 * SECOND);
+        assert_eq!(until(&mut pipeline, 12, 100).len(), said);
     }
+}
+
+#[test]
+fn posture_of_what_turns_out_to_be_the_sandbox_late_is_over() {
+    use crate::metadata::{Pod, PodContainer, Pods};
+    let told = Told::default();
+    told.say(true, false);
+    let uid = "6c296cf0-94d7-43f6-bfb0-d99da865208f";
+    let path = format!("/kubepods/burstable/pod{uid}/{}", "a".repeat(64));
+    let mut pipeline = container_of(&told, &path, "/pause", 10 * SECOND);
+    // One of the pod's containers gets no image for a while.
+    let list = |late: Option<String>| {
+        let container = |id: Option<String>| PodContainer {
+            name: "x".into(),
+            image: "x".into(),
+            id: id.map(|id| id.as_str().into()),
+        };
+        let containers = vec![container(Some("b".repeat(64))), container(late)];
+        let mut pods = Pods::default();
+        pods.update(vec![Pod { uid: uid.into(), containers, ..Pod::default() }]);
+        pods
+    };
+    let mut said = Vec::new();
+    for second in 1..100 {
+        pipeline.pods_known(&list(None), second * SECOND, second * SECOND);
+        said.extend(until(&mut pipeline, second, second));
+    }
+    assert_eq!(said.iter().map(|alert| alert.state).collect::<Vec<_>>(), [State::Open], "nobody can tell");
+    pipeline.pods_known(&list(Some("c".repeat(64))), 100 * SECOND, 100 * SECOND);
+    let over = until(&mut pipeline, 100, 900);
+    assert_eq!(over.iter().map(|alert| alert.state).collect::<Vec<_>>(), [State::Closed], "{over:#?}");
+    assert!(over[0].title.contains("only keeps its pod's namespaces"), "{}", over[0].title);
+    let condition = |alert: &Alert| alert.posture.as_ref().unwrap().condition.clone();
+    assert_eq!(condition(&over[0]), condition(&said[0]));
+    assert!(pipeline.workers.get(LABEL).unwrap().posture.is_empty());
+    assert_eq!(pipeline.take_changed_postures(), Some(Vec::new()));
 }

@@ -94,7 +94,7 @@ fn what_a_new_container_does_is_judged_by_the_profile_of_its_pod() {
     works(&mut pipeline);
     assert!(pipeline.wants_pods(3_000));
     assert_eq!(alerts(&mut pipeline), [], "nothing is said before it is known what it is");
-    pipeline.pods_known(&said(Some(container())), 4_000);
+    pipeline.pods_known(&said(Some(container())), 4_000, 4_000);
     let said = alerts(&mut pipeline);
     let [theft] = said.as_slice() else { panic!("{said:#?}") };
     assert_eq!(profile_and_role(theft), ("in-pod", Some("runner")));
@@ -116,7 +116,7 @@ fn events_of_the_two_lanes_wait_in_the_order_in_which_they_happened() {
     let mut pipeline = made(WAIT);
     steals(&mut pipeline);
     works(&mut pipeline);
-    pipeline.pods_known(&said(Some(container())), 4_000);
+    pipeline.pods_known(&said(Some(container())), 4_000, 4_000);
     let said = alerts(&mut pipeline);
     assert_eq!(profile_and_role(&said[0]), ("in-pod", Some("runner")), "its exec was read later");
     assert_eq!(pipeline.counts().unexplained, 0);
@@ -133,9 +133,9 @@ fn after_the_wait_it_is_judged_without_and_completed_when_the_pod_is_known() {
     assert_eq!(first.finding.as_ref().unwrap().certainty, "unknown: pod");
     assert_eq!(first.worker.as_ref().unwrap().pod, None);
     // The pod, but not yet which of its containers it is.
-    pipeline.pods_known(&said(None), WAIT + 2 * SECOND);
+    pipeline.pods_known(&said(None), WAIT + 2 * SECOND, WAIT + 2 * SECOND);
     assert!(pipeline.wants_pods(WAIT + 2 * SECOND));
-    pipeline.pods_known(&said(Some(container())), WAIT + 2 * SECOND);
+    pipeline.pods_known(&said(Some(container())), WAIT + 2 * SECOND, WAIT + 2 * SECOND);
     pipeline.tick(WAIT + 4 * SECOND);
     let said = alerts(&mut pipeline);
     let update = said.iter().find(|alert| alert.kind == AlertKind::Incident).unwrap();
@@ -155,7 +155,7 @@ fn more_events_than_may_wait_are_judged_at_once_and_none_is_dropped() {
     assert_eq!(pipeline.counts().events["open"], 2_001);
     pipeline.tick(SECOND);
     // The worker's last events: they were all judged.
-    pipeline.pods_known(&said(Some(container())), 2 * SECOND);
+    pipeline.pods_known(&said(Some(container())), 2 * SECOND, 2 * SECOND);
     open(&mut pipeline, RUNNER, 2_100, 3 * SECOND, "/etc/toy/key", 0);
     assert_eq!(alerts(&mut pipeline).last().unwrap().worker.as_ref().unwrap().profile, "in-pod");
 }
@@ -167,7 +167,7 @@ fn what_waits_is_not_judged_yet_and_what_began_it_is_not_either() {
     let judged = pipeline.judged(9 * SECOND);
     assert_eq!(judged.until, 1_100, "a kill now takes all of it");
     assert!(judged.born < ENGINE.1, "the engine was forked before it was executed");
-    pipeline.pods_known(&said(Some(container())), 4_000);
+    pipeline.pods_known(&said(Some(container())), 4_000, 4_000);
     let judged = pipeline.judged(9 * SECOND);
     assert_eq!((judged.until, judged.born), (9 * SECOND, 8 * SECOND));
 }
@@ -187,7 +187,7 @@ fn restarted(pid: u32, shell: &str) -> Pipeline {
 #[test]
 fn process_that_was_missed_in_a_pod_is_judged_by_the_profile_of_its_pod() {
     let mut pipeline = restarted(102, "/bin/dash");
-    pipeline.pods_known(&said(Some(container())), 100_000_000);
+    pipeline.pods_known(&said(Some(container())), 100_000_000, 100_000_000);
     let said = alerts(&mut pipeline);
     let [shell] = said.as_slice() else { panic!("{said:#?}") };
     assert_eq!(profile_and_role(shell).0, "in-pod");
@@ -222,15 +222,20 @@ fn paused(exe: &str) -> Pipeline {
 #[test]
 fn container_that_its_pods_whole_list_does_not_have_and_whose_program_is_a_sandboxs_is_the_sandbox() {
     let mut pipeline = paused("/pause");
-    pipeline.pods_known(&said(Some("b".repeat(64))), 2_000);
+    pipeline.pods_known(&said(Some("b".repeat(64))), 2_000, 2_000);
     let worker = pipeline.workers.get(LABEL).unwrap();
     assert_eq!((&*worker.name, worker.sealed), ("flows/n8n-0", false), "it may be missing because it is new");
     assert!(pipeline.wants_pods(3_000));
+    // Time alone is no evidence, and neither is an answer that came late to an early question.
     pipeline.tick(UNLISTED);
+    pipeline.pods_known(&said(Some("b".repeat(64))), UNLISTED - 1, UNLISTED + SECOND);
+    assert!(!pipeline.workers.get(LABEL).unwrap().sealed, "that list may be older than the container");
+    assert!(pipeline.wants_pods(UNLISTED + SECOND), "there is more to learn");
+    pipeline.pods_known(&said(Some("b".repeat(64))), UNLISTED, UNLISTED + SECOND);
     let worker = pipeline.workers.get(LABEL).unwrap();
     assert!(worker.sealed, "its exec was taken");
     assert_eq!(alerts(&mut pipeline), [], "no profile of the pod is the sandbox's");
-    assert!(!pipeline.wants_pods(UNLISTED), "there is nothing more to learn");
+    assert!(!pipeline.wants_pods(UNLISTED + SECOND), "there is nothing more to learn");
 }
 
 #[test]
@@ -238,9 +243,9 @@ fn container_of_a_pod_whose_program_calls_itself_a_sandboxs_is_judged_as_the_con
     // Its pod is known before its own id is: a container that has just begun, or one that was started again.
     for first in [None, Some("b".repeat(64))] {
         let mut pipeline = paused("/x/pause");
-        pipeline.pods_known(&said(first), 2_000);
+        pipeline.pods_known(&said(first), 2_000, 2_000);
         assert_eq!(alerts(&mut pipeline), []);
-        pipeline.pods_known(&said(Some(container())), 2 * SECOND);
+        pipeline.pods_known(&said(Some(container())), 2 * SECOND, 2 * SECOND);
         let told = alerts(&mut pipeline);
         assert_eq!(told.len(), 1, "{told:#?}");
         assert_eq!(told[0].worker.as_ref().unwrap().profile, "in-pod");
@@ -251,10 +256,9 @@ fn container_of_a_pod_whose_program_calls_itself_a_sandboxs_is_judged_as_the_con
 #[test]
 fn container_that_was_taken_for_the_sandbox_is_corrected_by_any_later_list() {
     let mut pipeline = paused("/x/pause");
-    pipeline.pods_known(&said(Some("b".repeat(64))), 2_000);
-    pipeline.tick(UNLISTED);
-    assert!(pipeline.workers.get(LABEL).unwrap().is_sandbox());
-    pipeline.pods_known(&said(Some(container())), UNLISTED + SECOND);
+    pipeline.pods_known(&said(Some("b".repeat(64))), UNLISTED, UNLISTED);
+    assert!(!pipeline.workers.get(LABEL).unwrap().lacks_pod(), "it is taken for the sandbox");
+    pipeline.pods_known(&said(Some(container())), UNLISTED + SECOND, UNLISTED + SECOND);
     let worker = pipeline.workers.get(LABEL).unwrap();
     assert!(!worker.is_sandbox());
     assert_eq!(pipeline.rules().profile_name(worker.profile), "in-pod");
@@ -265,7 +269,7 @@ fn a_jobs_own_pause_makes_its_container_no_sandbox() {
     let mut pipeline = made(WAIT);
     works(&mut pipeline);
     exec(&mut pipeline, (300, 3_500), 3_500, 3_600, RUNNER, "/usr/bin/pause", &["pause"]);
-    pipeline.pods_known(&said(None), 4_000);
+    pipeline.pods_known(&said(None), 4_000, 4_000);
     assert_eq!(pipeline.processes().live(LABEL), 0, "it still waits");
 }
 
@@ -276,12 +280,16 @@ fn a_container_that_has_ended_is_still_learnt_and_asked_for_as_long_as_nobody_an
     assert!(pipeline.wants_pods(500 * SECOND), "nobody has answered yet");
     let found = pipeline.workers.get(LABEL).unwrap().found;
     assert_eq!(pipeline.unknown_pods(500 * SECOND), (1, Some(found)));
-    pipeline.pods_known(&Pods::default(), 500 * SECOND);
+    pipeline.pods_known(&Pods::default(), 500 * SECOND, 500 * SECOND);
     assert!(pipeline.wants_pods(559 * SECOND) && !pipeline.wants_pods(561 * SECOND));
     assert_eq!(pipeline.unknown_pods(561 * SECOND), (1, None), "nobody lags: the answers do not name it");
     pipeline.pods_unknown();
     assert!(pipeline.wants_pods(561 * SECOND));
-    assert_eq!(pipeline.unknown_pods(561 * SECOND), (1, Some(found)));
+    assert_eq!(
+        pipeline.unknown_pods(561 * SECOND),
+        (1, Some(500 * SECOND)),
+        "one failure after minutes of answers is no lag of minutes"
+    );
 }
 
 #[test]
@@ -301,7 +309,7 @@ fn processes_that_were_judged_without_the_pod_are_taken_up() {
     pipeline.tick(2 * SECOND);
     alerts(&mut pipeline);
     pipeline.take_effects();
-    pipeline.pods_known(&said(Some(container())), 3 * SECOND);
+    pipeline.pods_known(&said(Some(container())), 3 * SECOND, 3 * SECOND);
     let marked = |effect: &Effect| matches!(effect, Effect::MarkAuthor { pid, .. } if *pid == RUNNER.0);
     assert!(pipeline.take_effects().iter().any(marked));
 }
@@ -355,7 +363,7 @@ fn environment_of_what_waits_is_read_when_it_comes() {
     works(&mut pipeline);
     // The process is gone, or has written over it, by the time it is judged.
     there.set(false);
-    pipeline.pods_known(&said(Some(container())), SECOND);
+    pipeline.pods_known(&said(Some(container())), SECOND, SECOND);
     let run = alerts(&mut pipeline).remove(0).attribution.unwrap().run.unwrap();
     assert_eq!((run.value.as_str(), run.trust.as_str()), ("4242", "scan"));
 }

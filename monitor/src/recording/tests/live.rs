@@ -184,7 +184,7 @@ fn recording_of_a_pod_that_was_waited_for_gives_the_same_alerts() {
     let known = |pipeline: &mut Pipeline, now: u64| {
         let mut pods = Pods::default();
         pods.update(vec![pod.clone()]);
-        pipeline.pods_known(&pods, now);
+        pipeline.pods_known(&pods, now, now);
     };
     let (alerts, text, _) = record_in(&cgroup, known, Redaction::None, true, u64::MAX);
     assert!(text.contains("\"pod\":{") && text.contains("\"waited\":{"), "{text}");
@@ -213,7 +213,7 @@ fn worker_that_is_wanted_by_its_pods_name_is_recorded_from_its_first_event_on() 
         let known = move |pipeline: &mut Pipeline, now: u64| {
             let mut pods = Pods::default();
             pods.update(vec![pod(namespace)]);
-            pipeline.pods_known(&pods, now);
+            pipeline.pods_known(&pods, now, now);
         };
         record_of(&cgroup, known, Redaction::None, |worker| worker.name.starts_with("flows/"), u64::MAX)
     };
