@@ -124,23 +124,41 @@ impl<P: Probes> Agent<P> {
         // While the agent watches, what leaves a new worker's cgroup is followed.
         let outside = if fresh { BTreeMap::new() } else { self.outside(&changes) };
         self.changed(changes, fresh, &outside);
+        // One walk for all of them.
+        let beside: HashSet<u32> = outside.into_values().flatten().collect();
+        if !beside.is_empty() {
+            self.follow("/", &beside);
+        }
     }
 
-    /// The processes of workers in cgroups beside them, by label: of those that were just found, and of those that are known.
-    fn outside(&self, changes: &[Change]) -> BTreeMap<u32, Vec<u32>> {
+    /// The processes in cgroups beside them of the workers that were just found, by label.
+    pub(super) fn outside(&self, changes: &[Change]) -> BTreeMap<u32, Vec<u32>> {
+        let new: BTreeMap<u32, &str> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Found { label, .. } => Some((*label, &*self.pipeline.workers.get(*label)?.path)),
+                _ => None,
+            })
+            .collect();
+        // All of /proc is looked at, which is not for nothing.
+        if new.is_empty() {
+            return BTreeMap::new();
+        }
+        let below = |path: &str| {
+            let mut pids = Vec::new();
+            self.processes_below(path, &mut pids);
+            pids
+        };
         let known = self.pipeline.processes().iter().map(|(_, process)| process);
         let known = known.filter(|process| process.exited.is_none());
         let mut inside: HashMap<u32, u32> = known.map(|process| (process.key.pid, process.label)).collect();
-        for change in changes {
-            if let Change::Found { label, .. } = change
-                && let Some(worker) = self.pipeline.workers.get(*label)
-            {
-                let mut pids = Vec::new();
-                self.processes_below(&worker.path, &mut pids);
-                inside.extend(pids.into_iter().map(|pid| (pid, *label)));
-            }
+        for (label, path) in &new {
+            inside.extend(below(path).into_iter().map(|pid| (pid, *label)));
         }
-        outside(&SystemHost, &inside, std::process::id())
+        let again = || new.values().flat_map(|path| below(path)).collect();
+        let mut outside = outside(&SystemHost, &inside, std::process::id(), &again);
+        outside.retain(|label, _| new.contains_key(label));
+        outside
     }
 
     fn changed(&mut self, changes: Vec<Change>, fresh: bool, outside: &BTreeMap<u32, Vec<u32>>) {
@@ -197,7 +215,6 @@ impl<P: Probes> Agent<P> {
         }
         if !outside.is_empty() {
             tracing::info!(label, count = outside.len(), "processes of the worker run in cgroups beside it");
-            self.follow("/", &outside.iter().copied().collect());
         }
         self.ask_for_pods();
     }

@@ -2,6 +2,7 @@
 
 mod interval;
 mod logbook;
+mod outside;
 mod postures;
 mod pulse;
 mod reload;

@@ -5,7 +5,7 @@
 //! is in a worker's pid namespace and no child of its own came in from outside, and is its too, unless the host has that
 //! namespace.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 
 /// Most parents that are looked at; pids that are used again meanwhile may make a circle.
@@ -43,8 +43,14 @@ impl Host for SystemHost {
 }
 
 /// The processes outside of all workers that belong to one, by its label. `inside` are those in the workers' own cgroups with
-/// their labels; `own` is the agent, which with its children is nobody's.
-pub fn outside(host: &dyn Host, inside: &HashMap<u32, u32>, own: u32) -> BTreeMap<u32, Vec<u32>> {
+/// their labels; `own` is the agent, which with its children is nobody's; `again` lists the workers' cgroups once more: what was forked in
+/// one between the first list and the look at /proc is inside.
+pub fn outside(
+    host: &dyn Host,
+    inside: &HashMap<u32, u32>,
+    own: u32,
+    again: &dyn Fn() -> HashSet<u32>,
+) -> BTreeMap<u32, Vec<u32>> {
     let mut found: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     if inside.is_empty() {
         return found;
@@ -66,6 +72,11 @@ pub fn outside(host: &dyn Host, inside: &HashMap<u32, u32>, own: u32) -> BTreeMa
         if let Some(label) = label {
             found.entry(label).or_default().push(*pid);
         }
+    }
+    if !found.is_empty() {
+        let inside_by_now = again();
+        found.values_mut().for_each(|pids| pids.retain(|pid| !inside_by_now.contains(pid)));
+        found.retain(|_, pids| !pids.is_empty());
     }
     found.values_mut().for_each(|pids| pids.sort_unstable());
     found
@@ -139,7 +150,7 @@ mod tests {
     fn of(processes: &[(u32, u32, u64)], inside: &[(u32, u32)]) -> BTreeMap<u32, Vec<u32>> {
         let mut all = BTreeMap::from([(1, (0, HOST)), (2, (0, HOST)), (OWN, (1, HOST))]);
         all.extend(processes.iter().map(|(pid, parent, namespace)| (*pid, (*parent, *namespace))));
-        outside(&Told(all), &inside.iter().copied().collect(), OWN)
+        outside(&Told(all), &inside.iter().copied().collect(), OWN, &HashSet::new)
     }
 
     #[test]
@@ -166,6 +177,17 @@ mod tests {
     fn agent_and_what_it_started_are_nobodys_wherever_they_were_started() {
         let all = [(10, 1, 7), (OWN, 10, 7), (901, OWN, 7)];
         assert_eq!(of(&all, &[(10, 3)]), BTreeMap::new());
+    }
+
+    #[test]
+    fn process_that_was_forked_in_the_workers_cgroup_while_others_were_looked_for_is_inside() {
+        let all =
+            BTreeMap::from([(1, (0, HOST)), (OWN, (1, HOST)), (10, (1, 7)), (11, (10, 7)), (20, (10, 7))]);
+        let again = |pids: &'static [u32]| move || pids.iter().copied().collect::<HashSet<u32>>();
+        let inside = HashMap::from([(10, 3)]);
+        let host = Told(all);
+        assert_eq!(outside(&host, &inside, OWN, &again(&[10, 11])), BTreeMap::from([(3, vec![20])]));
+        assert_eq!(outside(&host, &inside, OWN, &again(&[10, 11, 20])), BTreeMap::new());
     }
 
     #[test]
