@@ -147,19 +147,41 @@ impl Root {
     /// Nothing is left, and it can be installed again.
     pub(super) fn purge(&self, again: &Path) -> Result<()> {
         self.run(&["dpkg", "--purge", "sandwatch"])?;
-        let left = capture(Command::new("find").arg(&self.path).args([
-            "-xdev",
-            "-iname",
-            "*sandwatch*",
-            "-not",
-            "-path",
-            "*/tmp/*",
-        ]))?;
+        let left = left_behind(&self.path)?;
         ensure!(left.is_empty(), "left behind: {left}");
         self.dpkg(again)?;
         match self.run(&["dpkg", "--purge", "sandwatch"]) {
             Ok(_) => Ok(()),
             Err(error) => bail!("the second time: {error:#}"),
         }
+    }
+}
+
+/// What below this folder has the program's name, but for what was put into its `tmp`.
+fn left_behind(root: &Path) -> Result<String> {
+    // The whole path is compared: the folder itself may lie below another `tmp`.
+    let tmp = root.join("tmp/*");
+    capture(Command::new("find").arg(root).args(["-xdev", "-iname", "*sandwatch*", "-not", "-path"]).arg(tmp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_package_leaves_behind_is_found_wherever_the_folder_lies() {
+        let root = std::env::temp_dir().join(format!("package-root-{}", std::process::id())).join("tmp/root");
+        for folder in ["tmp", "var/lib"] {
+            std::fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        std::fs::write(root.join("tmp/sandwatch.deb"), "").unwrap();
+        let before = left_behind(&root).unwrap();
+        std::fs::write(root.join("var/lib/sandwatch"), "").unwrap();
+        let after = left_behind(&root).unwrap();
+        std::fs::remove_dir_all(root.ancestors().nth(2).unwrap()).unwrap();
+        assert_eq!(
+            (before.trim(), after.trim()),
+            ("", &*root.join("var/lib/sandwatch").display().to_string())
+        );
     }
 }
