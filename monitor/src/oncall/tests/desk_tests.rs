@@ -219,6 +219,19 @@ fn condition_of_before_the_restart_is_over_unless_it_is_said_again() {
     assert_eq!(all_due(&mut desk, at(1001)), [""; 0]);
 }
 
+#[test]
+fn condition_of_before_an_exchange_of_sinks_stays_until_its_end_is_said() {
+    let mut desk = desk(pager(None), by_level());
+    desk.take(&health("stays", State::Open), 1, at(0));
+    all_due(&mut desk, at(0));
+    let saved = serde_json::from_str(&serde_json::to_string(desk.state()).unwrap()).unwrap();
+    let mut desk = Desk::restored(saved, "receiver".to_owned(), pager(None), by_level(), at(100), true);
+    // The agent was not started again, and says nothing twice.
+    assert_eq!(all_due(&mut desk, at(5000)), [""; 0]);
+    desk.take(&health("stays", State::Closed), 2, at(5001));
+    assert_eq!(all_due(&mut desk, at(5001)).len(), 1, "its end is told");
+}
+
 /// What is said of the one thing that is resolved now.
 fn closing(desk: &mut Desk, now: Now) -> String {
     let Next::Send(actions) = desk.next(now) else { panic!("nothing is due") };
