@@ -23,6 +23,8 @@ use monitor::recording::{Reader, Replay};
 const RECORDING: &[u8] = include_bytes!("../../rules/tests/recordings/demo/recorded-6.18.ndjson");
 /// Alerts whose way to the file is measured, without the load and during it.
 const SAMPLES: usize = 200;
+/// What the id of an alert begins with that is one of the load.
+const RAISED: &str = "bench-";
 /// What the id of such an alert begins with.
 const SAMPLE: &str = "sample-";
 /// How often the file is looked at. Without a pause the look itself would take a processor from what is measured.
@@ -57,7 +59,7 @@ fn main() -> Result<()> {
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         for _ in 0..batch {
             let mut alert = alerts[number as usize % alerts.len()].clone();
-            alert.id = format!("bench-{number}");
+            alert.id = format!("{RAISED}{number}");
             if number.is_multiple_of(each) {
                 alert = watch.sample(urgent);
             }
@@ -83,7 +85,7 @@ fn main() -> Result<()> {
     let refused = stats.iter().map(|(_, stats)| stats.refused).max().unwrap_or(0);
     let mut missing = 0;
     for path in [&up, &late] {
-        missing += missing_numbers(path)?;
+        missing += unaccounted(path, total + SAMPLES as u64)?;
     }
     took.sort_unstable();
     let p99 = took.get(took.len() * 99 / 100).copied().unwrap_or(0);
@@ -228,17 +230,24 @@ fn alerts() -> Result<Vec<Alert>> {
     Ok(alerts)
 }
 
-/// How many numbers of a sink's stream neither came nor are named as gone.
-fn missing_numbers(path: &Path) -> Result<u64> {
-    let mut seen = BTreeSet::new();
+/// How many numbers of a sink's stream neither came nor are named as gone, and how many of the alerts that were raised neither
+/// came nor are counted where such numbers are named.
+fn unaccounted(path: &Path, raised: u64) -> Result<u64> {
+    let (mut seen, mut came, mut lost) = (BTreeSet::new(), BTreeSet::new(), 0);
     for line in BufReader::new(fs::File::open(path)?).lines() {
         let alert: Alert = serde_json::from_str(&line?)?;
-        seen.insert(alert.delivery.context("an alert without a number")?.seq);
-        let named = alert.gap.into_iter().flat_map(|gap| gap.sequences);
-        seen.extend(named.flat_map(|[first, last]| first..=last));
+        let seq = alert.delivery.context("an alert without a number")?.seq;
+        let again = !seen.insert(seq);
+        if alert.id.starts_with(RAISED) || alert.id.starts_with(SAMPLE) {
+            came.insert(seq);
+        }
+        for gap in alert.gap.into_iter().filter(|_| !again) {
+            lost += gap.lost.filter(|_| !gap.sequences.is_empty()).unwrap_or(0);
+            seen.extend(gap.sequences.into_iter().flat_map(|[first, last]| first..=last));
+        }
     }
     let last = seen.last().copied().unwrap_or(0);
-    Ok(last - seen.len() as u64)
+    Ok((last - seen.len() as u64).max(raised.saturating_sub(came.len() as u64 + lost)))
 }
 
 /// Resident memory of this process, KiB.

@@ -55,8 +55,8 @@ fn of(engine: &Engine, name: &str) -> SinkStats {
     engine.stats().into_iter().find(|(sink, _)| sink == name).unwrap().1
 }
 
-/// Ids that came, after a check that every number of the stream came or is named as gone; and how many are said to have been
-/// left out before they had one.
+/// Ids that came, after a check that every number of the stream came or is named as gone; and how many are named as left out
+/// before they were spooled.
 fn received(path: &Path) -> (BTreeSet<String>, u64) {
     let (mut ids, mut numbers, mut left_out) = (BTreeSet::new(), BTreeSet::new(), 0);
     for line in BufReader::new(std::fs::File::open(path).unwrap()).lines() {

@@ -15,7 +15,7 @@ const RATE: u32 = 10_000;
 struct Delivered {
     alerts: u64,
     seconds: f64,
-    /// Left out, and said, because the spool could not keep up.
+    /// Left out, and named, because the spool could not keep up.
     refused: u64,
     /// Neither received nor named.
     missing: u64,
@@ -58,7 +58,7 @@ pub(super) fn measure(quick: bool) -> Result<Vec<Value>> {
             // All that are raised, but for what the pacing itself loses.
             Some(Budget::AtLeast(0.99 * f64::from(RATE))),
         ),
-        value("alerts left out, and said", done.refused as f64, "alerts", None),
+        value("alerts left out, and named", done.refused as f64, "alerts", None),
         value("alerts neither received nor named", done.missing as f64, "alerts", Some(Budget::AtMost(0.0))),
         value("raised to line in a file, one at a time, p50", micros(done.line_p50_ns), "µs", None),
         value("raised to line in a file, one at a time, p99 of 200", micros(done.line_p99_ns), "µs", None),

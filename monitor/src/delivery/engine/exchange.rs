@@ -254,6 +254,7 @@ impl Old {
         let places =
             old.iter().map(|config| new.sinks.iter().position(|sink| sink.config.name == config.name));
         self.intake.name_anew(&places.collect::<Vec<_>>());
+        new.tell_filters();
         self.intake.hand_over(false);
         if let Err(error) = new.start() {
             // What has begun of it must not work beside the next one.

@@ -5,8 +5,10 @@ use std::mem::size_of;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::filter::Filter;
 use crate::alert::Alert;
 use crate::delivery::Class;
+use crate::delivery::spool::LeftOut;
 use crate::ledger::What;
 
 /// Most bytes, roughly, that wait to be appended.
@@ -37,14 +39,30 @@ struct Queue {
     weight: usize,
     /// Being appended.
     busy: bool,
-    /// Left out because too much waited, by class.
-    refused: [u64; 3],
+    /// What each sink takes.
+    filters: Vec<Filter>,
+    /// Left out because too much waited: at most one for each sink and class.
+    left_out: Vec<LeftOut>,
     closed: bool,
     /// Who appends is to leave what waits to the next one.
     handed_over: bool,
     appended: Vec<Ticket>,
     /// Entries of the local log; `None`: there is none.
     logged: Option<Vec<What>>,
+}
+
+impl Queue {
+    /// It goes no further: each sink that would have had it is told.
+    fn leave_out(&mut self, alert: &Alert, class: Class, accepted: i64, only: Option<usize>) {
+        for (sink, filter) in self.filters.iter().enumerate() {
+            if only.map_or_else(|| filter.takes(alert), |only| only == sink) {
+                match self.left_out.iter_mut().find(|left| (left.sink, left.class) == (sink, class)) {
+                    Some(left) => left.add(accepted),
+                    None => self.left_out.push(LeftOut::new(sink, class, accepted)),
+                }
+            }
+        }
+    }
 }
 
 /// The queue.
@@ -75,12 +93,12 @@ impl Intake {
                 None => None,
             };
             let Some(gone) = gone else {
-                queue.refused[class.order()] += 1;
+                queue.leave_out(&alert, class, accepted, only);
                 queue.appended.extend(ticket);
                 return;
             };
             queue.weight -= gone.weight;
-            queue.refused[gone.class.order()] += 1;
+            queue.leave_out(&gone.alert, gone.class, gone.accepted, gone.only);
             queue.appended.extend(gone.ticket);
         }
         queue.weight += weight;
@@ -137,9 +155,9 @@ impl Intake {
         self.lock().logged.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// How many of each class were left out since the last call.
-    pub(crate) fn take_refused(&self) -> [u64; 3] {
-        std::mem::take(&mut self.lock().refused)
+    /// What was left out since the last call.
+    pub(crate) fn take_left_out(&self) -> Vec<LeftOut> {
+        std::mem::take(&mut self.lock().left_out)
     }
 
     /// From now on nobody is given anything (`true`), or whoever asks again (`false`): what comes meanwhile waits.
@@ -148,10 +166,20 @@ impl Intake {
         self.changed.notify_all();
     }
 
+    /// What each sink takes, in their order.
+    pub(crate) fn set_filters(&self, filters: Vec<Filter>) {
+        self.lock().filters = filters;
+    }
+
     /// Sinks have other places now (`None`: they are none any more): what is for one of them alone goes with it.
     pub(crate) fn name_anew(&self, places: &[Option<usize>]) {
         let mut queue = self.lock();
         let queue = &mut *queue;
+        queue.left_out.retain_mut(|left| {
+            let place = places.get(left.sink).copied().flatten();
+            left.sink = place.unwrap_or(left.sink);
+            place.is_some()
+        });
         queue.waiting.retain_mut(|arrival| {
             let Some(place) = arrival.only else { return true };
             arrival.only = places.get(place).copied().flatten();
@@ -213,28 +241,57 @@ fn weight(alert: &Alert) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::Tier;
+    use crate::config::SinkConfig;
     use crate::delivery::spool::testing::alert;
 
     fn put(intake: &Intake, class: Class, ticket: Option<Ticket>) {
         intake.put(alert(class, 1), 0, None, ticket);
     }
 
-    #[test]
-    fn too_much_leaves_out_the_lowest_class_and_says_how_much() {
+    /// One whose sinks take everything, and incidents of the highest tier alone.
+    fn intake() -> Intake {
+        let all = SinkConfig { min_tier: Tier::Deviation, ..SinkConfig::stdout() };
+        let most = SinkConfig { min_tier: Tier::Identity, ..SinkConfig::stdout() };
         let intake = Intake::default();
+        intake.set_filters(vec![Filter::new(&all).unwrap(), Filter::new(&most).unwrap()]);
+        intake
+    }
+
+    #[test]
+    fn too_much_leaves_out_the_lowest_class_and_says_how_much_for_each_sink() {
+        let intake = intake();
         let one = weight(&alert(Class::Low, 1));
         for _ in 0..MOST / one {
             put(&intake, Class::Low, None);
         }
         put(&intake, Class::Low, None);
         put(&intake, Class::High, Some(("i".into(), 1)));
-        assert_eq!(intake.take_refused(), [0, 0, 2]);
+        let left = intake.take_left_out();
+        assert_eq!(left.len(), 1, "the second sink takes nothing of that class: {left:?}");
+        assert_eq!((left[0].sink, left[0].class, left[0].count), (0, Class::Low, 2));
+        assert!(intake.take_left_out().is_empty());
         let taken = intake.take(Duration::ZERO).unwrap();
         assert_eq!(taken.len(), MOST / one);
         assert_eq!(taken.last().unwrap().class, Class::High);
         assert!(!intake.wait_empty(Duration::ZERO), "they are being appended");
         assert!(intake.take(Duration::ZERO).unwrap().is_empty());
         assert!(intake.wait_empty(Duration::ZERO));
+    }
+
+    #[test]
+    fn left_out_of_the_highest_class_is_said_to_all_that_take_it_and_follows_their_places() {
+        let intake = intake();
+        let one = weight(&alert(Class::High, 1));
+        for at in 0..=i64::try_from(MOST / one).unwrap() + 1 {
+            intake.put(alert(Class::High, 1), at, None, None);
+        }
+        intake.put(alert(Class::High, 1), 9000, Some(1), None);
+        intake.name_anew(&[None, Some(0)]);
+        let left = intake.take_left_out();
+        assert_eq!(left.len(), 1, "the first sink is none any more: {left:?}");
+        let from = i64::try_from(MOST / one).unwrap();
+        assert_eq!((left[0].sink, left[0].count, left[0].span), (0, 3, (from, 9000)));
     }
 
     #[test]

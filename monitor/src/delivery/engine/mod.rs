@@ -110,7 +110,9 @@ impl Engine {
 
     fn with(configs: &[SinkConfig], setup: Setup<'_>, clock: Arc<dyn Clock>) -> Result<Self, SinkError> {
         let sinks = sinks(configs, &Place { state_dir: setup.state_dir, clock: &clock, goes_on: false })?;
-        Ok(Self::assemble(sinks, setup, clock, Arc::default()))
+        let engine = Self::assemble(sinks, setup, clock, Arc::default());
+        engine.tell_filters();
+        Ok(engine)
     }
 
     fn assemble(sinks: Vec<Sink>, setup: Setup<'_>, clock: Arc<dyn Clock>, intake: Arc<Intake>) -> Self {
@@ -124,6 +126,7 @@ impl Engine {
                 if let Some(meter) = meters.get(eviction.sink) {
                     let why = match eviction.why {
                         super::spool::Why::Unreadable | super::spool::Why::Unclean => Dropped::Unreadable,
+                        super::spool::Why::LeftOut => Dropped::Refused,
                         _ => Dropped::Evicted,
                     };
                     meter.dropped(why, eviction.fresh);
@@ -180,6 +183,11 @@ impl Engine {
             leftovers: Arc::default(),
             missed: Mutex::default(),
         }
+    }
+
+    /// What is left out before it is spooled is named to those that would have taken it.
+    fn tell_filters(&self) {
+        self.intake.set_filters(self.sinks.iter().map(|sink| sink.filter.clone()).collect());
     }
 
     /// Starts the threads, if they are not.

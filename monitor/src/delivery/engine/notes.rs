@@ -68,7 +68,7 @@ impl Notes {
         self.health(Severity::Info, State::Closed, &format!("sink-{sink}"), &title, String::new());
     }
 
-    /// Alerts were left out before they were spooled; no sink has numbers for them.
+    /// Alerts could not be spooled by a fault of the agent itself; no sink has numbers for them.
     pub(crate) fn refused(&self, count: u64, why: &str) {
         let mut info = self.gap("not-spooled", Some(count));
         info.detail = Some(why.to_owned());
@@ -125,6 +125,9 @@ impl Notes {
                 "evicted",
                 "Alerts may be missing: this sink was not in the configuration for a while".to_owned(),
             ),
+            Why::LeftOut => {
+                ("not-spooled", format!("{many} alert(s) were left out: more came than could be spooled"))
+            }
             Why::Anew => ("new-stream", "This sink's stream of alerts begins anew".to_owned()),
         };
         let mut info = self.gap(reason, eviction.count);
@@ -142,7 +145,7 @@ impl Notes {
         let severity = match eviction.why {
             Why::Anew => Severity::Info,
             Why::Unclean | Why::Away => Severity::Medium,
-            Why::Full | Why::Old | Why::Memory | Why::Unreadable => Severity::High,
+            Why::Full | Why::Old | Why::Memory | Why::Unreadable | Why::LeftOut => Severity::High,
         };
         self.gap_alert(severity, title, info)
     }

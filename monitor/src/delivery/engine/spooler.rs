@@ -47,6 +47,7 @@ impl Spooler {
             }
         }
         self.writer.finish();
+        self.log_noted();
     }
 
     /// Appends what came. `false`: nothing more will.
@@ -73,8 +74,10 @@ impl Spooler {
         }
         self.writer.tick();
         self.tell_events();
-        let refused = self.intake.take_refused().iter().sum::<u64>();
-        self.refuse(refused, "the disk of `state_dir` was too slow for so many alerts at once");
+        for left in self.intake.take_left_out() {
+            self.writer.leave_out(&left);
+        }
+        self.log_noted();
         self.refuse(faults, "a fault of the agent itself: its log has the place; please report it");
         self.replay();
     }
@@ -91,6 +94,14 @@ impl Spooler {
         self.append(record, &sinks);
         if let Some(entry) = entry {
             self.intake.logged(entry);
+        }
+    }
+
+    /// What sinks were told of as gone is in the local log like everything else that they were told.
+    fn log_noted(&mut self) {
+        let noted = self.writer.take_noted();
+        if self.intake.is_logged() {
+            noted.iter().for_each(|alert| self.intake.logged(What::alert(alert)));
         }
     }
 

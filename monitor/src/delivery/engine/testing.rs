@@ -210,6 +210,15 @@ impl Rig {
         Self { engine, clock, workers, far, spooler }
     }
 
+    /// Has a sink take other alerts.
+    pub(crate) fn filter(&mut self, sink: usize, change: impl FnOnce(&mut SinkConfig)) {
+        let of = &mut self.engine.sinks[sink];
+        change(&mut of.config);
+        of.filter = Filter::new(&of.config).unwrap();
+        self.spooler.sinks[sink].1 = of.filter.clone();
+        self.engine.tell_filters();
+    }
+
     /// Accepts alerts of these numbers.
     pub(crate) fn accept(&mut self, class: Class, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {

@@ -27,6 +27,8 @@ pub(crate) enum Why {
     Unclean,
     /// The sink was left out of the configuration.
     Away,
+    /// Too much waited to be appended: they were never in the spool.
+    LeftOut,
     /// None is lost: the stream of numbers begins behind them.
     Anew,
 }
@@ -83,6 +85,29 @@ impl Eviction {
         let last = gap.and_then(|gap| nanoseconds(gap.to.as_ref()?)).unwrap_or(accepted);
         let (from, to) = self.span.unwrap_or((first, last));
         self.span = Some((from.min(first), to.max(last)));
+    }
+}
+
+/// Alerts of a class that a sink does not get because they were never appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeftOut {
+    /// The sink's place in the configuration.
+    pub(crate) sink: usize,
+    pub(crate) class: Class,
+    /// How many; at least one.
+    pub(crate) count: u64,
+    /// When the first and the last of them were accepted, ns since the epoch.
+    pub(crate) span: (i64, i64),
+}
+
+impl LeftOut {
+    pub(crate) fn new(sink: usize, class: Class, accepted: i64) -> Self {
+        Self { sink, class, count: 1, span: (accepted, accepted) }
+    }
+
+    pub(crate) fn add(&mut self, accepted: i64) {
+        self.count += 1;
+        self.span = (self.span.0.min(accepted), self.span.1.max(accepted));
     }
 }
 

@@ -23,7 +23,7 @@ mod shared;
 mod sink;
 mod writer;
 
-pub(crate) use evict::{Eviction, Why};
+pub(crate) use evict::{Eviction, LeftOut, Why};
 pub(crate) use format::{SinkKey, Sort};
 pub(crate) use index::Entry;
 pub(crate) use limits::Limits;

@@ -61,12 +61,12 @@ impl SinkState {
         number < self.cursor.at[order] || self.ahead[order].contains_key(&number)
     }
 
-    /// A record of a class, whose number is this, is for it or is not.
-    pub(crate) fn came(&mut self, order: usize, number: u64, for_it: bool) {
-        if for_it {
+    /// A record of a class, whose number is this, came; so many numbers of its stream are given with it, none if it is not for it.
+    pub(crate) fn came(&mut self, order: usize, number: u64, given: u64) {
+        if given > 0 {
             self.waiting[order] += 1;
             self.last[order] = number + 1;
-            self.cursor.next += 1;
+            self.cursor.next += given;
         } else if self.cursor.at[order] >= self.last[order] {
             // Nothing of this class waits for it, and neither does this one.
             self.cursor.at[order] = number + 1;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::testing::{Manner, Rig, retry};
 use crate::config::{Bytes, SpoolConfig};
-use crate::delivery::spool::testing::{TestClock, small_alert};
+use crate::delivery::spool::testing::{TestClock, alert, small_alert};
 use crate::delivery::{Class, Item, Outcome, Promise};
 
 mod blame;
 mod breaks;
 mod figures;
+mod flood;
 mod letters;
 mod piled_up;
 

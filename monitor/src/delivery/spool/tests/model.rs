@@ -29,6 +29,12 @@ enum Deed {
     PutBack {
         cut: bool,
     },
+    /// So many alerts are left out before they are appended.
+    Flood {
+        class: usize,
+        sink: usize,
+        count: u8,
+    },
     Tick,
 }
 
@@ -43,6 +49,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::LeaveOut),
         1 => Just(Deed::Copy),
         1 => any::<bool>().prop_map(|cut| Deed::PutBack { cut }),
+        1 => (0usize..3, 0usize..2, 1u8..200)
+            .prop_map(|(class, sink, count)| Deed::Flood { class, sink, count }),
         1 => Just(Deed::Tick),
     ]
 }
@@ -51,12 +59,14 @@ fn deed() -> impl Strategy<Value = Deed> {
 struct Model {
     /// By sink: ids that were appended for it.
     appended: [BTreeSet<u64>; 2],
+    /// By sink: how many were left out.
+    left_out: [usize; 2],
     got: [Vec<Got>; 2],
 }
 
 impl Model {
     fn check(&self) -> Result<(), TestCaseError> {
-        for (appended, got) in self.appended.iter().zip(&self.got) {
+        for ((appended, left_out), got) in self.appended.iter().zip(self.left_out).zip(&self.got) {
             let mut ids: BTreeMap<u64, String> = BTreeMap::new();
             for got in got {
                 let known = ids.entry(got.seq).or_insert_with(|| got.id.clone());
@@ -71,7 +81,7 @@ impl Model {
             let received = got.iter().filter(|got| got.gone.is_none()).map(|got| got.seq);
             let received: BTreeSet<u64> = received.filter(|seq| *seq > 0).collect();
             let named: BTreeSet<u64> = accounted.difference(&received).copied().collect();
-            prop_assert!(received.len() + named.len() >= appended.len());
+            prop_assert!(received.len() + named.len() >= appended.len() + left_out);
         }
         Ok(())
     }
@@ -141,6 +151,12 @@ proptest! {
                     put_back(&copy);
                     writer = open(dir.path(), &["a", "b"], limits.clone(), &clock);
                     takers = [Taker::new(&writer, 0), Taker::new(&writer, 1)];
+                }
+                Deed::Flood { class, sink, count } => {
+                    let span = (nanoseconds(&*clock), nanoseconds(&*clock));
+                    let class = Class::ALL[class];
+                    writer.leave_out(&LeftOut { sink, class, count: count.into(), span });
+                    model.left_out[sink] += usize::from(count);
                 }
                 Deed::Tick => {
                     clock.pass(std::time::Duration::from_secs(2));

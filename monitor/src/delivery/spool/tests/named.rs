@@ -40,6 +40,35 @@ fn sink_that_was_left_out_for_a_while_is_told_what_went_meanwhile() {
 }
 
 #[test]
+fn what_was_left_out_before_it_was_appended_has_numbers_and_is_named_by_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let mut writer = open(dir.path(), &["a", "b"], Limits::default(), &clock);
+    writer.append(record(Class::Low, 1, &*clock), &[0, 1]);
+    // More than were promised so far.
+    let left = LeftOut { sink: 0, class: Class::Low, count: 300_000, span: (5, 7) };
+    writer.leave_out(&left);
+    writer.append(record(Class::Low, 2, &*clock), &[0, 1]);
+    // Killed: what follows does not use these numbers again.
+    drop(writer);
+    let mut writer = open(dir.path(), &["a", "b"], Limits::default(), &clock);
+    writer.append(record(Class::Low, 3, &*clock), &[0, 1]);
+    let mut taker = Taker::new(&writer, 0);
+    let got = taker.take(10);
+    taker.commit();
+    let seqs: Vec<u64> = got.iter().map(|got| got.seq).collect();
+    assert_eq!(seqs, [1, 300_002, 300_003, 300_004]);
+    assert_eq!(got[1].gone, Some(vec![[2, 300_001]]));
+    check(&got);
+    let other: Vec<u64> = Taker::new(&writer, 1).take(10).iter().map(|got| got.seq).collect();
+    assert_eq!(other, [1, 2, 3], "the other would not have had them");
+    let shared = writer.shared();
+    let index = shared.lock();
+    let said = index.classes[2].segments.front().unwrap();
+    assert!(said.bytes < 20_000, "named, not written");
+}
+
+#[test]
 fn new_stream_that_does_not_begin_at_1_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::new();

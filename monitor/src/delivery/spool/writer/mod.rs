@@ -21,7 +21,7 @@ use super::room::AskRoom;
 use super::room::room;
 use super::shared::Shared;
 use super::sink::SinkState;
-use crate::alert::Alert;
+use crate::alert::{Alert, SafeAlert};
 use crate::delivery::{Class, Clock, Record};
 use crate::state_dir::Folder;
 
@@ -62,6 +62,8 @@ pub(crate) struct Writer {
     /// What was evicted from memory and is not said yet.
     unsaid: Vec<Eviction>,
     events: Vec<Event>,
+    /// What was told of evictions.
+    noted: Vec<SafeAlert>,
     looked: Duration,
 }
 
@@ -99,6 +101,7 @@ impl Writer {
             synced_before: found.synced,
             unsaid: Vec::new(),
             events: Vec::new(),
+            noted: Vec::new(),
         };
         writer.take_over(found, has == Has::Copied);
         Ok(writer)
@@ -159,6 +162,7 @@ impl Writer {
             synced_before: true,
             unsaid: Vec::new(),
             events: Vec::new(),
+            noted: Vec::new(),
         }
     }
 
@@ -187,7 +191,7 @@ impl Writer {
             return;
         }
         self.make_room(record.class, record.alert.line().len());
-        self.put(record, Sort::Alert, sinks);
+        self.put(record, Sort::Alert, sinks, 0);
         self.bound_memory();
     }
 
@@ -252,10 +256,11 @@ impl Writer {
         self.drop_dealt_with();
     }
 
-    fn put(&mut self, record: Record, sort: Sort, sinks: &[usize]) {
+    /// `behind`: so many numbers of each sink's stream, which the record names as gone, come before its own.
+    fn put(&mut self, record: Record, sort: Sort, sinks: &[usize], behind: u64) {
         let class = record.class;
         let order = class.order();
-        self.reserve(sinks);
+        self.reserve(sinks, behind + 1);
         let (number, seqs, in_order) = {
             let mut index = self.shared.lock();
             let log = index.log(class);
@@ -264,7 +269,7 @@ impl Writer {
             let mut seqs = Vec::with_capacity(sinks.len());
             for sink in sinks {
                 let Some(state) = index.sinks.get(*sink) else { continue };
-                seqs.push((state.key, state.cursor.next));
+                seqs.push((state.key, state.cursor.next + behind));
             }
             (number, seqs, in_order)
         };
@@ -278,7 +283,7 @@ impl Writer {
         index.log(class).push(Arc::clone(&entry), on_disk);
         for (at, state) in index.sinks.iter_mut().enumerate() {
             // Not before the record is where it is found again: a cursor written in between would leave a hole.
-            state.came(order, number, sinks.contains(&at));
+            state.came(order, number, if sinks.contains(&at) { behind + 1 } else { 0 });
             if let Some(gone) = gone.filter(|_| sinks.contains(&at)) {
                 state.tells(order, gone);
             }
@@ -333,11 +338,22 @@ impl Writer {
 
     /// Tells a sink what it misses, as a record of its own.
     fn note(&mut self, eviction: &Eviction) {
+        self.note_behind(eviction, 0);
+    }
+
+    /// The same, of so many that have their numbers with it.
+    fn note_behind(&mut self, eviction: &Eviction, numbers: u64) {
         let alert = (self.say)(eviction);
         let accepted = nanoseconds(&*self.clock);
-        let alert = crate::alert::SafeAlert::new(alert);
+        let alert = SafeAlert::new(alert);
+        self.noted.push(alert.clone());
         let record = Record { class: eviction.class, accepted, alert };
-        self.put(record, Sort::Evicted, &[eviction.sink]);
+        self.put(record, Sort::Evicted, &[eviction.sink], numbers);
+    }
+
+    /// What was told to sinks as gone since the last call.
+    pub(crate) fn take_noted(&mut self) -> Vec<SafeAlert> {
+        std::mem::take(&mut self.noted)
     }
 
     /// What a power cut would cut.

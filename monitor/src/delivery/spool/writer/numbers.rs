@@ -7,13 +7,16 @@
 use std::time::Duration;
 
 use super::{Event, Writer};
-use crate::delivery::spool::evict::{Eviction, Why};
+use crate::delivery::spool::evict::{Eviction, LeftOut, Why};
 use crate::delivery::spool::{LEAST_RESERVED, boot};
 
 /// Most numbers that are promised at once.
 const MOST_RESERVED: u64 = 1 << 16;
 /// A promise that is used up in less time is followed by a larger one.
 const QUICK: Duration = Duration::from_secs(1);
+
+/// About how many bytes a record has that names others as gone.
+const NOTE: usize = 2048;
 
 /// Why a stream ends.
 const FULL: &str = "the disk takes nothing";
@@ -40,16 +43,16 @@ impl Use {
 }
 
 impl Writer {
-    /// Makes sure that each of these sinks can give a number.
-    pub(super) fn reserve(&mut self, sinks: &[usize]) {
+    /// Makes sure that each of these sinks can give so many numbers.
+    pub(super) fn reserve(&mut self, sinks: &[usize], many: u64) {
         for sink in sinks {
             let used_up = self
                 .shared
                 .lock()
                 .sinks
                 .get(*sink)
-                .is_some_and(|state| !state.unbound && state.cursor.next >= state.cursor.reserved);
-            if used_up && !self.promise(*sink) {
+                .is_some_and(|state| !state.unbound && state.cursor.next + many > state.cursor.reserved);
+            if used_up && !self.promise(*sink, many) {
                 self.begin_stream(*sink, FULL);
             }
         }
@@ -69,21 +72,36 @@ impl Writer {
             }
         }
         for sink in low {
-            self.promise(sink);
+            self.promise(sink, 0);
         }
     }
 
-    /// Whether the disk has taken a promise of more numbers.
-    pub(super) fn promise(&mut self, sink: usize) -> bool {
+    /// Whether the disk has taken a promise of more numbers, at least so many.
+    pub(super) fn promise(&mut self, sink: usize, least: u64) -> bool {
         let now = self.clock.monotonic();
         let more = self.used.get_mut(sink).map_or(LEAST_RESERVED, |used| used.next(now));
-        match self.shared.reserve(sink, more) {
+        match self.shared.reserve(sink, more.max(least)) {
             Ok(()) => true,
             Err(error) => {
                 self.broke(format!("a cursor cannot be written: {error}"));
                 false
             }
         }
+    }
+
+    /// Alerts that were never appended have numbers all the same, and a record that names them as gone.
+    pub(crate) fn leave_out(&mut self, left: &LeftOut) {
+        let LeftOut { sink, class, count, span } = *left;
+        // Before its numbers are known: what is evicted is named by one of them.
+        self.make_room(class, NOTE);
+        self.reserve(&[sink], count + 1);
+        let Some(next) = self.shared.lock().sinks.get(sink).map(|state| state.cursor.next) else { return };
+        let mut eviction = Eviction::none(sink, Why::LeftOut);
+        (eviction.class, eviction.span) = (class, Some(span));
+        (eviction.count, eviction.fresh) = (Some(count), count);
+        eviction.seqs.add_run([next, next + count - 1]);
+        self.note_behind(&eviction, count);
+        self.bound_memory();
     }
 
     /// The sink goes on in another stream, which says where it begins.
