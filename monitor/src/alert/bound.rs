@@ -162,7 +162,6 @@ pub(super) struct Step {
 
 /// From what is least missed to what is most. The last ones leave only short texts, which nearly always fit.
 const STEPS: &[Step] = &[
-    Step { part: "worker.pod.labels", cut: cut_pod_labels },
     Step { part: "evidence", cut: cut_evidence },
     Step { part: "process.argv", cut: cut_argv },
     Step { part: "incident.chain", cut: cut_chain },
@@ -191,6 +190,7 @@ const STEPS: &[Step] = &[
         cut: |a| a.blast_radius.as_mut().is_some_and(|b| cut_list(&mut b.rotation, 64)),
     },
     Step { part: "incident.new", cut: |a| a.incident.as_mut().is_some_and(|i| cut_list(&mut i.new, 16)) },
+    Step { part: "worker.pod.labels", cut: cut_pod_labels },
     Step { part: "allow_with", cut: |a| a.allow_with.take().is_some() },
     Step { part: "texts", cut: cut_texts },
     Step { part: "lists", cut: cut_lists },

@@ -59,8 +59,17 @@ pub fn text(text: &str) -> Cow<'_, str> {
     if !text.bytes().any(|byte| PARTS.get(usize::from(byte)).copied().unwrap_or(true)) {
         return token(text);
     }
-    let masked = words(&url_passwords(&headers(text)));
-    if masked == text { Cow::Borrowed(text) } else { Cow::Owned(masked) }
+    let masked = then(then(headers(text), url_passwords), words);
+    // What was masked before is masked again with the same words.
+    if masked == text { Cow::Borrowed(text) } else { masked }
+}
+
+/// One step after another; a text that none changes is never copied.
+fn then<'a>(text: Cow<'a, str>, step: fn(&str) -> Cow<'_, str>) -> Cow<'a, str> {
+    match text {
+        Cow::Borrowed(text) => step(text),
+        Cow::Owned(text) => Cow::Owned(step(&text).into_owned()),
+    }
 }
 
 fn is_flag(argument: &str) -> bool {
@@ -189,8 +198,12 @@ impl<'a> Masked<'a> {
     }
 
     fn mask(&mut self, start: usize, end: usize) {
+        self.put(start, end, MASK);
+    }
+
+    fn put(&mut self, start: usize, end: usize, text: &str) {
         self.out.push_str(&self.text[self.copied..start]);
-        self.out.push_str(MASK);
+        self.out.push_str(text);
         (self.copied, self.from) = (end, end);
     }
 
@@ -204,36 +217,37 @@ impl<'a> Masked<'a> {
 }
 
 /// Each word of a command line by itself: assignments, flags with their values, tokens.
-fn words(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
+fn words(text: &str) -> Cow<'_, str> {
+    let mut out = Masked::new(text);
+    let mut at = 0;
     let mut value_follows = false;
-    while !rest.is_empty() {
-        let end = next_break(rest);
-        let (word, mut tail) = rest.split_at(end);
+    while at < text.len() {
+        let end = at + next_break(&text[at..]);
+        let word = &text[at..end];
+        let mut tail = end;
         if !word.is_empty() {
             if std::mem::take(&mut value_follows) && !is_next_flag(word) {
-                out.push_str(&mask_value(word));
+                out.put(at, end, &mask_value(word));
             } else {
                 value_follows = is_flag(word) && !word.contains('=') && is_secret_name(word);
-                out.push_str(&one_word(word));
+                if let Cow::Owned(masked) = one_word(word) {
+                    out.put(at, end, &masked);
+                }
             }
-            if let Some((before, after)) = quoted_value(word, tail) {
-                out.push_str(&tail[..before]);
-                out.push_str(MASK);
-                tail = &tail[after..];
+            if let Some((before, after)) = quoted_value(word, &text[end..]) {
+                tail = end + after;
+                out.mask(end + before, tail);
                 value_follows = false;
             }
         }
-        let breaks = tail.find(|c| !is_break(c)).unwrap_or(tail.len());
+        let next = text[tail..].find(|c| !is_break(c)).map_or(text.len(), |breaks| tail + breaks);
         // After a separator of commands no value follows any more.
-        if tail[..breaks].contains([';', '|', '\n']) {
+        if text[tail..next].contains([';', '|', '\n']) {
             value_follows = false;
         }
-        out.push_str(&tail[..breaks]);
-        rest = &tail[breaks..];
+        at = next;
     }
-    out
+    out.finish()
 }
 
 /// Where in `tail` the quoted value of the secret-like name `word` starts and ends: `PASS='a b'`, `--token "x"`,
@@ -343,7 +357,9 @@ fn first_token(word: &str) -> Option<(usize, usize)> {
     let bytes = word.as_bytes();
     let mut boundary = true;
     for (at, byte) in bytes.iter().enumerate() {
-        if std::mem::replace(&mut boundary, !byte.is_ascii_alphanumeric()) && begins_token(*byte) {
+        if std::mem::replace(&mut boundary, !byte.is_ascii_alphanumeric())
+            && begins_token(*byte, bytes.get(at + 1).copied().unwrap_or(0))
+        {
             let rest = &word[at..];
             for (start, least) in TOKEN_STARTS {
                 if start.as_bytes()[0] != *byte {
@@ -362,18 +378,20 @@ fn first_token(word: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Whether one of the starts of tokens begins with this byte, which is a character of its own.
-const fn begins_token(byte: u8) -> bool {
-    const FIRST: [bool; 128] = {
-        let mut first = [false; 128];
+/// Whether one of the starts of tokens begins with these bytes, of which the first is a character of its own.
+const fn begins_token(first: u8, second: u8) -> bool {
+    // By first byte: a bit for each second one.
+    const SECOND: [u128; 128] = {
+        let mut second = [0; 128];
         let mut at = 0;
         while at < TOKEN_STARTS.len() {
-            first[TOKEN_STARTS[at].0.as_bytes()[0] as usize] = true;
+            let start = TOKEN_STARTS[at].0.as_bytes();
+            second[start[0] as usize] |= 1 << start[1];
             at += 1;
         }
-        first
+        second
     };
-    byte.is_ascii() && FIRST[byte as usize]
+    first.is_ascii() && second.is_ascii() && SECOND[first as usize] & (1 << second) != 0
 }
 
 /// Letters and digits mixed: `sk-learn-contrib-examples` is a name, a token is not.

@@ -37,6 +37,8 @@ pub(crate) type Ticket = (String, u64);
 struct Queue {
     waiting: VecDeque<Arrival>,
     weight: usize,
+    /// Somebody waits for something to append.
+    idle: bool,
     /// Being appended.
     busy: bool,
     /// What each sink takes.
@@ -103,7 +105,10 @@ impl Intake {
         }
         queue.weight += weight;
         queue.waiting.push_back(Arrival { class, accepted, alert, only, ticket, weight });
-        self.changed.notify_all();
+        // A call of the system each time, otherwise.
+        if queue.idle {
+            self.changed.notify_all();
+        }
     }
 
     /// Everything that waits; waits for something at most so long. `None`: nothing more will come, or another is to take it.
@@ -112,8 +117,10 @@ impl Intake {
         queue.busy = false;
         self.changed.notify_all();
         let empty = |queue: &mut Queue| queue.waiting.is_empty() && !queue.closed && !queue.handed_over;
+        queue.idle = true;
         let (mut queue, _) =
             self.changed.wait_timeout_while(queue, most, empty).unwrap_or_else(PoisonError::into_inner);
+        queue.idle = false;
         if queue.handed_over || (queue.waiting.is_empty() && queue.closed) {
             return None;
         }
@@ -123,9 +130,9 @@ impl Intake {
         Some(all)
     }
 
-    /// A record was appended.
-    pub(crate) fn appended(&self, ticket: Ticket) {
-        self.lock().appended.push(ticket);
+    /// Records were appended.
+    pub(crate) fn appended(&self, tickets: impl IntoIterator<Item = Ticket>) {
+        self.lock().appended.extend(tickets);
     }
 
     /// Alerts that were appended since the last call.
@@ -143,10 +150,10 @@ impl Intake {
         self.lock().logged.is_some()
     }
 
-    /// An alert was appended.
-    pub(crate) fn logged(&self, entry: What) {
+    /// Alerts were appended.
+    pub(crate) fn logged(&self, entries: impl IntoIterator<Item = What>) {
         if let Some(logged) = &mut self.lock().logged {
-            logged.push(entry);
+            logged.extend(entries);
         }
     }
 

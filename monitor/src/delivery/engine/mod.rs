@@ -216,7 +216,7 @@ impl Engine {
         let ticket = of_incident.unwrap_or_else(|| (alert.id.clone(), 0));
         self.unconfirmed.fetch_add(1, Relaxed);
         if self.sinks.is_empty() {
-            self.intake.appended(ticket);
+            self.intake.appended([ticket]);
             return;
         }
         self.intake.put(alert, nanoseconds(&*self.clock), None, Some(ticket));

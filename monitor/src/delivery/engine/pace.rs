@@ -1,5 +1,6 @@
 //! When a sink is tried, and with how much: retries, the circuit breaker, catching up.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// The longest wait between two attempts that the receiver did not ask for.
@@ -10,10 +11,12 @@ const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 const OPENS_AFTER: u32 = 3;
 /// From an outage of this length on, what piled up is sent slowly.
 const OUTAGE: Duration = Duration::from_secs(10);
-/// What piled up is sent at most so fast, a second.
-const CATCH_UP: f64 = 50.0;
+/// What piled up is sent at most so fast: in no second more than so many.
+const CATCH_UP: usize = 50;
 /// How many of these may go at once.
 const BURST: f64 = 25.0;
+/// The second.
+const WINDOW: Duration = Duration::from_secs(1);
 /// A fleet that lost the same receiver does not come back at once: each agent waits up to this long.
 const START_WITHIN: Duration = Duration::from_secs(5);
 
@@ -33,11 +36,13 @@ pub(crate) struct Pace {
     catch_up: Option<CatchUp>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct CatchUp {
     start: Duration,
     tokens: f64,
     counted: Duration,
+    /// When the last of them got leave.
+    given: VecDeque<Duration>,
 }
 
 impl Pace {
@@ -122,7 +127,7 @@ impl Pace {
     /// From now on what piled up is sent slowly.
     pub(crate) fn begin_catch_up(&mut self, now: Duration) {
         let start = now + START_WITHIN.mul_f64((self.dice)());
-        self.catch_up = Some(CatchUp { start, tokens: 1.0, counted: start });
+        self.catch_up = Some(CatchUp { start, tokens: 1.0, counted: start, given: VecDeque::new() });
     }
 
     /// What had piled up is sent.
@@ -138,11 +143,20 @@ impl Pace {
         }
         let passed = now.saturating_sub(catch_up.counted).as_secs_f64();
         catch_up.counted = now;
-        catch_up.tokens = (catch_up.tokens + passed * CATCH_UP).min(BURST);
+        let rate = CATCH_UP as f64;
+        catch_up.tokens = (catch_up.tokens + passed * rate).min(BURST);
         if catch_up.tokens < 1.0 {
-            let wait = Duration::from_secs_f64((1.0 - catch_up.tokens) / CATCH_UP);
+            let wait = Duration::from_secs_f64((1.0 - catch_up.tokens) / rate);
             return Err(now + wait.max(Duration::from_millis(1)));
         }
+        // What was saved goes on top of what comes, but not beyond the bound.
+        while catch_up.given.front().is_some_and(|at| *at + WINDOW <= now) {
+            catch_up.given.pop_front();
+        }
+        if let Some(first) = catch_up.given.front().filter(|_| catch_up.given.len() >= CATCH_UP) {
+            return Err(*first + WINDOW);
+        }
+        catch_up.given.push_back(now);
         catch_up.tokens -= 1.0;
         Ok(())
     }
@@ -205,6 +219,27 @@ mod tests {
         }
         // 2.5 s of waiting, then 9.5 s.
         assert!((470..=480).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn what_piled_up_goes_at_no_more_than_fifty_in_any_second_also_after_a_pause() {
+        let mut pace = pace(0.0);
+        pace.begin_catch_up(Duration::ZERO);
+        let mut now = 3 * SECOND;
+        let mut sent: Vec<Duration> = Vec::new();
+        while now < 8 * SECOND {
+            match pace.take_leave(now) {
+                Ok(()) => sent.push(now),
+                Err(until) => now = until,
+            }
+            if sent.len() == 150 {
+                // The receiver takes its time with one.
+                now = now.max(6 * SECOND);
+            }
+        }
+        let most =
+            sent.iter().map(|from| sent.iter().filter(|at| (*from..*from + SECOND).contains(*at)).count());
+        assert_eq!(most.max(), Some(50), "{sent:?}");
     }
 
     #[test]

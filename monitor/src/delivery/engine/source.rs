@@ -10,6 +10,9 @@ use super::pace::Pace;
 use crate::delivery::Class;
 use crate::delivery::spool::{At, Entry, Lost, Pull, Pulled, Shared};
 
+/// So few that came while it caught up are no pile.
+const PILE: u64 = 25;
+
 /// A sink's places.
 pub(crate) struct Source {
     shared: Arc<Shared>,
@@ -17,6 +20,8 @@ pub(crate) struct Source {
     at: [At; 3],
     /// While it catches up: where, by class, that ends; and the place for new records of the highest class.
     backlog: Option<([u64; 3], At)>,
+    /// How much had piled up when that end was set, at most.
+    piled: u64,
 }
 
 /// A record for the sink.
@@ -35,7 +40,13 @@ impl Source {
             let index = shared.lock();
             index.sinks.get(sink).map_or((0, [0; 3]), |state| (state.key, state.cursor.at))
         };
-        Self { pull: Pull::new(Arc::clone(&shared), key), at: at.map(At::new), backlog: None, shared }
+        Self {
+            pull: Pull::new(Arc::clone(&shared), key),
+            at: at.map(At::new),
+            backlog: None,
+            piled: 0,
+            shared,
+        }
     }
 
     /// By class: everything below was taken.
@@ -71,6 +82,7 @@ impl Source {
             let index = self.shared.lock();
             [0, 1, 2].map(|order| index.classes[order].next)
         };
+        self.piled = self.until(&ends);
         self.backlog = Some(match self.backlog.take() {
             // The highest class goes on as it was: what is between its two places is sent already.
             Some((before, live)) => ([before[0], ends[1], ends[2]], live),
@@ -87,7 +99,7 @@ impl Source {
 
     /// The next record. When to ask again, if the pace of catching up says so.
     pub(crate) fn next(&mut self, pace: &mut Pace, now: Duration) -> Result<Option<Taken>, Duration> {
-        if let Some((ends, live)) = &mut self.backlog {
+        while let Some((ends, live)) = &mut self.backlog {
             for class in Class::ALL {
                 let order = class.order();
                 if self.at[order].number >= ends[order] {
@@ -101,10 +113,36 @@ impl Source {
                 self.at[order].number = self.at[order].number.max(ends[order]);
             }
             self.at[0] = At::new(live.number.max(self.at[0].number));
-            self.backlog = None;
-            pace.end_catch_up();
+            *live = At::new(self.at[0].number);
+            if !self.goes_on_catching_up() {
+                self.backlog = None;
+                pace.end_catch_up();
+            }
         }
         Ok(self.next_unpaced())
+    }
+
+    /// How many records there are up to these ends, those for other sinks among them.
+    fn until(&self, ends: &[u64; 3]) -> u64 {
+        ends.iter().zip(&self.at).map(|(end, at)| end.saturating_sub(at.number)).sum()
+    }
+
+    /// Whether what came meanwhile is a pile of its own, and smaller than the one before: a receiver that gets more than the pace
+    /// allows would never be done.
+    fn goes_on_catching_up(&mut self) -> bool {
+        let ends = {
+            let index = self.shared.lock();
+            [self.at[0].number, index.classes[1].next, index.classes[2].next]
+        };
+        let more = self.until(&ends);
+        if more <= PILE || more > self.piled / 2 {
+            return false;
+        }
+        self.piled = more;
+        if let Some((old, _)) = &mut self.backlog {
+            *old = ends;
+        }
+        true
     }
 
     /// The next record, whatever piled up.

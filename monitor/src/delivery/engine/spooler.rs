@@ -16,6 +16,8 @@ use crate::ledger::What;
 
 /// How often people's wish to send dead letters again is looked for.
 const REPLAY_EVERY: Duration = Duration::from_secs(1);
+/// After so many, sinks are woken and what was appended is told of.
+const TOGETHER: usize = 32;
 /// After a fault of its own it rests, lest it does nothing else.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 
@@ -61,16 +63,24 @@ impl Spooler {
 
     /// Appends these, and does what is due.
     pub(crate) fn take(&mut self, arrivals: Vec<Arrival>) {
-        let mut faults = 0;
-        for mut arrival in arrivals {
-            let ticket = arrival.ticket.take();
-            if let Err(reason) = caught(|| self.take_one(arrival)) {
-                tracing::error!(reason, "an alert could not be spooled");
-                faults += 1;
+        let (mut faults, logs) = (0, self.intake.is_logged());
+        let mut arrivals = arrivals.into_iter();
+        while arrivals.len() > 0 {
+            // What is told of each would cost more than the little that it comes later.
+            let (mut tickets, mut entries) = (Vec::new(), Vec::new());
+            for mut arrival in arrivals.by_ref().take(TOGETHER) {
+                tickets.extend(arrival.ticket.take());
+                match caught(|| self.take_one(arrival, logs)) {
+                    Ok(entry) => entries.extend(entry),
+                    Err(reason) => {
+                        tracing::error!(reason, "an alert could not be spooled");
+                        faults += 1;
+                    }
+                }
             }
-            if let Some(ticket) = ticket {
-                self.intake.appended(ticket);
-            }
+            self.writer.ring();
+            self.intake.appended(tickets);
+            self.intake.logged(entries);
         }
         self.writer.tick();
         self.tell_events();
@@ -82,26 +92,26 @@ impl Spooler {
         self.replay();
     }
 
-    fn take_one(&mut self, arrival: Arrival) {
+    /// What the local log has to say of it, if it `logs`.
+    fn take_one(&mut self, arrival: Arrival, logs: bool) -> Option<What> {
         let Arrival { class, accepted, alert, only, .. } = arrival;
-        let record = Record { class, accepted, alert: SafeAlert::new(*alert) };
         let sinks: Vec<usize> = match only {
             Some(sink) => vec![sink],
-            None => (0..self.sinks.len()).filter(|sink| self.sinks[*sink].1.takes(&record.alert)).collect(),
+            // By the alert as it was raised: what has to be cut from a large one must not decide who hears of it.
+            None => (0..self.sinks.len()).filter(|sink| self.sinks[*sink].1.takes(&alert)).collect(),
         };
+        let record = Record { class, accepted, alert: SafeAlert::new(*alert) };
         // The digest is of what is sent, so it is made where that is made.
-        let entry = self.intake.is_logged().then(|| What::alert(&record.alert));
+        let entry = logs.then(|| What::alert(&record.alert));
         self.append(record, &sinks);
-        if let Some(entry) = entry {
-            self.intake.logged(entry);
-        }
+        entry
     }
 
     /// What sinks were told of as gone is in the local log like everything else that they were told.
     fn log_noted(&mut self) {
         let noted = self.writer.take_noted();
         if self.intake.is_logged() {
-            noted.iter().for_each(|alert| self.intake.logged(What::alert(alert)));
+            self.intake.logged(noted.iter().map(What::alert).collect::<Vec<_>>());
         }
     }
 

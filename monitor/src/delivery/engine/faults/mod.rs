@@ -11,6 +11,7 @@ use crate::delivery::{Class, Item, Outcome, Promise};
 mod blame;
 mod breaks;
 mod figures;
+mod filtered;
 mod flood;
 mod letters;
 mod piled_up;

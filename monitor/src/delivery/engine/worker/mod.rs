@@ -45,11 +45,26 @@ pub(crate) struct Flight {
     /// When it first failed.
     since: Option<Duration>,
     not_before: Duration,
+    /// It may go, whatever the pace of what piled up.
+    granted: bool,
 }
 
 impl Flight {
     fn new(entry: Arc<Entry>, seq: u64) -> Self {
-        Self { entry, seq, tries: 0, blamed: 0, taken_before: 0, since: None, not_before: Duration::ZERO }
+        Self {
+            entry,
+            seq,
+            tries: 0,
+            blamed: 0,
+            taken_before: 0,
+            since: None,
+            not_before: Duration::ZERO,
+            granted: true,
+        }
+    }
+
+    fn may_go(&self, now: Duration) -> bool {
+        self.granted && self.not_before <= now
     }
 }
 
@@ -290,15 +305,23 @@ impl Worker {
     /// Takes records from the spool, the highest class first. When there will be more, if that is known.
     fn fill(&mut self, most: usize, bytes: usize, now: Duration) -> Option<Duration> {
         // Retried ones may fill a batch; the highest class still goes ahead of them.
-        let mut high = self.flight.iter().filter(|f| f.entry.record.class == Class::High).count();
-        while high < most && self.has_room(bytes) {
+        let is_high = |f: &&Flight| f.granted && f.entry.record.class == Class::High;
+        let mut high = self.flight.iter().filter(is_high).count();
+        while high < most && self.has_room(bytes, |flight| flight.granted) {
             let Some(next) = self.source.next_live_high() else { break };
             if let Some(flight) = self.readable(next) {
                 self.flight.insert(high.min(self.flight.len()), flight);
                 high += 1;
             }
         }
-        while self.flight.len() < most && self.has_room(bytes) {
+        // What was at hand when the receiver went away has piled up like the rest.
+        for flight in self.flight.iter_mut().filter(|flight| !flight.granted) {
+            match self.parts.pace.take_leave(now) {
+                Ok(()) => flight.granted = true,
+                Err(until) => return Some(until),
+            }
+        }
+        while self.flight.len() < most && self.has_room(bytes, |_| true) {
             match self.source.next(&mut self.parts.pace, now) {
                 Ok(Some(next)) => {
                     if let Some(flight) = self.readable(next) {
@@ -320,9 +343,9 @@ impl Worker {
     }
 
     /// Whether more may be at hand than there is: about as many bytes as go into a batch, and always some to be tried in turn.
-    fn has_room(&self, bytes: usize) -> bool {
-        self.flight.len() < TRIED_IN_TURN
-            || self.flight.iter().map(|flight| flight.entry.size).sum::<usize>() < bytes
+    fn has_room(&self, bytes: usize, counts: impl Fn(&Flight) -> bool) -> bool {
+        let at_hand = || self.flight.iter().filter(|flight| counts(flight));
+        at_hand().count() < TRIED_IN_TURN || at_hand().map(|flight| flight.entry.size).sum::<usize>() < bytes
     }
 
     fn readable(&mut self, pulled: super::source::Taken) -> Option<Flight> {
@@ -353,7 +376,7 @@ impl Worker {
         now: Duration,
     ) -> Option<Vec<(usize, Item)>> {
         let mut ready: Vec<usize> =
-            (0..self.flight.len()).filter(|at| self.flight[*at].not_before <= now).collect();
+            (0..self.flight.len()).filter(|at| self.flight[*at].may_go(now)).collect();
         // While it fails alert by alert, others are tried in turn: the first may be what it cannot take.
         let failures = self.parts.pace.failures() as usize;
         if most == 1 && ready.len() > 1 && failures > 3 {
@@ -389,6 +412,7 @@ impl Worker {
         if self.parts.transport.shared() {
             self.parts.pace.begin_catch_up(now);
             self.source.begin_catch_up();
+            self.flight.iter_mut().for_each(|flight| flight.granted = false);
         }
     }
 

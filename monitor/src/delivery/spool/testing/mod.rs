@@ -16,32 +16,41 @@ pub(crate) use disk::*;
 
 /// Time as a test has it.
 #[derive(Debug, Default)]
-pub(crate) struct TestClock(Mutex<Duration>);
+pub(crate) struct TestClock {
+    now: Mutex<Duration>,
+    /// How far the wall clock jumped ahead.
+    ahead: Mutex<Duration>,
+}
 
 impl TestClock {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(Duration::from_secs(1000))))
+        Arc::new(Self { now: Mutex::new(Duration::from_secs(1000)), ahead: Mutex::default() })
     }
 
     pub(crate) fn pass(&self, time: Duration) {
-        *self.0.lock().unwrap() += time;
+        *self.now.lock().unwrap() += time;
+    }
+
+    /// The wall clock is put right.
+    pub(crate) fn jump(&self, time: Duration) {
+        *self.ahead.lock().unwrap() += time;
     }
 
     /// Not back.
     pub(crate) fn set(&self, time: Duration) {
-        let mut now = self.0.lock().unwrap();
+        let mut now = self.now.lock().unwrap();
         *now = time.max(*now);
     }
 }
 
 impl Clock for TestClock {
     fn monotonic(&self) -> Duration {
-        *self.0.lock().unwrap()
+        *self.now.lock().unwrap()
     }
 
     fn wall(&self) -> Timestamp {
         Timestamp::from_second(1_790_000_000).unwrap()
-            + jiff::SignedDuration::try_from(self.monotonic()).unwrap()
+            + jiff::SignedDuration::try_from(self.monotonic() + *self.ahead.lock().unwrap()).unwrap()
     }
 }
 

@@ -276,3 +276,24 @@ fn segment_stays_until_the_file_of_every_cursor_says_that_it_is_not_needed() {
     writer.tick();
     assert_eq!(segments(dir.path(), Class::Normal).len(), 1, "the one that is written");
 }
+
+#[test]
+fn records_from_before_the_clock_was_put_right_are_not_old() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let day = Duration::from_secs(86_400);
+    let mut writer = open(dir.path(), &["a"], Limits::default(), &clock);
+    writer.append(record(Class::High, 1, &*clock), &[0]);
+    clock.jump(30 * day);
+    clock.pass(Duration::from_secs(2));
+    writer.tick();
+    clock.pass(day);
+    writer.tick();
+    clock.jump(30 * day);
+    writer.tick();
+    writer.append(record(Class::High, 2, &*clock), &[0]);
+    clock.pass(day);
+    writer.tick();
+    let got = Taker::new(&writer, 0).take(10);
+    assert!(got.iter().any(|got| got.id == "2") && got.iter().all(|got| got.gone.is_none()), "{got:?}");
+}

@@ -185,8 +185,8 @@ impl Writer {
     }
 
     pub(super) fn drop_old(&mut self) {
-        let age = i64::try_from(self.limits.max_age.as_nanos()).unwrap_or(i64::MAX);
-        let before = nanoseconds(&*self.clock).saturating_sub(age);
+        let (now, wall) = (self.clock.monotonic(), nanoseconds(&*self.clock));
+        let Some(before) = self.age.oldest(now, wall, self.limits.max_age) else { return };
         for class in Class::ALL {
             while self
                 .shared

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::delivery::Class;
@@ -34,6 +35,7 @@ pub(super) struct Disk {
 
 pub(super) struct Active {
     pub(super) file: File,
+    path: Arc<Path>,
     pub(super) id: u64,
     bytes: u64,
     /// Since when something in it may be lost in a power cut.
@@ -77,12 +79,11 @@ impl Disk {
             self.active[order] = Some(active);
         }
         let Some(active) = &mut self.active[order] else { return Err(io::ErrorKind::NotFound.into()) };
-        let path = path_of(self.folder.path(), class, active.id);
         if let Err(error) = active.file.write_all(bytes) {
             // What is half written is taken back. If not even that goes, the file is left alone from now on.
             if active.bytes == HEADER as u64 {
+                let _ = fs::remove_file(&active.path);
                 self.active[order] = None;
-                let _ = fs::remove_file(&path);
             } else if active.file.set_len(active.bytes).is_err() {
                 self.active[order] = None;
             }
@@ -92,7 +93,7 @@ impl Disk {
         active.dirty.get_or_insert(now);
         Ok(Segment {
             id: active.id,
-            path: path.into(),
+            path: Arc::clone(&active.path),
             first: number,
             end: number + 1,
             bytes: active.bytes,
@@ -163,6 +164,7 @@ impl Disk {
         }
         Ok(Active {
             file,
+            path: path.into(),
             id,
             bytes: HEADER as u64,
             dirty: None,

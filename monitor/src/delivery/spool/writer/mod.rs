@@ -25,11 +25,13 @@ use crate::alert::{Alert, SafeAlert};
 use crate::delivery::{Class, Clock, Record};
 use crate::state_dir::Folder;
 
+mod age;
 mod clearing;
 mod disk;
 mod memory;
 mod numbers;
 
+use age::Age;
 use disk::Disk;
 use numbers::Use;
 
@@ -62,6 +64,9 @@ pub(crate) struct Writer {
     /// What was evicted from memory and is not said yet.
     unsaid: Vec<Eviction>,
     events: Vec<Event>,
+    age: Age,
+    /// By sink: something came for it, and it was not woken.
+    unrung: Vec<bool>,
     /// What was told of evictions.
     noted: Vec<SafeAlert>,
     looked: Duration,
@@ -90,6 +95,7 @@ impl Writer {
             tracing::warn!(remark, "the spool was not whole");
         }
         let now = clock.monotonic();
+        let age = Age::new(now, nanoseconds(&*clock));
         let mut writer = Self {
             shared: Arc::new(Shared::new(index(&found, states), Some(path), given)),
             disk: Some(Disk::new(folder, found.next_segment, Box::new(room))),
@@ -101,6 +107,8 @@ impl Writer {
             synced_before: found.synced,
             unsaid: Vec::new(),
             events: Vec::new(),
+            age,
+            unrung: vec![false; sinks.len()],
             noted: Vec::new(),
         };
         writer.take_over(found, has == Has::Copied);
@@ -151,17 +159,21 @@ impl Writer {
     pub(crate) fn in_memory(sinks: &[String], limits: Limits, clock: Arc<dyn Clock>, say: Say) -> Self {
         let mut states: Vec<SinkState> = sinks.iter().map(|name| SinkState::new(Cursor::new(name))).collect();
         states.iter_mut().for_each(|state| state.unbound = true);
+        let now = clock.monotonic();
+        let age = Age::new(now, nanoseconds(&*clock));
         Self {
             shared: Arc::new(Shared::new(index(&Found::default(), states), None, Given::default())),
             disk: None,
             limits,
-            looked: clock.monotonic(),
+            looked: now,
             clock,
             say,
             used: Vec::new(),
             synced_before: true,
             unsaid: Vec::new(),
             events: Vec::new(),
+            age,
+            unrung: vec![false; sinks.len()],
             noted: Vec::new(),
         }
     }
@@ -195,6 +207,18 @@ impl Writer {
         self.bound_memory();
     }
 
+    /// Wakes the sinks that something came for since the last call.
+    pub(crate) fn ring(&mut self) {
+        if self.unrung.contains(&true) {
+            let mut index = self.shared.lock();
+            for (sink, unrung) in self.unrung.iter_mut().enumerate() {
+                if std::mem::take(unrung) {
+                    self.shared.ring(&mut index, sink);
+                }
+            }
+        }
+    }
+
     /// What is due: records to disk for good, old ones out, what is evicted said.
     pub(crate) fn tick(&mut self) {
         self.sync(false);
@@ -211,6 +235,7 @@ impl Writer {
         for eviction in std::mem::take(&mut self.unsaid) {
             self.note(&eviction);
         }
+        self.ring();
     }
 
     /// When [`tick`](Self::tick) has something to do, at the latest.
@@ -235,6 +260,7 @@ impl Writer {
         for eviction in std::mem::take(&mut self.unsaid) {
             self.note(&eviction);
         }
+        self.ring();
         self.sync(true);
         let whole = self.disk.as_ref().is_some_and(|disk| disk.broken.is_none());
         let sinks = {
@@ -290,8 +316,11 @@ impl Writer {
         }
         let dealt_with = index.dealt_with(class);
         index.log(class).shorten(dealt_with, TAIL);
+        drop(index);
         for sink in sinks {
-            self.shared.ring(&mut index, *sink);
+            if let Some(unrung) = self.unrung.get_mut(*sink) {
+                *unrung = true;
+            }
         }
     }
 

@@ -45,15 +45,17 @@ impl Use {
 impl Writer {
     /// Makes sure that each of these sinks can give so many numbers.
     pub(super) fn reserve(&mut self, sinks: &[usize], many: u64) {
-        for sink in sinks {
-            let used_up = self
-                .shared
-                .lock()
-                .sinks
-                .get(*sink)
-                .is_some_and(|state| !state.unbound && state.cursor.next + many > state.cursor.reserved);
-            if used_up && !self.promise(*sink, many) {
-                self.begin_stream(*sink, FULL);
+        let used_up: Vec<usize> = {
+            let index = self.shared.lock();
+            let used_up = |sink: &usize| {
+                let state = index.sinks.get(*sink);
+                state.is_some_and(|state| !state.unbound && state.cursor.next + many > state.cursor.reserved)
+            };
+            sinks.iter().copied().filter(used_up).collect()
+        };
+        for sink in used_up {
+            if !self.promise(sink, many) {
+                self.begin_stream(sink, FULL);
             }
         }
     }
