@@ -24,6 +24,7 @@ pub use engine::{Dropped, Engine, Filter, Meter, Setup, SinkStats, SpoolStats, W
 pub(crate) use engine::{Form, ask_replay, count_dead, replay_waits};
 pub(crate) use fault::caught;
 pub use record::{Class, Record};
+pub(crate) use secret::keep_out_of_core_dumps;
 pub use secret::{Secret, SecretError};
 pub(crate) use spool::is_taken;
 pub use spool::scan as scan_segment;

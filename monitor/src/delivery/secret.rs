@@ -81,6 +81,7 @@ impl Secret {
     /// The file cannot be read, is empty, too large, not text, or has several lines.
     pub fn from_file(path: &Path) -> Result<Self, SecretError> {
         let failed = |source| SecretError::Read { path: path.to_owned(), source };
+        keep_out_of_core_dumps();
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX as usize + 1));
         File::open(path).map_err(failed)?.take(MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
         Self::checked(&bytes, &path.display().to_string())
@@ -92,6 +93,7 @@ impl Secret {
     /// It is not set, empty, or not one line of text.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
         use std::os::unix::ffi::OsStringExt;
+        keep_out_of_core_dumps();
         let value = std::env::var_os(name).ok_or_else(|| SecretError::NotSet { name: name.to_owned() })?;
         Self::checked(&Zeroizing::new(value.into_vec()), &format!("environment variable {name}"))
     }
@@ -111,7 +113,6 @@ impl Secret {
         if text.chars().any(char::is_control) {
             return unfit("has control characters or several lines; a secret is one line");
         }
-        keep_out_of_core_dumps();
         Ok(Self::new(text.to_owned()))
     }
 
@@ -121,8 +122,9 @@ impl Secret {
     }
 }
 
-/// From the first secret on, a crash of the agent leaves no memory image, and no other user's process may look into it.
-fn keep_out_of_core_dumps() {
+/// From the first secret on, a crash of the agent leaves no memory image, and no other user's process may look into it. To be
+/// called before a secret or a private key is read: also what turns out to be none may hold one.
+pub(crate) fn keep_out_of_core_dumps() {
     if let Err(error) = nix::sys::prctl::set_dumpable(false) {
         tracing::warn!("the agent's secrets would be part of a core dump: {error}");
     }

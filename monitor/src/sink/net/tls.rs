@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::config::TlsConfig;
+use crate::delivery::keep_out_of_core_dumps;
 
 /// Why TLS cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
@@ -151,6 +152,7 @@ fn build(files: &TlsConfig) -> Result<Arc<ClientConfig>, TlsError> {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
+            keep_out_of_core_dumps();
             let private =
                 PrivateKeyDer::from_pem_file(key).map_err(|error| file(key, &pem(&error, "private key")))?;
             builder.with_client_auth_cert(chain, private).map_err(|error| TlsError::Pair {
@@ -209,5 +211,50 @@ fn pem(error: &rustls::pki_types::pem::Error, what: &str) -> String {
         Error::NoItemsFound => format!("holds no {what} in PEM form"),
         // The library's text for the others may quote the file.
         _ => format!("is not a {what} in PEM form"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_a_private_key_the_process_leaves_no_core_dump() {
+        if !alone("with_a_private_key_the_process_leaves_no_core_dump") {
+            return;
+        }
+        assert!(nix::sys::prctl::get_dumpable().unwrap(), "before any secret");
+        let dir = tempfile::tempdir().unwrap();
+        let pem = |name: &str, what: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, format!("-----BEGIN {what}-----\nbm9uZQ==\n-----END {what}-----\n"))
+                .unwrap();
+            Some(path)
+        };
+        let (cert_file, ca_file) = (pem("agent.pem", "CERTIFICATE"), None);
+        let files =
+            TlsConfig { ca_file, cert_file, key_file: pem("agent.key", "PRIVATE KEY"), server_name: None };
+        // Neither is of any use, but the key was read.
+        let wrong = Tls::open(&files).unwrap_err();
+        assert!(matches!(wrong, TlsError::Pair { .. }), "{wrong}");
+        assert!(!nix::sys::prctl::get_dumpable().unwrap());
+    }
+
+    /// Runs this test again in a process in which no other test reads a secret. `true`: this is that run.
+    fn alone(test: &str) -> bool {
+        const INNER: &str = "SANDWATCH_TEST_ALONE";
+        if std::env::var_os(INNER).is_some() {
+            return true;
+        }
+        let (_, room) = module_path!().split_once("::").unwrap();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &format!("{room}::{test}"), "--nocapture", "--test-threads=1"])
+            .env(INNER, "1")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
+        false
     }
 }
