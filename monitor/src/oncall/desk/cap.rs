@@ -59,10 +59,14 @@ impl Bucket {
 pub(super) struct Kinds(BTreeMap<String, i64>);
 
 impl Kinds {
+    /// The kind of a brief: its finding or condition, and the worker.
+    pub(super) fn of(brief: &Brief) -> String {
+        format!("{} {}", brief.name, brief.worker.as_deref().unwrap_or_default())
+    }
+
     /// Notes what a brief is of; whether it is the first of its kind.
     pub(super) fn note(&mut self, brief: &Brief, now: i64) -> bool {
-        let kind = format!("{} {}", brief.name, brief.worker.as_deref().unwrap_or_default());
-        let known = self.0.insert(kind, now);
+        let known = self.0.insert(Self::of(brief), now);
         if self.0.len() > KINDS
             && let Some(oldest) = self.0.iter().min_by_key(|(_, at)| **at).map(|(kind, _)| kind.clone())
         {

@@ -1,5 +1,6 @@
 //! What comes in: alerts become rows, and rows that are too many go.
 
+use super::cap::Kinds;
 use super::row::{Lapse, Row};
 use super::{Desk, Now};
 use crate::alert::{Alert, AlertKind, SafeAlert, Severity, State};
@@ -33,6 +34,10 @@ impl Desk {
         }
         row.revision = revision;
         row.closed = brief.state == State::Closed;
+        // A rise is of another finding, which may be the first of its kind although the incident was not.
+        if Kinds::of(&brief) != Kinds::of(&row.brief) {
+            row.first_of_kind |= self.state.kinds.note(&brief, now.wall);
+        }
         row.lapse = passes(&brief, now);
         row.brief = brief;
     }

@@ -123,6 +123,25 @@ fn cap_summarises_tickets_paces_pages_and_never_holds_the_first_of_a_kind() {
 }
 
 #[test]
+fn first_theft_of_a_worker_is_not_held_back_when_an_incident_rises_that_was_left_out() {
+    let mut desk = desk(pager(Some(CAP)), by_level());
+    for number in 0..10 {
+        desk.take(&incident(&format!("b{number}"), 1, Tier::Boundary, State::Open), 0, at(0));
+        let far = elsewhere("other", incident(&format!("o{number}"), 1, Tier::Boundary, State::Open));
+        desk.take(&far, 0, at(0));
+    }
+    assert_eq!(all_due(&mut desk, at(1)).last().unwrap(), "summary More 16", "no token is left");
+    desk.take(&incident("b9", 2, Tier::Identity, State::Update), 0, at(2));
+    assert_eq!(all_due(&mut desk, at(2)), ["open b9/page r2 New"]);
+    // The next of the kind waits for its turn; the first in another worker does not wait behind it.
+    desk.take(&incident("b8", 2, Tier::Identity, State::Update), 0, at(3));
+    assert_eq!(all_due(&mut desk, at(3)), [""; 0]);
+    desk.take(&elsewhere("other", incident("o9", 2, Tier::Identity, State::Update)), 0, at(4));
+    assert_eq!(all_due(&mut desk, at(4)), ["open o9/page r2 New"]);
+    assert_eq!(all_due(&mut desk, at(60)), ["open b8/page r2 New"]);
+}
+
+#[test]
 fn what_the_receiver_refuses_blocks_nothing_and_is_tried_again_with_new_secrets() {
     let mut desk = desk(pager(None), by_level());
     desk.take(&theft("bad", 1, 1), 0, at(0));
