@@ -32,6 +32,12 @@ pub trait Consumer: Send {
     /// Whether secrets are to be read and files opened again (SIGHUP); says so once.
     fn reopen_asked(&mut self) -> bool;
 
+    /// Set once the agent is ending: until when what is at hand may be finished, on the clock that never goes back. A time that
+    /// has passed: now.
+    fn end_by(&self) -> Option<Duration>;
+
     /// Whether the agent is ending: finish what is at hand and return.
-    fn ending(&self) -> bool;
+    fn ending(&self) -> bool {
+        self.end_by().is_some()
+    }
 }

@@ -4,7 +4,7 @@
 //! is taken in is on disk before the spool is told so, and before it is acted on.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,11 @@ const TOGETHER: usize = 64;
 const LAST_PASSES: u32 = 64;
 /// How long a thread sleeps at most before it looks at the clock again.
 const NAP: Duration = Duration::from_secs(1);
-/// How long what is due is still sent when the agent ends; the rest is on disk for the next start.
-const DRAIN: Duration = Duration::from_secs(5);
+/// How long what is due is still sent when sinks are exchanged, for which no time is set: the sink may not be among those that
+/// come. The agent's own end says how long that may take.
+const HAND_OVER: Duration = Duration::from_secs(5);
+/// Not ending.
+const NEVER: u64 = u64::MAX;
 
 /// An on-call sink with all its receivers.
 pub struct OnCall {
@@ -43,7 +46,10 @@ struct Shared {
     desk: Mutex<Desk>,
     store: Option<Store>,
     changed: Condvar,
+    /// All is taken in: once nothing is due any more, the sender ends.
     ending: AtomicBool,
+    /// When it ends in any case, ms on the clock that never goes back; what is due then is on disk for the next start.
+    until: AtomicU64,
     reopen: AtomicBool,
     /// Something was taken in since the sender last looked.
     news: AtomicBool,
@@ -81,6 +87,7 @@ impl OnCall {
                 store,
                 changed: Condvar::new(),
                 ending: AtomicBool::new(false),
+                until: AtomicU64::new(NEVER),
                 reopen: AtomicBool::new(false),
                 news: AtomicBool::new(false),
                 unsaved: AtomicBool::new(false),
@@ -106,6 +113,7 @@ impl Driver for OnCall {
                 let shared: &Shared = shared;
                 // It may have ended before, with the sinks that were then.
                 shared.ending.store(false, Ordering::Relaxed);
+                shared.until.store(NEVER, Ordering::Relaxed);
                 desks.push(shared);
                 let backoff = Backoff::new(retry);
                 let quiet_until = Duration::ZERO;
@@ -135,7 +143,13 @@ fn feed(sink: &str, consumer: &mut dyn Consumer, desks: &[&Shared], clock: &dyn 
     let (mut uncommitted, mut passes) = (false, 0);
     loop {
         // Once more after the end was asked for: what came just before is taken in too.
-        let ending = consumer.ending();
+        let ending = match consumer.end_by() {
+            None => false,
+            Some(by) => {
+                desks.iter().for_each(|shared| shared.end_by(by, clock.monotonic()));
+                true
+            }
+        };
         let mut next = consumer.next(if ending { Duration::ZERO } else { NAP });
         let mut count = 0;
         while let Some(stored) = next.take() {
@@ -193,6 +207,14 @@ impl Shared {
         drop(desk);
     }
 
+    /// The end was asked for. The first time that is seen counts.
+    fn end_by(&self, by: Duration, now: Duration) {
+        if self.until.load(Ordering::Relaxed) == NEVER {
+            let until = if by > now { by } else { now.saturating_add(HAND_OVER) };
+            self.until.store(u64::try_from(until.as_millis()).unwrap_or(NEVER), Ordering::Relaxed);
+        }
+    }
+
     fn take(&self, stored: &Stored, now: Now) {
         let mut desk = self.desk();
         match stored {
@@ -248,20 +270,19 @@ impl Sender<'_> {
     }
 
     fn run(&mut self) {
-        let mut end = None;
         loop {
-            let now = self.clock.monotonic();
-            if self.shared.ending.load(Ordering::Relaxed) {
-                // A receiver that does not answer now has the rest after the next start.
-                if self.backoff.is_failing() || now >= *end.get_or_insert(now + DRAIN) {
-                    return;
-                }
+            let ending = self.shared.ending.load(Ordering::Relaxed);
+            let late =
+                self.clock.monotonic().as_millis() >= u128::from(self.shared.until.load(Ordering::Relaxed));
+            // A receiver that does not answer now has the rest after the next start.
+            if late || ending && self.backoff.is_failing() {
+                return;
             }
             if self.shared.reopen.swap(false, Ordering::Relaxed) {
                 self.reopen();
             }
             match self.turn() {
-                Some(_) if end.is_some() => return,
+                Some(_) if ending => return,
                 Some(wait) => self.nap(wait),
                 None => {}
             }

@@ -129,7 +129,7 @@ impl Consumer for Feed {
             .is_some_and(|state| std::mem::replace(&mut state.reopened, state.reopen) != state.reopen)
     }
 
-    fn ending(&self) -> bool {
-        self.shared.lock().ending.is_some()
+    fn end_by(&self) -> Option<Duration> {
+        self.shared.lock().ending
     }
 }

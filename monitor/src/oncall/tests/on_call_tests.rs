@@ -7,13 +7,15 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::*;
-use crate::delivery::{Class, Consumer, Driver, Meter, Outcome, Record, Stored, SystemClock};
+use crate::delivery::{Class, Clock, Consumer, Driver, Meter, Outcome, Record, Stored, SystemClock};
 
 /// A spool of the test's own.
 #[derive(Clone, Default)]
 struct Spool {
     records: Arc<Mutex<VecDeque<Stored>>>,
-    ending: Arc<AtomicBool>,
+    end_by: Arc<Mutex<Option<Duration>>>,
+    /// It was asked for more after the end was said.
+    asked_last: Arc<AtomicBool>,
     handed_out: Arc<Mutex<usize>>,
     committed: Arc<Mutex<usize>>,
 }
@@ -27,6 +29,7 @@ impl Spool {
 
 impl Consumer for Spool {
     fn next(&mut self, most: Duration) -> Option<Stored> {
+        self.asked_last.fetch_or(self.ending() && most.is_zero(), Ordering::Relaxed);
         let until = Instant::now() + most.min(Duration::from_millis(20));
         loop {
             if let Some(stored) = self.records.lock().unwrap().pop_front() {
@@ -56,8 +59,8 @@ impl Consumer for Spool {
         false
     }
 
-    fn ending(&self) -> bool {
-        self.ending.load(Ordering::Relaxed)
+    fn end_by(&self) -> Option<Duration> {
+        *self.end_by.lock().unwrap()
     }
 }
 
@@ -72,6 +75,8 @@ struct Receiver {
     taken: Arc<Mutex<Vec<String>>>,
     /// One for each action.
     bytes: u64,
+    /// How long each request takes, on a clock of the test's own.
+    slow: Option<(Hand, Duration)>,
 }
 
 impl Pager for Receiver {
@@ -92,6 +97,9 @@ impl Pager for Receiver {
         while self.hang.load(Ordering::Relaxed) {
             std::thread::sleep(Duration::from_millis(1));
         }
+        if let Some((clock, takes)) = &self.slow {
+            *clock.0.lock().unwrap() += *takes;
+        }
         self.bytes += actions.len() as u64;
         actions
             .iter()
@@ -110,6 +118,20 @@ impl Pager for Receiver {
     }
 }
 
+/// A clock that is set by hand.
+#[derive(Clone, Default)]
+struct Hand(Arc<Mutex<Duration>>);
+
+impl Clock for Hand {
+    fn monotonic(&self) -> Duration {
+        *self.0.lock().unwrap()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + self.monotonic()
+    }
+}
+
 struct Running {
     spool: Spool,
     meter: Arc<Meter>,
@@ -118,9 +140,13 @@ struct Running {
 
 impl Running {
     fn start(spool: Spool, receivers: &[Receiver], state: Option<&Path>) -> Self {
+        Self::with_clock(spool, receivers, state, Arc::new(SystemClock::default()))
+    }
+
+    fn with_clock(spool: Spool, receivers: &[Receiver], state: Option<&Path>, clock: Arc<dyn Clock>) -> Self {
         let pagers = receivers.iter().map(|receiver| Box::new(receiver.clone()) as Box<dyn Pager>).collect();
         let retry = Duration::from_millis(20);
-        let mut sink = OnCall::new("on call", pagers, state, retry, Arc::new(SystemClock::default()), false);
+        let mut sink = OnCall::new("on call", pagers, state, retry, clock, false);
         let meter = Arc::new(Meter::default());
         let (mut consumer, counted) = (spool.clone(), Arc::clone(&meter));
         let thread = std::thread::spawn(move || sink.run(&mut consumer, &counted));
@@ -128,7 +154,7 @@ impl Running {
     }
 
     fn end(mut self) {
-        self.spool.ending.store(true, Ordering::Relaxed);
+        self.spool.end_by.lock().unwrap().get_or_insert_default();
         self.thread.take().unwrap().join().unwrap();
     }
 }
@@ -253,4 +279,30 @@ fn replica_that_hangs_holds_up_no_other() {
     slow.hang.store(false, Ordering::Relaxed);
     eventually("the slow one is told", || taken(&slow).len() == 1);
     running.end();
+}
+
+/// What is told of four thefts, three seconds each, by an agent whose end may take so long.
+fn told_at_the_end(drain: Duration) -> usize {
+    let (spool, clock) = (Spool::default(), Hand::default());
+    let slow = Some((clock.clone(), Duration::from_secs(3)));
+    let receiver = Receiver { name: "r".into(), slow, ..Receiver::default() };
+    receiver.hang.store(true, Ordering::Relaxed);
+    let running = Running::with_clock(spool.clone(), std::slice::from_ref(&receiver), None, Arc::new(clock));
+    for number in 0..4 {
+        spool.put(theft(&format!("i{number}"), 1, 1));
+    }
+    eventually("taken in", || *spool.committed.lock().unwrap() == 4);
+    *spool.end_by.lock().unwrap() = Some(drain);
+    eventually("the end is seen", || spool.asked_last.load(Ordering::Relaxed));
+    receiver.hang.store(false, Ordering::Relaxed);
+    running.end();
+    taken(&receiver).len()
+}
+
+#[test]
+fn pages_are_sent_for_as_long_as_the_end_of_the_agent_may_take() {
+    assert_eq!(told_at_the_end(Duration::from_secs(60)), 4);
+    assert_eq!(told_at_the_end(Duration::from_secs(1)), 1, "the one that was on its way");
+    // Where no time is set, as when sinks are exchanged.
+    assert_eq!(told_at_the_end(Duration::ZERO), 2);
 }
