@@ -212,6 +212,12 @@ impl Brief {
         if wakes && self.kind == AlertKind::Incident { Urgency::Page } else { Urgency::Ticket }
     }
 
+    /// Lets go of what is only for who reads it now: the chain, the steps, the details.
+    pub(super) fn shorten(&mut self) {
+        (self.chain, self.steps, self.detail, self.taken) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        (self.more_links, self.more_steps) = (0, 0);
+    }
+
     /// What of it is worth telling the same person again.
     pub(super) fn gist(&self) -> Gist {
         Gist { tier: self.tier, severity: self.severity, taken: self.taken_count }

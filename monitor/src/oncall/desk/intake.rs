@@ -6,8 +6,10 @@ use super::{Desk, Now};
 use crate::alert::{Alert, AlertKind, SafeAlert, Severity, State};
 use crate::oncall::brief::Brief;
 
-/// Most rows.
+/// Most rows that are followed.
 const ROWS: usize = 1024;
+/// Most of those beyond them whose end is told.
+const LEFT: usize = 1024;
 /// A gap that is not said again within this time is over, ms: some are one moment, and nobody says that it has passed.
 const GAP: i64 = 3_600_000;
 
@@ -32,14 +34,36 @@ impl Desk {
         if (brief.tier, brief.severity) != (row.brief.tier, row.brief.severity) {
             row.key = (self.keyer)(&id, &brief);
         }
-        row.revision = revision;
-        row.closed = brief.state == State::Closed;
         // A rise is of another finding, which may be the first of its kind although the incident was not.
         if Kinds::of(&brief) != Kinds::of(&row.brief) {
             row.first_of_kind |= self.state.kinds.note(&brief, now.wall);
         }
+        row.revision = revision;
+        row.closed = brief.state == State::Closed;
         row.lapse = passes(&brief, now);
         row.brief = brief;
+        if row.left {
+            self.look_after(&id);
+        }
+    }
+
+    /// A row that was left is followed again if there is room, or if it is to wake somebody.
+    fn look_after(&mut self, id: &str) {
+        let followed = self.followed();
+        let Some(row) = self.state.rows.get_mut(id) else { return };
+        let wakes = row.is_unpaged();
+        if followed < ROWS || wakes {
+            row.left = false;
+            if followed >= ROWS {
+                self.make_room();
+            }
+        } else {
+            row.brief.shorten();
+        }
+    }
+
+    fn followed(&self) -> usize {
+        self.state.rows.values().filter(|row| !row.left).count()
     }
 
     fn add(&mut self, id: String, revision: u64, brief: Brief, now: Now) {
@@ -48,7 +72,7 @@ impl Desk {
             // The end of what was never begun here.
             return;
         }
-        if self.state.rows.len() >= ROWS {
+        if self.state.rows.len() >= ROWS && self.followed() >= ROWS {
             self.make_room();
         }
         let row = Row {
@@ -60,6 +84,7 @@ impl Desk {
             told: None,
             paged: false,
             folded: false,
+            left: false,
             first_of_kind: self.state.kinds.note(&brief, now.wall),
             since: now.wall,
             granted: false,
@@ -70,23 +95,36 @@ impl Desk {
         self.state.rows.insert(id, row);
     }
 
-    /// The row that is missed least goes; it is named in a summary, and stays as it is at the receiver.
+    /// The row that is missed least is left: it is named in a summary, and stays as it is at the receiver until it is over.
     fn make_room(&mut self) {
         let least =
             |row: &Row| (row.is_unpaged(), row.brief.urgency(), row.brief.state != State::Ended, row.since);
-        let Some(id) = self.state.rows.iter().min_by_key(|(_, row)| least(row)).map(|(id, _)| id.clone())
-        else {
+        let followed = self.state.rows.iter_mut().filter(|(_, row)| !row.left);
+        let Some((id, row)) = followed.min_by_key(|(_, row)| least(row)) else { return };
+        // Once a summary: it names the rest.
+        if self.state.more.is_empty() {
+            tracing::warn!(
+                incident = id,
+                "too many incidents are open: of this one only the end is told, and what wakes somebody"
+            );
+        }
+        self.state.more.add(&row.brief);
+        row.left = true;
+        if !row.is_unpaged() {
+            row.brief.shorten();
+        }
+        self.forget();
+    }
+
+    /// Of too many that were left, one goes for good: first what is not open at the receiver, then the oldest.
+    fn forget(&mut self) {
+        let left = || self.state.rows.iter().filter(|(_, row)| row.left);
+        if left().count() <= LEFT {
             return;
-        };
-        if let Some(row) = self.state.rows.remove(&id) {
-            // Once a summary: it names the rest.
-            if self.state.more.is_empty() {
-                tracing::warn!(
-                    incident = id,
-                    "too many incidents are open: this one is not followed any more"
-                );
-            }
-            self.state.more.add(&row.brief);
+        }
+        let least = left().min_by_key(|(_, row)| (row.is_unpaged(), !row.sent.is_empty(), row.since));
+        if let Some(id) = least.map(|(id, _)| id.clone()) {
+            self.state.rows.remove(&id);
         }
     }
 
@@ -106,6 +144,9 @@ impl Desk {
                 row.sent.clear();
                 (row.told, row.paged, row.folded) = (None, false, false);
                 row.key = (self.keyer)(id, &row.brief);
+                if row.left {
+                    self.state.more.add(&row.brief);
+                }
             }
         }
         self.state.receiver = receiver;

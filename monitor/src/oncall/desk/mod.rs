@@ -143,7 +143,7 @@ impl Desk {
             row.told.is_none_or(|told| told.revision < row.revision && told.gist != row.brief.gist())
         };
         let ends = |row: &Row| row.closed && !row.sent.is_empty();
-        let untold = |row: &&Row| row.is_unpaged() || ends(row) || behind(row) && !row.folded;
+        let untold = |row: &&Row| row.is_unpaged() || ends(row) || behind(row) && !row.folded && !row.left;
         let untold = |row: &&Row| untold(row) && row.refused != Some(row.revision);
         let waiting = || self.state.rows.values().filter(untold).map(|row| row.since);
         (waiting().count() as u64, waiting().min())

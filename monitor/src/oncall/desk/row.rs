@@ -29,6 +29,9 @@ pub(super) struct Row {
     pub(super) paged: bool,
     /// It was told in a summary of those that the receiver does not take one by one.
     pub(super) folded: bool,
+    /// There are too many to follow it: only its end is told, and what is to wake somebody.
+    #[serde(default)]
+    pub(super) left: bool,
     /// No other of this finding and worker came lately.
     pub(super) first_of_kind: bool,
     /// When it came, ms since the epoch.
@@ -94,16 +97,19 @@ impl Row {
         if self.closed {
             return match self.sent.first() {
                 Some(key) => Want::Resolve(key.clone(), Why::Closed),
-                None if self.told.is_none() && !self.folded && !refused => Want::Missed,
+                None if self.told.is_none() && !self.folded && !self.left && !refused => Want::Missed,
                 None => Want::Done,
             };
         }
         if !self.open.contains(&self.key) {
-            let left = refused || self.folded && self.brief.urgency() == Urgency::Ticket;
-            return if left { Want::Nothing(None) } else { Want::Open(fresh) };
+            let untold = refused || self.left || self.folded && self.brief.urgency() == Urgency::Ticket;
+            return if untold { Want::Nothing(None) } else { Want::Open(fresh) };
         }
         if let Some(stale) = self.sent.iter().find(|key| **key != self.key) {
             return Want::Resolve(stale.clone(), Why::Raised);
+        }
+        if self.left {
+            return Want::Nothing(None);
         }
         self.again(policy, now, early, refused)
     }
