@@ -8,6 +8,9 @@ use crate::config::SinkFormat;
 /// The smallest `max_bytes` of a sink: the shortest text and what its transport puts around it.
 pub const MIN_MAX_BYTES: usize = LEAST_TEXT + 150;
 
+/// The same where a transport puts the text into JSON: escaped it may be twice as long.
+pub const MIN_IN_ENVELOPE: usize = 4096;
+
 /// The fewest bytes that every alert can be cut to, in every format.
 pub const LEAST_TEXT: usize = 1250;
 
@@ -54,4 +57,4 @@ fn write(format: SinkFormat, alert: &SafeAlert) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -28,7 +28,7 @@ mod shrink;
 
 pub use bound::{MAX_ALERT, SafeAlert};
 pub use evidence::*;
-pub use format::{LEAST_TEXT, MIN_MAX_BYTES, render};
+pub use format::{LEAST_TEXT, MIN_IN_ENVELOPE, MIN_MAX_BYTES, render};
 pub(crate) use heartbeat::shorten as shorten_heartbeat;
 pub use heartbeat::{HeartbeatInfo, LostCounts, MAX_HEARTBEAT};
 pub use incident::*;
@@ -41,6 +41,8 @@ pub use severity::Level;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+pub(crate) use format::tests::hostile_alert;
 #[cfg(test)]
 pub(crate) mod schema_tests;
 #[cfg(test)]

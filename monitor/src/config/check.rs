@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_saphyr::Spanned;
 
-use super::sink::SinkConfig;
+use super::sink::{SinkConfig, SinkKind};
 use super::types::{CONFIG_SCHEMA, Config};
-use crate::alert::MIN_MAX_BYTES;
+use crate::alert::{MIN_IN_ENVELOPE, MIN_MAX_BYTES};
 
 /// Something that cannot work.
 #[derive(Debug)]
@@ -207,8 +207,11 @@ fn sink_wrong(sink: &SinkConfig, twice: bool) -> Option<(String, &'static str)> 
     if let Some(key) = sink.kind.needs().iter().find(|key| !given(key)) {
         return Some((format!("sink {name:?} of type {} has no {key}", sink.kind.name()), "add it"));
     }
-    if sink.max_bytes.is_some_and(|most| most.0 < MIN_MAX_BYTES as u64) {
-        let what = format!("sink {name:?}: an alert cannot be cut to less than {MIN_MAX_BYTES} bytes");
+    // In an envelope of JSON, a text of another format grows by what has to be escaped.
+    let has_envelope = matches!(sink.kind, SinkKind::Webhook | SinkKind::Elasticsearch | SinkKind::Splunk);
+    let least = if has_envelope { MIN_IN_ENVELOPE } else { MIN_MAX_BYTES };
+    if sink.max_bytes.is_some_and(|most| most.0 < least as u64) {
+        let what = format!("sink {name:?}: an alert cannot be cut to less than {least} bytes");
         return Some((what, "raise max_bytes"));
     }
     (sink.buffer == 0).then(|| (format!("sink {name:?}: buffer must be at least 1"), ""))

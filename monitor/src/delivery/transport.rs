@@ -20,7 +20,7 @@ pub struct Limits {
     pub items: usize,
     /// Most bytes of a batch, summed over the items' texts.
     pub bytes: usize,
-    /// Most bytes of one item's text; larger alerts are cut, and say so.
+    /// Most bytes of one item as it is sent ([`Transport::sent_bytes`]); larger alerts are cut, and say so.
     pub max_bytes: usize,
 }
 
@@ -61,6 +61,11 @@ pub trait Transport: Send {
 
     /// What it takes at once.
     fn limits(&self) -> Limits;
+
+    /// How many bytes an item is once it is sent: with what is put around it, and with what has to be escaped for that.
+    fn sent_bytes(&self, item: &Item) -> usize {
+        item.text.len()
+    }
 
     /// Where it sends to, without secrets: for logs and errors.
     fn target(&self) -> String;

@@ -194,3 +194,6 @@ pub(crate) fn terminal_columns(fd: BorrowedFd<'_>) -> usize {
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
     if answer == 0 && size.ws_col > 0 { usize::from(size.ws_col) } else { 80 }
 }
+
+#[cfg(test)]
+mod size_tests;

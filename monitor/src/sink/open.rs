@@ -103,9 +103,9 @@ mod tests {
             ("type: syslog, address: \"tcp://h:1\"".to_owned(), 7600),
             ("type: syslog, address: \"unix:///dev/log\"".to_owned(), 7600),
             ("type: syslog, address: \"udp://h:1\"".to_owned(), 1250),
-            // With its envelope: 20,000.
-            (format!("type: webhook, url: \"http://h/\", key_file: {key}"), 19_840),
-            (format!("type: webhook, url: \"http://h/\", key_file: {key}, max_bytes: 1MiB"), 19_840),
+            // With its envelope.
+            (format!("type: webhook, url: \"http://h/\", key_file: {key}"), 20_000),
+            (format!("type: webhook, url: \"http://h/\", key_file: {key}, max_bytes: 1MiB"), 20_000),
             (format!("type: splunk, url: \"http://h/\", key_file: {key}"), whole),
             ("type: http, url: \"http://h/\"".to_owned(), whole),
             ("type: http, url: \"http://h/\", max_bytes: 4KiB".to_owned(), 4096),
@@ -139,6 +139,7 @@ mod tests {
             ("type: http, url: \"http://h/\", index: a", "takes no `index`"),
             ("type: syslog, address: \"udp://h:1\", gzip: true", "takes no `gzip`"),
             ("type: syslog, address: \"udp://h:1\", max_bytes: 500B", "less than 1400 bytes"),
+            ("type: elasticsearch, url: \"http://h/\", max_bytes: 1400B", "less than 4096 bytes"),
         ] {
             assert!(refused(sink).contains(word), "{}", refused(sink));
         }

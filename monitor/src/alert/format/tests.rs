@@ -147,7 +147,7 @@ fn bound() -> impl Strategy<Value = usize> {
 
 prop_compose! {
     /// An incident whose every free text is somebody else's.
-    fn hostile_alert()(
+    pub(crate) fn hostile_alert()(
         texts in prop::collection::vec(hostile(), 24),
         argv in prop::collection::vec(hostile(), 0..20),
         labels in prop::collection::btree_map(hostile(), hostile(), 0..8),

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::alert::{AlertKind, Delivery, MAX_HEARTBEAT, SafeAlert, human, render};
+use crate::alert::{AlertKind, Delivery, LEAST_TEXT, MAX_HEARTBEAT, SafeAlert, human, render};
 use crate::config::{SinkConfig, SinkFormat};
+use crate::delivery::{Item, Transport};
 
 /// How one sink writes alerts.
 pub(crate) struct Form {
@@ -43,8 +44,23 @@ impl Form {
         of.map(|(_, stream)| Delivery { sink: self.sink.clone(), stream: stream.clone(), seq })
     }
 
+    /// The alert as it is sent, cut until it is no larger than the transport takes; `seq` 0: without a number.
+    pub(crate) fn item(&self, transport: &dyn Transport, alert: &SafeAlert, seq: u64) -> Item {
+        let most = transport.limits().max_bytes;
+        let mut room = most;
+        loop {
+            let item = Item { seq, alert: alert.clone(), text: self.text(alert, seq, room) };
+            let over = transport.sent_bytes(&item).saturating_sub(most);
+            if over == 0 || room <= LEAST_TEXT {
+                return item;
+            }
+            // Every byte less of it is at least one less of what is sent.
+            room = item.text.len().min(room).saturating_sub(over).max(LEAST_TEXT);
+        }
+    }
+
     /// The alert's text; `seq` 0: without a number.
-    pub(crate) fn text(&self, alert: &SafeAlert, seq: u64, max_bytes: usize) -> Vec<u8> {
+    fn text(&self, alert: &SafeAlert, seq: u64, max_bytes: usize) -> Vec<u8> {
         if let Some(style) = &self.terminal {
             return human::text(alert, style).into_bytes();
         }

@@ -43,6 +43,10 @@ impl Transport for Elasticsearch {
         self.receiver.limits(ITEMS, BYTES)
     }
 
+    fn sent_bytes(&self, item: &Item) -> usize {
+        self.receiver.sent_bytes(item, || self.stream.request(std::slice::from_ref(item)).len())
+    }
+
     fn target(&self) -> String {
         format!("{} ({})", self.receiver.shown(), self.stream.name())
     }

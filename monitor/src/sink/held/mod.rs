@@ -52,6 +52,10 @@ impl Transport for Held {
         self.late.inner.as_ref().map_or(nothing, |inner| inner.limits())
     }
 
+    fn sent_bytes(&self, item: &Item) -> usize {
+        self.late.inner.as_ref().map_or(item.text.len(), |inner| inner.sent_bytes(item))
+    }
+
     fn target(&self) -> String {
         self.late.target(Transport::target)
     }

@@ -45,6 +45,12 @@ impl Receiver {
         Limits { items, bytes, max_bytes: usize::try_from(most).unwrap_or(usize::MAX) }
     }
 
+    /// The size of an alert in its envelope, if a bound was configured. Otherwise its own text counts, which is bounded as every
+    /// alert is: nothing of it goes for the sake of the envelope.
+    pub fn sent_bytes(&self, item: &Item, with_envelope: impl FnOnce() -> usize) -> usize {
+        if self.config.max_bytes.is_some() { with_envelope() } else { item.text.len() }
+    }
+
     /// Its addresses, for logs.
     pub fn shown(&self) -> String {
         self.endpoints.shown()

@@ -6,9 +6,14 @@ use serde_json::value::RawValue;
 
 use crate::config::SinkConfig;
 use crate::delivery::Item;
+use crate::sink::net::NetError;
 
 const SOURCE: &str = "sandwatch";
 const SOURCETYPE: &str = "sandwatch:alert";
+/// Of an index or a source type, bytes. Splunk's indexes have fewer.
+const LONGEST_NAME: usize = 100;
+/// As DNS has it, bytes.
+const LONGEST_HOST: usize = 255;
 
 pub(super) struct Envelope {
     index: Option<String>,
@@ -34,11 +39,20 @@ enum Body<'a> {
 }
 
 impl Envelope {
-    pub(super) fn of(config: &SinkConfig) -> Self {
-        Self {
+    /// What is configured of it.
+    ///
+    /// # Errors
+    /// A name is longer than Splunk's can be.
+    pub(super) fn of(config: &SinkConfig) -> Result<Self, NetError> {
+        for (key, name) in [("index", &config.index), ("sourcetype", &config.sourcetype)] {
+            if name.as_ref().is_some_and(|name| name.len() > LONGEST_NAME) {
+                return Err(NetError::key(key, format!("is longer than {LONGEST_NAME} bytes")));
+            }
+        }
+        Ok(Self {
             index: config.index.clone(),
             sourcetype: config.sourcetype.clone().unwrap_or_else(|| SOURCETYPE.to_owned()),
-        }
+        })
     }
 
     /// The events one after the other; the collector wants no list.
@@ -47,9 +61,10 @@ impl Envelope {
         for item in items {
             let json = std::str::from_utf8(&item.text).ok().filter(|text| text.starts_with('{'));
             let json = json.and_then(|text| serde_json::from_str::<&RawValue>(text).ok());
+            let host = crate::alert::escape::for_terminal(&item.alert.host.name);
             let event = Event {
                 time: seconds(&item.alert.time),
-                host: &item.alert.host.name,
+                host: host.get(..host.floor_char_boundary(LONGEST_HOST)).unwrap_or_default(),
                 source: SOURCE,
                 sourcetype: &self.sourcetype,
                 index: self.index.as_deref(),
@@ -80,7 +95,7 @@ mod tests {
     fn request(config: &SinkConfig, text: &str) -> (String, Value) {
         let item =
             Item { seq: 1, alert: SafeAlert::new(fixture::incident()), text: text.as_bytes().to_vec() };
-        let body = String::from_utf8(Envelope::of(config).request(&[item])).unwrap();
+        let body = String::from_utf8(Envelope::of(config).unwrap().request(&[item])).unwrap();
         let value = serde_json::from_str(&body).unwrap();
         (body, value)
     }

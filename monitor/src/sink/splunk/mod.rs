@@ -51,7 +51,7 @@ impl Splunk {
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
         Ok(Self {
             receiver: Receiver::open(config, "/services/collector/event", log_in)?,
-            envelope: Envelope::of(config),
+            envelope: Envelope::of(config)?,
             asks: Asks {
                 ack: config.ack,
                 channel: uuid::Uuid::new_v4().to_string(),
@@ -152,6 +152,10 @@ impl Transport for Splunk {
 
     fn limits(&self) -> Limits {
         self.receiver.limits(ITEMS, BYTES)
+    }
+
+    fn sent_bytes(&self, item: &Item) -> usize {
+        self.receiver.sent_bytes(item, || self.envelope.request(std::slice::from_ref(item)).len())
     }
 
     fn target(&self) -> String {

@@ -103,10 +103,9 @@ impl Trial {
 }
 
 fn logged(transport: &mut dyn Transport, config: &SinkConfig, alert: &SafeAlert) -> Said {
-    let most = transport.limits().max_bytes;
     // As the agent writes it. It is in no stream: it has no number there.
-    let text = Form::new(config, Vec::new(), terminal_width(config)).text(alert, 0, most);
-    let mut outcome = first(transport.send(&[Item { seq: 1, alert: alert.clone(), text }]));
+    let item = Form::new(config, Vec::new(), terminal_width(config)).item(transport, alert, 0);
+    let mut outcome = first(transport.send(&[Item { seq: 1, ..item }]));
     if outcome == Outcome::Accepted
         && let Err(reason) = transport.commit()
     {

@@ -17,7 +17,7 @@ use crate::sink::net::{Call, Client, Endpoint, NetError, Verdict};
 
 /// Most bytes of a request's body, as the specification advises.
 const BODY: usize = 20_000;
-/// What of it is not the alert.
+/// Room for what of it is not the alert.
 const ENVELOPE: usize = 160;
 /// After 410 nothing is sent for so long, unless secrets are read again before.
 const GONE: Duration = Duration::from_secs(3600);
@@ -107,7 +107,11 @@ impl Transport for Webhook {
     fn limits(&self) -> Limits {
         let asked =
             self.config.max_bytes.map_or(BODY, |bytes| usize::try_from(bytes.0).unwrap_or(usize::MAX));
-        Limits { items: 16, bytes: 16 * BODY, max_bytes: asked.min(BODY - ENVELOPE) }
+        Limits { items: 16, bytes: 16 * BODY, max_bytes: asked.min(BODY) }
+    }
+
+    fn sent_bytes(&self, item: &Item) -> usize {
+        body(item).len()
     }
 
     fn target(&self) -> String {

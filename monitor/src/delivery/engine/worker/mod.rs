@@ -180,7 +180,7 @@ impl Worker {
         if let Some(streams) = self.parts.shared.streams(self.parts.sink, self.parts.form.since()) {
             self.parts.form.set_streams(streams);
         }
-        let Some(batch) = self.batch(most, limits.bytes, limits.max_bytes, now) else { return Next::Now };
+        let Some(batch) = self.batch(most, limits.bytes, now) else { return Next::Now };
         if batch.is_empty() {
             if std::mem::take(&mut self.unready) {
                 // It has what it needs, and nothing to show it with.
@@ -268,9 +268,7 @@ impl Worker {
             && self.parts.transport.prepare().is_ok()
         {
             // Not repeated: the next one says the same, and its absence is the message.
-            let Ok(item) = self.item(&heartbeat.alert, 0, self.parts.transport.limits().max_bytes) else {
-                return;
-            };
+            let Ok(item) = self.item(&heartbeat.alert, 0) else { return };
             let bytes = item.text.len() as u64;
             if self.parts.transport.send(&[item]).first() == Some(&Outcome::Accepted) {
                 self.parts.meter.sent(1, bytes, self.now_ns());
@@ -368,13 +366,7 @@ impl Worker {
     }
 
     /// What is sent now: places in `flight`, and the items. `None`: one that cannot be written is out of the way now.
-    fn batch(
-        &mut self,
-        most: usize,
-        bytes: usize,
-        max_bytes: usize,
-        now: Duration,
-    ) -> Option<Vec<(usize, Item)>> {
+    fn batch(&mut self, most: usize, bytes: usize, now: Duration) -> Option<Vec<(usize, Item)>> {
         let mut ready: Vec<usize> =
             (0..self.flight.len()).filter(|at| self.flight[*at].may_go(now)).collect();
         // While it fails alert by alert, others are tried in turn: the first may be what it cannot take.
@@ -387,7 +379,7 @@ impl Worker {
         let mut batch = Vec::new();
         for at in ready.into_iter().take(most) {
             let flight = &self.flight[at];
-            let item = match self.item(&flight.entry.record.alert, flight.seq, max_bytes) {
+            let item = match self.item(&flight.entry.record.alert, flight.seq) {
                 Ok(item) => item,
                 Err(reason) => {
                     self.forget(vec![(at, Some(reason))]);
@@ -403,9 +395,8 @@ impl Worker {
         Some(batch)
     }
 
-    fn item(&self, alert: &SafeAlert, seq: u64, max_bytes: usize) -> Result<Item, String> {
-        let text = caught(|| self.parts.form.text(alert, seq, max_bytes))?;
-        Ok(Item { seq, text, alert: alert.clone() })
+    fn item(&self, alert: &SafeAlert, seq: u64) -> Result<Item, String> {
+        caught(|| self.parts.form.item(&*self.parts.transport, alert, seq))
     }
 
     fn begin_catch_up(&mut self, now: Duration) {
