@@ -2,6 +2,9 @@
 
 use crate::alert::escape::for_terminal;
 
+/// Characters that one byte may become when it is spelled out.
+const MOST_SPELLED: usize = 4;
+
 /// For the header: `|` and `\` escaped, no line end; at most `longest` characters.
 pub(super) fn header(text: &str, longest: usize) -> String {
     write(text, longest, |c| matches!(c, '|' | '\\'))
@@ -10,6 +13,16 @@ pub(super) fn header(text: &str, longest: usize) -> String {
 /// For a value of the extension: `=` and `\` escaped, no line end; at most `longest` characters.
 pub(super) fn extension(text: &str, longest: usize) -> String {
     write(text, longest, |c| matches!(c, '=' | '\\'))
+}
+
+/// How many characters a text has once it is written, escapes of the format not counted.
+pub(super) fn length(text: &str) -> usize {
+    for_terminal(text).chars().count()
+}
+
+/// Whether a text is cut to at most `longest` characters.
+pub(super) fn is_longer(text: &str, longest: usize) -> bool {
+    text.len() > longest / MOST_SPELLED && length(text) > longest
 }
 
 /// Line ends and other characters that steer are spelled out (`\n`, `\x1b`): that spelling's backslash is escaped like any

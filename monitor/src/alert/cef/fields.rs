@@ -1,37 +1,58 @@
 //! Which key of CEF's dictionary carries what.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
-use super::{CUSTOM, MSG};
+use super::escape::{is_longer, length};
+use super::{CUSTOM, MSG, NAME};
 use crate::alert::{Alert, Attributed, escape};
 
 /// Key, value and the longest value that the dictionary allows, in characters.
-pub(super) type Field = (&'static str, String, usize);
+pub(super) type Field = (Cow<'static, str>, String, usize);
 
 pub(super) fn of(alert: &Alert) -> Vec<Field> {
-    let mut fields = Fields(Vec::with_capacity(40));
+    let mut fields = Fields { list: Vec::with_capacity(40), cut: Vec::new() };
+    if is_longer(&alert.title, NAME) {
+        fields.cut.push("name".into());
+    }
     fields.put("rt", milliseconds(&alert.time), 20);
     subject(&mut fields, alert);
     host(&mut fields, alert);
     process(&mut fields, alert);
     object(&mut fields, alert);
     custom(&mut fields, alert);
-    fields.0
+    // The last one: it names what the others had no room for, by their keys, besides what the alert itself lacks.
+    let cut: Vec<&str> =
+        alert.truncated.iter().map(String::as_str).chain(fields.cut.iter().map(|key| &**key)).collect();
+    let cut = cut.join(", ");
+    fields.put("sandwatchTruncated", Some(cut), MSG);
+    fields.list
 }
 
-struct Fields(Vec<Field>);
+struct Fields {
+    list: Vec<Field>,
+    /// Keys whose values are longer than the dictionary allows.
+    cut: Vec<Cow<'static, str>>,
+}
 
 impl Fields {
-    fn put(&mut self, key: &'static str, value: Option<impl ToString>, longest: usize) {
-        let value = value.map(|value| value.to_string()).filter(|value| !value.is_empty());
-        self.0.extend(value.map(|value| (key, value, longest)));
+    fn put(&mut self, key: impl Into<Cow<'static, str>>, value: Option<impl ToString>, longest: usize) {
+        let Some(value) = value.map(|value| value.to_string()).filter(|value| !value.is_empty()) else {
+            return;
+        };
+        let key = key.into();
+        if is_longer(&value, longest) {
+            self.cut.push(key.clone());
+        }
+        self.list.push((key, value, longest));
     }
 
     /// One of the custom fields, which carry their meaning with them.
     fn custom(&mut self, key: &'static str, label: &'static str, means: &str, value: Option<impl ToString>) {
-        let before = self.0.len();
+        let before = self.list.len();
         self.put(key, value, CUSTOM);
-        if self.0.len() > before {
+        if self.list.len() > before {
             self.put(label, Some(means), MSG);
         }
     }
@@ -117,11 +138,7 @@ fn custom(fields: &mut Fields, alert: &Alert) {
     let argv = alert.process.as_ref().and_then(|process| process.argv.as_ref());
     let command = argv.map(|argv| argv.iter().map(|a| escape::argument(a)).collect::<Vec<_>>().join(" "));
     fields.custom("cs4", "cs4Label", "command", command);
-    let taken = alert
-        .blast_radius
-        .as_ref()
-        .map(|radius| radius.taken.iter().map(|taken| &*taken.identity).collect::<Vec<_>>().join(", "));
-    fields.custom("cs5", "cs5Label", "taken", taken);
+    taken(fields, alert);
     fields.custom("cs6", "cs6Label", "rules", Some(&alert.agent.rules));
     fields.custom("cn1", "cn1Label", "revision", incident.map(|incident| incident.revision));
     fields.custom("cn2", "cn2Label", "sequence", alert.delivery.as_ref().map(|delivery| delivery.seq));
@@ -138,7 +155,33 @@ fn custom(fields: &mut Fields, alert: &Alert) {
     fields.put("sandwatchStream", alert.delivery.as_ref().map(|delivery| &delivery.stream), 40);
     fields.put("sandwatchSequences", alert.gap.as_ref().map(|gap| runs(&gap.sequences)), CUSTOM);
     fields.put("sandwatchTest", alert.test.then_some("true"), 4);
-    fields.put("sandwatchTruncated", Some(alert.truncated.join(", ")), MSG);
+}
+
+/// What was taken, all of it: where one field is full another goes on.
+fn taken(fields: &mut Fields, alert: &Alert) {
+    const BETWEEN: &str = ", ";
+    let all = alert.blast_radius.as_ref().map_or(&[][..], |radius| &radius.taken);
+    let (mut parts, mut room) = (vec![String::new()], CUSTOM);
+    for identity in all.iter().map(|taken| &*taken.identity) {
+        let needs = length(identity) + BETWEEN.len();
+        if needs > room && room < CUSTOM {
+            parts.push(String::new());
+            room = CUSTOM;
+        }
+        room = room.saturating_sub(needs);
+        if let Some(part) = parts.last_mut() {
+            if !part.is_empty() {
+                part.push_str(BETWEEN);
+            }
+            part.push_str(identity);
+        }
+    }
+    for (number, part) in (1..).zip(parts) {
+        match number {
+            1 => fields.custom("cs5", "cs5Label", "taken", Some(part)),
+            _ => fields.put(format!("sandwatchTaken{number}"), Some(part), CUSTOM),
+        }
+    }
 }
 
 /// Numbers that do not come, as `3-7,9`.

@@ -28,7 +28,7 @@ pub(super) fn line(alert: &SafeAlert) -> String {
         if index > 0 {
             line.push(' ');
         }
-        line.push_str(key);
+        line.push_str(&key);
         line.push('=');
         line.push_str(&escape::extension(&value, longest));
     }

@@ -3,7 +3,7 @@ mod reader;
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::alert::{Alert, fixture};
+use crate::alert::{Alert, Taken, fixture};
 
 /// Reads a line back; fails if it is none.
 pub(in crate::alert) fn read(line: &str) -> (Vec<String>, BTreeMap<String, String>) {
@@ -63,8 +63,40 @@ fn values_keep_to_the_lengths_of_the_dictionary() {
         line[start..end].rsplit_once(' ').unwrap().0.chars().count()
     };
     assert!(longest("filePath") <= 1023 && longest("cs4") <= 4000, "{}", longest("cs4"));
-    let (header, _) = read(&line);
+    let (header, fields) = read(&line);
     assert_eq!(header[4], format!("{}…", "=".repeat(511)));
+    let cut: Vec<&str> = fields["sandwatchTruncated"].split(", ").collect();
+    assert_eq!(cut, ["name", "fname", "filePath", "cs4"], "what is cut is named");
+}
+
+#[test]
+fn what_one_field_cannot_hold_is_named_once_it_is_cut_and_not_before() {
+    let of = |length: usize| {
+        let mut alert = fixture::incident();
+        alert.finding.as_mut().unwrap().expected = Some("\u{1b}".repeat(length / 4));
+        sent(alert).1
+    };
+    assert!(!of(1020).contains_key("sandwatchTruncated"));
+    let cut = of(1024);
+    assert_eq!(cut["sandwatchTruncated"], "msg");
+    assert!(cut["msg"].ends_with('…') && cut["msg"].chars().count() == 1023);
+}
+
+#[test]
+fn everything_that_was_taken_is_told_however_much_it_is() {
+    let mut alert = fixture::incident();
+    let radius = alert.blast_radius.as_mut().unwrap();
+    let all: Vec<String> = (0..400).map(|number| format!("registry-token-{number:03}\u{1b}=")).collect();
+    radius.taken =
+        all.iter().map(|identity| Taken { identity: identity.clone(), ..Taken::default() }).collect();
+    let (_, fields) = sent(alert);
+    let parts = ["cs5", "sandwatchTaken2", "sandwatchTaken3"].map(|key| &*fields[key]);
+    assert!(parts.iter().all(|part| part.chars().count() <= 4000));
+    let told: Vec<&str> = parts.iter().flat_map(|part| part.split(", ")).collect();
+    let spelled: Vec<String> =
+        all.iter().map(|identity| super::super::escape::for_terminal(identity).into_owned()).collect();
+    assert_eq!(told, spelled);
+    assert!(!fields.contains_key("sandwatchTaken4") && !fields.contains_key("sandwatchTruncated"));
 }
 
 #[test]
