@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::alert::{SafeAlert, Severity, Tier, fixture};
-use crate::oncall::{Answer, Brief, Change, Desk, Next, Now, Why};
+use crate::alert::{Alert, SafeAlert, Severity, State, Tier, fixture};
+use crate::oncall::{Answer, Brief, Change, Desk, Next, Now, Summary, SummaryKind, Why};
 
 fn theft() -> Brief {
     Brief::of(&SafeAlert::new(fixture::incident()), "8f3ac2d4e5f60718")
@@ -49,13 +49,123 @@ fn labels_change_with_tier_and_severity_and_with_nothing_else() {
     assert_ne!(key(&Brief { severity: Severity::High, ..theft() }), before);
 }
 
+fn replica() -> Alertmanager {
+    let url = Some(crate::profile::doc::OneOrMany(vec!["http://a:9093".into()]));
+    Alertmanager::open(&SinkConfig { url, ..SinkConfig::stdout() }).unwrap().remove(0)
+}
+
+/// Everything that is told of these, one after the other.
+fn told(alerts: impl IntoIterator<Item = Alert>) -> Vec<Action> {
+    let mut desk = Desk::for_pager(&replica());
+    let mut told = Vec::new();
+    for (second, alert) in (0_u32..).zip(alerts) {
+        let now = Now { monotonic: Duration::from_secs(second.into()), wall: 1000 * i64::from(second) };
+        desk.take(&SafeAlert::new(alert), second.into(), now);
+        while let Next::Send(actions) = desk.next(now) {
+            actions.iter().for_each(|action| desk.answered(action, Answer::Accepted, now));
+            told.extend(actions);
+        }
+    }
+    told
+}
+
+/// How it begins, gets worse, is over for now, and is closed.
+fn life_of(alert: &Alert) -> [Alert; 4] {
+    let next = |number: u64, state, worse: bool| {
+        let mut next = Alert { state, ..alert.clone() };
+        if worse {
+            next.severity = Severity::Critical;
+            next.tier = next.tier.map(|_| Tier::Objective);
+        }
+        next.incident.iter_mut().for_each(|incident| incident.revision += number);
+        next
+    };
+    [
+        next(0, State::Open, false),
+        next(1, State::Update, true),
+        next(2, State::Ended, true),
+        next(3, State::Closed, true),
+    ]
+}
+
+/// The labels of an action, of which each is a name, never a process, a user, a time or a path.
+fn checked_labels(action: &Action, of: &Alert) -> BTreeMap<String, String> {
+    let labels: BTreeMap<String, String> = serde_json::from_value(posted(action)["labels"].clone()).unwrap();
+    const NAMES: [&str; 9] =
+        ["alertname", "severity", "tier", "cluster", "node", "engine", "profile", "incident", "test"];
+    let process = of.process.as_ref();
+    let numbers = [process.map(|process| process.pid), process.and_then(|process| process.uid)];
+    let numbers: Vec<String> = numbers.iter().flatten().map(ToString::to_string).collect();
+    for (name, value) in &labels {
+        assert!(NAMES.contains(&&**name), "{name} in {labels:?}");
+        let id = match (&**name, action) {
+            ("incident", Action::Summary(summary)) => {
+                let parts: Vec<&str> = value.split('/').collect();
+                let [desk, kind, number] = parts[..] else { panic!("{value} is not DESK/KIND/NUMBER") };
+                uuid::Uuid::parse_str(desk).unwrap();
+                assert_eq!(kind, summary.kind.name());
+                number.parse::<u64>().unwrap();
+                continue;
+            }
+            ("incident", Action::Open { id, .. } | Action::Resolve { id, .. }) => Some(id),
+            _ => None,
+        };
+        assert!(id.is_none_or(|id| id == value), "{labels:?}");
+        assert!(!value.contains(['/', ':']), "a path or a time: {labels:?}");
+        assert!(!value.contains(&of.time[..10]) && !numbers.contains(value), "{labels:?}");
+    }
+    labels
+}
+
 #[test]
 fn labels_hold_no_process_user_time_or_path() {
-    let labels: BTreeMap<String, String> =
-        serde_json::from_str(&post::key(&theft(), &BTreeMap::new())).unwrap();
+    let (mut kinds, mut changes, mut ends) = (BTreeSet::new(), Vec::new(), 0);
+    for (_, alert) in fixture::all() {
+        for action in told(life_of(&alert)) {
+            checked_labels(&action, &alert);
+            match action {
+                Action::Open { brief, change, .. } => {
+                    kinds.insert(brief.kind.name());
+                    changes.push(change);
+                }
+                Action::Resolve { .. } => ends += 1,
+                Action::Summary(_) => panic!("{action:?}"),
+            }
+        }
+    }
+    assert_eq!(kinds, BTreeSet::from(["gap", "health", "incident", "posture"]));
+    assert!(changes.contains(&Change::New) && changes.contains(&Change::Raised) && ends > 10, "{changes:?}");
+    let opened = &told([fixture::incident()])[0];
+    let labels = checked_labels(opened, &fixture::incident());
     let names: Vec<&str> = labels.keys().map(|name| &**name).collect();
     assert_eq!(names, ["alertname", "cluster", "engine", "incident", "node", "profile", "severity", "tier"]);
-    assert!(labels.values().all(|value| !value.contains(['/', ':'])), "{labels:?}");
+}
+
+#[test]
+fn labels_of_a_summary_hold_no_process_user_time_or_path() {
+    let now = Now { monotonic: Duration::ZERO, wall: 0 };
+    let mut desk = Desk::for_pager(&replica());
+    let mut lost = fixture::gap();
+    lost.gap.as_mut().unwrap().lost = None;
+    desk.lost(&SafeAlert::new(lost));
+    // Came and went before anybody was told.
+    let [opened, .., closed] = life_of(&fixture::connect());
+    for alert in [opened, Alert { severity: Severity::High, tier: Some(Tier::Boundary), ..closed }] {
+        desk.take(&SafeAlert::new(alert), 1, now);
+    }
+    let mut seen = BTreeSet::new();
+    while let Next::Send(actions) = desk.next(now) {
+        for action in &actions {
+            desk.answered(action, Answer::Accepted, now);
+            let Action::Summary(summary) = action else { panic!("{action:?}") };
+            seen.insert(summary.kind);
+            checked_labels(action, &fixture::connect());
+            let more = Summary { kind: SummaryKind::More, ..summary.clone() };
+            let key = more.key.replace(summary.kind.name(), more.kind.name());
+            checked_labels(&Action::Summary(Summary { key, ..more }), &fixture::connect());
+        }
+    }
+    assert_eq!(seen, BTreeSet::from([SummaryKind::Missed, SummaryKind::Lost]));
 }
 
 #[test]
@@ -79,8 +189,7 @@ fn start_never_lies_after_the_end() {
 
 #[test]
 fn what_is_open_is_sent_again_every_minute_for_as_long_as_it_is() {
-    let url = Some(crate::profile::doc::OneOrMany(vec!["http://a:9093".into()]));
-    let replica = Alertmanager::open(&SinkConfig { url, ..SinkConfig::stdout() }).unwrap().remove(0);
+    let replica = replica();
     let at = |seconds| Now {
         monotonic: Duration::from_secs(seconds),
         wall: 1_790_000_000_000 + 1000 * seconds as i64,
