@@ -48,6 +48,8 @@ pub struct Syslog {
     recent: Recent,
     timeout: Duration,
     trust: Trust,
+    /// [`WARY`], but in tests.
+    wary: Duration,
 }
 
 /// Whether the receiver takes what we send: one that does not can only say so by closing, connection after connection.
@@ -95,6 +97,7 @@ impl Syslog {
             recent: Recent::default(),
             timeout: config.timeout.0,
             trust: Trust::Fresh(Instant::now()),
+            wary: WARY,
         })
     }
 
@@ -130,7 +133,7 @@ impl Syslog {
             line.send(frame).map_err(|error| explain(&error))?;
         }
         let (watch, trust) = match (&self.trust, &self.way) {
-            (Trust::Wary, _) => (WARY, Trust::Proven),
+            (Trust::Wary, _) => (self.wary, Trust::Proven),
             (_, Way::Stream { tls: Some(_), .. }) => (FRESH, Trust::Fresh(Instant::now())),
             _ => (Duration::ZERO, Trust::Fresh(Instant::now())),
         };
