@@ -99,7 +99,8 @@ fn is_reference(value: &str) -> bool {
     !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
-fn is_secret_name(name: &str) -> bool {
+/// Whether a flag, variable, header or parameter of this name holds a secret.
+pub fn is_secret_name(name: &str) -> bool {
     let plain: String = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
     if SECRET_WORDS.iter().any(|word| plain.contains(word)) {
         return true;

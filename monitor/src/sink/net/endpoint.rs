@@ -6,7 +6,7 @@ use super::NetError;
 use crate::config::SinkConfig;
 
 /// An `http` or `https` address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     /// Scheme, host and port.
     origin: String,
@@ -80,6 +80,13 @@ impl Endpoint {
     }
 }
 
+/// As it is shown elsewhere.
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Endpoint").field(&self.shown()).finish()
+    }
+}
+
 /// One or several addresses of the same receiver: the next one is taken when the current one does not answer.
 #[derive(Clone, Debug)]
 pub struct Endpoints {
@@ -128,6 +135,7 @@ mod tests {
         let endpoint = Endpoint::parse("https://in.example:8443/a/b?token=s3cret").unwrap();
         assert_eq!(endpoint.url(), "https://in.example:8443/a/b?token=s3cret");
         assert_eq!(endpoint.shown(), "https://in.example:8443/a/b");
+        assert!(!format!("{endpoint:?}").contains("s3cret"), "{endpoint:?}");
         assert_eq!(endpoint.below("/_bulk").url(), "https://in.example:8443/a/b/_bulk?token=s3cret");
     }
 

@@ -3,6 +3,7 @@
 //! Posts or gets, and reads an answer up to a bound. Follows no redirects (a header with a secret would go along), takes no proxy
 //! from the environment, sends no cookies. Secrets are wiped from what is shown of answers.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use ureq::{Agent, Proxy};
 use super::answer::{self, Answer};
 use super::tunnel::Tunnel;
 use super::{NetError, Tls, explain};
+use crate::alert::redact;
 use crate::config::SinkConfig;
 use crate::delivery::Secret;
 
@@ -41,7 +43,7 @@ const WORTH_COMPRESSING: usize = 512;
 
 /// Headers that the client writes itself.
 const OURS: [&str; 5] = ["host", "content-length", "transfer-encoding", "content-encoding", "connection"];
-/// Headers whose values are secrets whatever they are.
+/// Headers whose values are secrets, besides those whose names say so.
 const SECRET: [&str; 3] = ["authorization", "proxy-authorization", "cookie"];
 
 /// One request.
@@ -363,9 +365,12 @@ fn plain_headers(headers: &BTreeMap<String, String>) -> Result<Vec<(HeaderName, 
     let mut read = Vec::new();
     for (name, value) in headers {
         let header = header_name("headers", name)?;
-        if SECRET.contains(&header.as_str()) {
-            let what =
-                format!("{name} is a secret: put its value into a file and name that in `header_files`");
+        // A name that says so, or a value in the shape of a token.
+        let secret = redact::is_secret_name(name) || matches!(redact::text(value), Cow::Owned(_));
+        if secret || SECRET.contains(&header.as_str()) {
+            let what = format!(
+                "{name} looks like a secret: put its value into a file and name that in `header_files` ({name}: /etc/sandwatch/FILE)"
+            );
             return Err(NetError::key("headers", what));
         }
         let value = HeaderValue::from_str(value).map_err(|_| {
@@ -413,6 +418,26 @@ mod tests {
     fn a_secret_among_the_plain_headers_is_refused_and_not_shown() {
         let message = refused(with_header("Authorization", "Bearer s3cret"));
         assert!(message.contains("header_files") && !message.contains("s3cret"), "{message}");
+    }
+
+    #[test]
+    fn a_header_that_looks_like_a_secret_is_refused_with_what_to_do() {
+        let token = "glpat-4f9aXk27QmZt81Lw";
+        for (name, value) in [
+            ("x-api-key", "s3cret"),
+            ("X-Auth-Token", "s3cret"),
+            ("dd-api-key", "s3cret"),
+            ("x-webhook-secret", "s3cret"),
+            ("x-client", token),
+            ("x-client", "token=s3cret"),
+        ] {
+            let message = refused(with_header(name, value));
+            assert!(message.contains("`header_files`") && message.contains(name), "{message}");
+            assert!(!message.contains("s3cret") && !message.contains(token), "{message}");
+        }
+        for (name, value) in [("x-tenant", "platform"), ("x-scope-orgid", "team-7"), ("accept", "*/*")] {
+            Client::open(&with_header(name, value)).unwrap();
+        }
     }
 
     #[test]
