@@ -115,7 +115,14 @@ pub struct RulesState {
 pub struct ConfigState {
     /// `sha256:…`.
     pub digest: String,
-    /// A changed one was refused since; this one stayed.
+    /// `sha256:…` of the one whose sinks and spool are in force: another while sinks are exchanged, and after an exchange
+    /// that failed.
+    #[serde(default)]
+    pub sinks_digest: String,
+    /// Why these are not, or not yet, those of `digest`, in words.
+    #[serde(default)]
+    pub sinks_why: Option<String>,
+    /// A changed one was refused since, or its sinks were; this one stayed.
     pub refused: bool,
     /// It is the last good one: the one that was to be used is bad.
     pub last_good: bool,

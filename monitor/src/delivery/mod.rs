@@ -20,7 +20,9 @@ mod transport;
 pub use clock::{Clock, SystemClock};
 pub use consumer::{Consumer, Stored};
 pub use driver::Driver;
-pub use engine::{Dropped, Engine, Filter, Meter, Setup, SinkStats, SpoolStats, Wanted};
+#[cfg(test)]
+pub(crate) use engine::NoThread;
+pub use engine::{Dropped, Engine, Filter, Look, Meter, Setup, SinkStats, SpoolStats, Wanted};
 pub(crate) use engine::{Form, ask_replay, count_dead, replay_waits};
 pub(crate) use fault::caught;
 pub use record::{Class, Record};

@@ -62,6 +62,20 @@ pub enum What {
         /// Its digest now.
         to: String,
     },
+    /// Its sinks and its spool are in force as well: they were put in the place of those before while the agent ran.
+    SinksChanged {
+        /// Digest of the configuration.
+        to: String,
+    },
+    /// They could not be: those of an earlier configuration stay in force.
+    SinksStay {
+        /// Digest of the earlier one.
+        of: String,
+        /// Digest of the one whose sinks are not in force.
+        refused: String,
+        /// Why, cut.
+        error: String,
+    },
     /// Other rules are in force.
     Rules {
         /// Their digest.
@@ -146,13 +160,23 @@ impl What {
 
     /// The entry of rules that were refused.
     pub fn refused(why: &str, error: &str) -> Self {
-        let mut error = error.to_owned();
-        if error.len() > TEXT_MAX {
-            error.truncate((0..=TEXT_MAX).rev().find(|at| error.is_char_boundary(*at)).unwrap_or(0));
-            error.push('…');
-        }
-        Self::RulesRefused { why: why.to_owned(), error }
+        Self::RulesRefused { why: why.to_owned(), error: cut(error) }
     }
+
+    /// The entry of sinks that could not be put in place.
+    pub fn sinks_stay(of: &str, refused: &str, error: &str) -> Self {
+        Self::SinksStay { of: of.to_owned(), refused: refused.to_owned(), error: cut(error) }
+    }
+}
+
+/// A text that is not longer than one may be.
+fn cut(text: &str) -> String {
+    let mut text = text.to_owned();
+    if text.len() > TEXT_MAX {
+        text.truncate((0..=TEXT_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0));
+        text.push('…');
+    }
+    text
 }
 
 impl Entry {

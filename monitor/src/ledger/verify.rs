@@ -251,6 +251,9 @@ impl Walk<'_> {
             "missed" => say("entries before it could not be written"),
             "replaced" => say("the file before was gone or changed while the agent ran"),
             "config-changed" => say("the configuration was changed"),
+            "sinks-stay" => say(
+                "the sinks of a changed configuration could not be put in place; those from before stayed",
+            ),
             "removed" if link.last.is_some_and(|last| last.saturating_add(1) >= self.found.first) => {
                 self.unexplained = None;
             }

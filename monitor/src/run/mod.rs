@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use crate::config::{Config, SinkConfig, SpoolConfig};
+use crate::config::Config;
 use crate::delivery::Engine;
 use crate::detect::{Envelope, HostFacts, WallClock, boot_now};
 use crate::event::BootNs;
@@ -112,10 +112,7 @@ pub struct Agent<P: Probes> {
     config_digest: String,
     /// Rule files that are left out, as it was said last.
     skipped: Vec<String>,
-    /// Sinks and spool of before, while others are put in their place.
-    sinks_before: Option<(Vec<SinkConfig>, SpoolConfig)>,
-    /// A change came while sinks were being exchanged.
-    reload_again: Option<String>,
+    outlets: outlets::Outlets,
     kept: Option<last_good::Keep>,
     interval: Option<interval::Interval>,
     progress: interval::Progress,
@@ -207,8 +204,7 @@ impl<P: Probes> Agent<P> {
             config: None,
             config_digest: String::new(),
             skipped: Vec::new(),
-            sinks_before: None,
-            reload_again: None,
+            outlets: outlets::Outlets::default(),
             kept: None,
             interval: None,
             progress: interval::Progress::from(boot_now()),
@@ -254,6 +250,7 @@ impl<P: Probes> Agent<P> {
     /// From now on a changed configuration is taken too; this one is in force.
     pub fn follow_config(&mut self, config: Config, digest: String) {
         self.config = Some(config);
+        self.outlets_are_of(digest.clone());
         self.config_digest = digest;
         self.say_skipped();
     }
@@ -312,7 +309,7 @@ impl<P: Probes> Agent<P> {
                 }
             }
         }
-        self.outlets_exchanged();
+        self.follow_outlets();
         self.second();
         self.apply_effects();
         self.deliver();

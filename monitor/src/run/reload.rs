@@ -200,9 +200,7 @@ impl RuleFiles {
 impl<P: Probes> Agent<P> {
     /// Loads rules and configuration again. The old ones stay in force, both, if one of the new is bad, and people are told.
     pub(super) fn reload(&mut self, why: &str) {
-        if self.sinks.is_exchanging() {
-            // One at a time: what is in the files by then is taken.
-            self.reload_again = Some(why.to_owned());
+        if self.outlets_change(why) {
             return;
         }
         let loaded = (self.rules.load)().and_then(|loaded| {
@@ -210,17 +208,20 @@ impl<P: Probes> Agent<P> {
             Ok(loaded)
         });
         match loaded {
-            Ok(loaded) => {
-                let whole = loaded.config.is_none_or(|new| self.take_config(new, why));
-                self.take_rules(loaded.rules, why);
-                if whole && !self.sinks.is_exchanging() {
-                    self.config_is_good();
-                }
-                crate::frugal::give_back();
-            }
+            Ok(loaded) => self.take_if_sinks_can(loaded, why),
             Err(Refused::Rules(errors)) => self.refuse_rules(why, &errors),
             Err(Refused::Config(error)) => self.refuse_config(why, error),
         }
+    }
+
+    /// Takes what was loaded and found good.
+    pub(super) fn take(&mut self, loaded: Loaded, why: &str) {
+        let whole = loaded.config.is_none_or(|new| self.take_config(new, why));
+        self.take_rules(loaded.rules, why);
+        if whole && !self.sinks.is_exchanging() {
+            self.config_is_good();
+        }
+        crate::frugal::give_back();
     }
 
     fn take_rules(&mut self, rules: Arc<RuleSet>, why: &str) {
@@ -263,12 +264,17 @@ impl<P: Probes> Agent<P> {
     }
 
     pub(super) fn refuse_config(&mut self, why: &str, error: String) {
-        tracing::error!(why, error, "configuration refused, the old one stays in force");
+        let title = "The changed configuration was refused; the old one stays in force";
+        self.say_refused(why, Severity::Medium, title, error);
+    }
+
+    /// Says that not all of a changed configuration is in force; to people once for each reason.
+    pub(super) fn say_refused(&mut self, why: &str, severity: Severity, title: &str, error: String) {
+        tracing::error!(why, error, "configuration refused: {title}");
         if self.rules.config_refused.replace(error.clone()).as_deref() == Some(&*error) {
             return;
         }
-        let title = "The changed configuration was refused; the old one stays in force";
-        self.say_health(State::Open, Severity::Medium, "config-refused", title, error);
+        self.say_health(State::Open, severity, "config-refused", title, error);
     }
 
     /// Whether everything in a configuration can be taken while the agent runs.
@@ -280,7 +286,7 @@ impl<P: Probes> Agent<P> {
                 keys.join(", ")
             )));
         }
-        self.check_outlets(new).map_err(Refused::Config)
+        Ok(())
     }
 
     /// The keys whose change cannot be taken while the agent runs.
@@ -327,7 +333,10 @@ impl<P: Probes> Agent<P> {
             stays = self.apply_config(&config).err();
             tracing::info!(why, digest, "configuration loaded");
             let from = std::mem::replace(&mut self.config_digest, digest.clone());
-            self.log(What::ConfigChanged { from, to: digest });
+            // The same file again, whose sinks could not be put in place before.
+            if from != digest {
+                self.log(What::ConfigChanged { from, to: digest.clone() });
+            }
         }
         let new_folders: BTreeSet<&PathBuf> = folders.iter().collect();
         if new_folders != self.rules.folders.iter().collect() {
@@ -338,8 +347,10 @@ impl<P: Probes> Agent<P> {
         if was_last_good {
             self.say_last_good(None);
         }
-        if let Some(why) = &stays {
-            self.outlets_stay(why);
+        match &stays {
+            Some(why) => self.outlets_stay(why),
+            None if !self.sinks.is_exchanging() => self.outlets_are_of(digest),
+            None => {}
         }
         stays.is_none()
     }

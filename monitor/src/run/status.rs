@@ -173,6 +173,10 @@ impl<P: Probes> Agent<P> {
         let hooks = reporter.map(|reporter| reporter.hooks.clone()).unwrap_or_default();
         let mut config = reporter.map(|reporter| reporter.config.clone()).unwrap_or_default();
         config.refused = self.rules.is_config_refused();
+        // An agent that follows no configuration has one for good.
+        let sinks_digest = Some(&self.outlets.digest).filter(|digest| !digest.is_empty());
+        config.sinks_digest = sinks_digest.unwrap_or(&config.digest).clone();
+        config.sinks_why = self.outlets.why.clone();
         let sinks: Vec<SinkState> =
             self.sinks.stats().into_iter().map(|(name, stats)| sink(name, &stats)).collect();
         let mut snapshot = Snapshot {
@@ -282,8 +286,16 @@ fn say_wrong(snapshot: &mut Snapshot) {
     if snapshot.rules.refused {
         wrong.push("changed rule files were refused, the old rules stay in force".to_owned());
     }
-    if snapshot.config.refused {
-        wrong.push("the changed configuration was refused, the old one stays in force".to_owned());
+    let config = &snapshot.config;
+    match &config.sinks_why {
+        Some(why) => wrong.push(format!(
+            "sinks and spool are those of the configuration {}, the rest is of {}: {why}",
+            config.sinks_digest, config.digest
+        )),
+        None if config.refused => {
+            wrong.push("the changed configuration was refused, the old one stays in force".to_owned());
+        }
+        None => {}
     }
     for file in &snapshot.rules.skipped {
         wrong.push(format!("a rule file is left out: {file}"));

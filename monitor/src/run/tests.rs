@@ -2,6 +2,7 @@
 
 mod interval;
 mod logbook;
+mod outlets;
 mod outside;
 mod postures;
 mod pulse;

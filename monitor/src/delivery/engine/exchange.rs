@@ -5,10 +5,18 @@
 //! closed, opened with the new names and sizes, and the sinks begin: one that is configured as before with what it worked with
 //! (its connection, what it keeps for a connection that breaks, the state of a pager), one that has its name where that was.
 
+mod look;
+mod patience;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
+
+pub use look::Look;
+pub(crate) use patience::Patience;
+
+use patience::Standstill;
 
 use super::intake::Intake;
 use super::notes::Notes;
@@ -21,20 +29,10 @@ use crate::delivery::{Clock, caught, is_taken};
 use crate::detect::Envelope;
 use crate::sink::{Place, SinkError};
 
-/// A log that is in the middle of a request is left behind after this: it cannot write its cursor any more, and what it sends
-/// is sent once more.
-const LOGS_END_WITHIN: Duration = Duration::from_secs(20);
-/// One with a state of its own is waited for: a second one would not know what the first has told people.
-const ALL_END_WITHIN: Duration = Duration::from_secs(300);
-/// For what the disk does not take at the moment.
-const DISK_MENDS_WITHIN: Duration = Duration::from_secs(10);
 /// How often it is looked whether the spool is closed.
 const SHORT: Duration = Duration::from_millis(2);
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-/// Between two tries to go on at all.
-const AGAIN: Duration = Duration::from_secs(1);
-
 /// What is to be.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -48,8 +46,8 @@ pub struct Wanted {
     pub envelope: Envelope,
 }
 
-/// An exchange that is under way.
-pub(super) struct Exchange(Receiver<Done>);
+/// An exchange that is under way, and why it stands.
+pub(super) struct Exchange(Receiver<Done>, Arc<Standstill>);
 
 /// How it ended.
 enum Done {
@@ -60,34 +58,17 @@ enum Done {
 }
 
 impl Engine {
-    /// Whether these could be put in place of what there is.
-    ///
-    /// # Errors
-    /// In words: a sink can never work as it is configured, or alerts would be lost.
-    pub fn check(&self, wanted: &Wanted) -> Result<(), String> {
-        if self.state_dir.is_none() || self.shared.folder.is_none() {
-            return Err("alerts that wait are in memory only, where an exchange of sinks would lose them: restart the agent".to_owned());
-        }
-        if unkept(&self.shared) {
-            return Err("the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned());
-        }
-        // Without a folder: what a sink keeps there is still another's. One that is there already can work.
-        let place = Place { state_dir: None, clock: &self.clock, goes_on: true };
-        let known: Vec<&SinkConfig> = self.sinks.iter().map(|sink| &sink.config).collect();
-        let new: Vec<SinkConfig> =
-            named(&wanted.sinks).into_iter().filter(|config| !known.contains(&config)).collect();
-        sinks(&new, &place).map(drop).map_err(|error| error.to_string())
-    }
-
-    /// Begins to put these in place of what there is, which [`check`](Self::check) found possible. What is accepted
+    /// Begins to put these in place of what there is, which [`look_at`](Self::look_at) found possible. What is accepted
     /// meanwhile is kept. [`exchanged`](Self::exchanged) says when it is done.
     ///
     /// # Errors
     /// The system gives no thread; everything is as before.
     pub fn exchange(&mut self, wanted: Wanted) -> std::io::Result<()> {
-        self.await_exchange(ALL_END_WITHIN);
+        self.await_exchange(self.patience.all);
         self.start()?;
+        let stands = Arc::<Standstill>::default();
         let old = Old {
+            names: self.sinks.iter().map(|sink| sink.config.name.clone()).collect(),
             outfits: (0..self.sinks.len()).map(|at| self.outfit(at)).collect(),
             has_state: self
                 .sinks
@@ -102,19 +83,27 @@ impl Engine {
             leftovers: Arc::clone(&self.leftovers),
             clock: Arc::clone(&self.clock),
             state_dir: self.state_dir.clone(),
+            spool: self.spool_config.clone(),
+            patience: self.patience,
+            stands: Arc::clone(&stands),
         };
         let (done, receiver) = sync_channel(1);
         crate::observe::start_thread("exchange", move || {
             // Nobody listens any more if the agent has ended.
             let _ = done.send(old.into_new(&wanted));
         })?;
-        self.exchange = Some(Exchange(receiver));
+        self.exchange = Some(Exchange(receiver, stands));
         Ok(())
     }
 
     /// Whether one is under way.
     pub fn is_exchanging(&self) -> bool {
         self.exchange.is_some()
+    }
+
+    /// Why nothing is delivered while an exchange is under way: something that it needs does not come, and is tried again.
+    pub fn stands_still(&self) -> Option<String> {
+        self.exchange.as_ref()?.1.why()
     }
 
     /// How an exchange ended, once it has: in words why there is not what was wanted.
@@ -141,9 +130,12 @@ impl Engine {
         let result = match done {
             Done::Stays(why) => Err(why),
             Done::New(new, problem) => {
-                let Self { shared, sinks, notes, dead, alive, drain, limits, leftovers, .. } = *new;
+                let Self {
+                    shared, sinks, notes, dead, alive, drain, limits, spool_config, leftovers, ..
+                } = *new;
                 (self.shared, self.sinks, self.notes, self.leftovers) = (shared, sinks, notes, leftovers);
-                (self.dead, self.alive, self.drain, self.limits) = (dead, alive, drain, limits);
+                (self.dead, self.alive, self.drain) = (dead, alive, drain);
+                (self.limits, self.spool_config) = (limits, spool_config);
                 problem.map_or(Ok(()), Err)
             }
         };
@@ -155,6 +147,8 @@ impl Engine {
 /// What is left of an engine whose sinks end.
 struct Old {
     outfits: Vec<Outfit>,
+    /// By the places that what is for one sink alone knows at the moment: their names.
+    names: Vec<String>,
     /// Names of the threads of sinks with a state of their own.
     has_state: Vec<String>,
     shared: Arc<Shared>,
@@ -164,12 +158,15 @@ struct Old {
     leftovers: Arc<Leftovers>,
     clock: Arc<dyn Clock>,
     state_dir: Option<PathBuf>,
+    spool: SpoolConfig,
+    patience: Patience,
+    stands: Arc<Standstill>,
 }
 
 impl Old {
-    fn into_new(self, wanted: &Wanted) -> Done {
+    fn into_new(mut self, wanted: &Wanted) -> Done {
         self.end_sinks();
-        let mends = Instant::now() + DISK_MENDS_WITHIN;
+        let mends = Instant::now() + self.patience.disk;
         while unkept(&self.shared) && Instant::now() < mends {
             std::thread::sleep(LOOK);
         }
@@ -183,7 +180,8 @@ impl Old {
                 Ok(Err(reason)) | Err(reason) => {
                     // Alerts wait in the intake, whose bounds say what is left out.
                     tracing::error!(reason, "nothing is delivered; it is tried again");
-                    std::thread::sleep(AGAIN);
+                    self.stands.begins(Instant::now(), reason);
+                    std::thread::sleep(self.patience.again);
                 }
             }
         }
@@ -198,9 +196,9 @@ impl Old {
         // The one that appends goes on.
         let now = Instant::now();
         let is_spool = |name: &str| name == SPOOL_THREAD;
-        if !self.alive.wait_for(is_spool, now + LOGS_END_WITHIN) {
+        if !self.alive.wait_for(is_spool, now + self.patience.logs) {
             let may = |name: &str| is_spool(name) || !self.has_state.iter().any(|state| state == name);
-            if !self.alive.wait_for(may, now + ALL_END_WITHIN) {
+            if !self.alive.wait_for(may, now + self.patience.all) {
                 tracing::error!("an on-call sink does not end; what it was told may be told again");
             }
         }
@@ -209,29 +207,33 @@ impl Old {
     /// The disk takes nothing: a new spool would not have what is in memory. The sinks begin again, on the spool that there is.
     fn go_on(self) -> Done {
         self.shared.lock().ending = None;
+        let mut why = "the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned();
         for outfit in self.outfits {
             let name = thread_of(&outfit.config);
             if self.alive.runs(&name) {
                 // It was in the middle of a request, and never came to see that it was to end.
                 continue;
             }
-            let plug = self.leftovers.take(&outfit.config.name).map_or_else(|| outfit.plug(), Ok);
+            let (config, meter) = (outfit.config.clone(), Arc::clone(&outfit.meter));
+            let plug = self.leftovers.take(&config.name).map_or_else(|| outfit.plug(), Ok);
             let begun = plug.and_then(|plug| {
                 threads::sink(&self.alive, &name, outfit, plug, &self.leftovers)
                     .map_err(|error| error.to_string())
             });
             if let Err(reason) = begun {
-                tracing::error!(sink = name, reason, "the sink does not go on before a restart of the agent");
+                tracing::error!(sink = name, reason, "the sink does not go on");
+                meter.failing(true);
+                why.push_str(&format!("; sink {} does not go on before that: {reason}", config.name));
             }
         }
-        Done::Stays("the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned())
+        Done::Stays(why)
     }
 
     fn end_spool(&self) {
         self.intake.wait_empty(APPENDED_WITHIN);
         self.intake.hand_over(true);
         // A sink's thread that hangs holds nobody up: it cannot write its cursor any more.
-        let until = Instant::now() + ALL_END_WITHIN;
+        let until = Instant::now() + self.patience.all;
         let taken = || self.state_dir.as_deref().is_some_and(is_taken);
         while taken() && Instant::now() < until {
             std::thread::sleep(SHORT);
@@ -240,21 +242,24 @@ impl Old {
     }
 
     /// The new engine at work; in words why there is none.
-    fn begin(&self, wanted: &Wanted) -> Result<Done, String> {
+    fn begin(&mut self, wanted: &Wanted) -> Result<Done, String> {
         let old: Vec<SinkConfig> = self.outfits.iter().map(|outfit| outfit.config.clone()).collect();
-        let (mut new, problem) = match self.open(&named(&wanted.sinks), wanted) {
+        let hangs = "the sinks are being opened, and a file of theirs does not answer";
+        self.stands.begins(Instant::now() + self.patience.open, hangs.to_owned());
+        let (mut new, problem) = match self.open(&named(&wanted.sinks), &wanted.spool, wanted) {
             Ok(new) => (new, None),
             // It was looked at before; something has changed since. Alerts go where they went.
-            Err(problem) => match self.open(&old, wanted) {
+            Err(problem) => match self.open(&old, &self.spool, wanted) {
                 Ok(new) => (new, Some(problem.to_string())),
                 Err(error) => return Err(format!("{problem}; and what there was: {error}")),
             },
         };
-        // What sinks had to say of themselves names them by their places.
-        let places =
-            old.iter().map(|config| new.sinks.iter().position(|sink| sink.config.name == config.name));
+        // What sinks had to say of themselves names them by their places, which it is told of once, however often this is tried.
+        let names: Vec<String> = new.sinks.iter().map(|sink| sink.config.name.clone()).collect();
+        let places = self.names.iter().map(|old| names.iter().position(|new| new == old));
         self.intake.name_anew(&places.collect::<Vec<_>>());
         new.tell_filters();
+        self.names = names;
         self.intake.hand_over(false);
         if let Err(error) = new.start() {
             // What has begun of it must not work beside the next one.
@@ -264,6 +269,7 @@ impl Old {
             new.shared.ring_all(&mut index);
             return Err(format!("no threads to deliver with: {error}"));
         }
+        self.stands.ends();
         for outfit in &self.outfits {
             let goes = !new.sinks.iter().any(|sink| sink.config.name == outfit.config.name);
             if goes && outfit.meter.said().swap(false, std::sync::atomic::Ordering::Relaxed) {
@@ -273,11 +279,16 @@ impl Old {
         Ok(Done::New(Box::new(new), problem))
     }
 
-    fn open(&self, configs: &[SinkConfig], wanted: &Wanted) -> Result<Engine, SinkError> {
+    fn open(
+        &self,
+        configs: &[SinkConfig],
+        spool: &SpoolConfig,
+        wanted: &Wanted,
+    ) -> Result<Engine, SinkError> {
         let setup = Setup {
             sinks: configs,
             state_dir: self.state_dir.as_deref(),
-            spool: &wanted.spool,
+            spool,
             drain: wanted.drain,
             envelope: wanted.envelope.clone(),
         };

@@ -30,11 +30,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) use dead::{ask_replay, count as count_dead, replay_waits};
-pub use exchange::Wanted;
+pub use exchange::{Look, Wanted};
 pub use filter::Filter;
 pub(crate) use form::Form;
 pub use full::SpoolStats;
 pub use meter::{Dropped, Meter, SinkStats};
+#[cfg(test)]
+pub(crate) use no_thread::NoThread;
 pub use setup::Setup;
 
 use self::dead::DeadLetters;
@@ -63,6 +65,8 @@ pub struct Engine {
     drain: Duration,
     state_dir: Option<PathBuf>,
     limits: Limits,
+    /// How large the spool was to be.
+    spool_config: SpoolConfig,
     alive: Arc<Alive>,
     started: bool,
     /// Alerts that were accepted and not told of since.
@@ -70,6 +74,9 @@ pub struct Engine {
     /// Others are being put in place of its sinks.
     exchange: Option<exchange::Exchange>,
     leftovers: Arc<Leftovers>,
+    /// Of this there are two while somebody looks at other sinks.
+    looking: Arc<()>,
+    patience: exchange::Patience,
     /// What came for the sinks while they were exchanged.
     missed: Mutex<Missed>,
 }
@@ -176,11 +183,14 @@ impl Engine {
             drain: setup.drain,
             state_dir: setup.state_dir.map(Path::to_owned),
             limits,
+            spool_config: setup.spool.clone(),
             alive: Arc::default(),
             started: false,
             unconfirmed: AtomicU64::new(0),
             exchange: None,
             leftovers: Arc::default(),
+            looking: Arc::default(),
+            patience: exchange::Patience::default(),
             missed: Mutex::default(),
         }
     }
@@ -409,6 +419,8 @@ const APPENDED_WITHIN: Duration = Duration::from_secs(5);
 mod faults;
 #[cfg(test)]
 mod kill_tests;
+#[cfg(test)]
+mod no_thread;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

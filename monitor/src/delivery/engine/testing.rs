@@ -160,6 +160,22 @@ fn dice() -> Dice {
     Box::new(move || rng.f64())
 }
 
+impl Engine {
+    /// As on a disk that takes nothing: an exchange leaves the sinks as they are, after a short while.
+    pub(crate) fn disk_takes_nothing(&mut self, nothing: bool) {
+        self.patience.disk = Duration::from_millis(50);
+        self.shared.lock().broken = nothing;
+    }
+
+    /// What hangs is waited for a short while only.
+    pub(crate) fn be_short(&mut self) {
+        self.patience.logs = Duration::from_millis(200);
+        self.patience.look = Duration::from_millis(200);
+        self.patience.open = Duration::from_millis(200);
+        self.patience.again = Duration::from_millis(20);
+    }
+}
+
 /// An engine whose threads are steps.
 pub(crate) struct Rig {
     pub(crate) engine: Engine,

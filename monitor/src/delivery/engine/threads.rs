@@ -37,6 +37,8 @@ pub(super) fn spawn(
     name: &str,
     run: impl FnOnce() + Send + 'static,
 ) -> std::io::Result<()> {
+    #[cfg(test)]
+    super::no_thread::ask(name)?;
     let living = Living::new(alive, name);
     crate::observe::start_thread(name, move || {
         let _living = living;

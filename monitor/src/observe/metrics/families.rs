@@ -131,6 +131,11 @@ fn state(to: &mut Families<'_, '_>, status: &Status) -> fmt::Result {
         [([("digest", &*snapshot.config.digest)], 1.0)],
     )?;
     to.gauges(
+        "sandwatch_sinks_config_info",
+        "The configuration whose sinks and spool are in force: another only while they are exchanged, or if that failed.",
+        [([("digest", &*snapshot.config.sinks_digest)], 1.0)],
+    )?;
+    to.gauges(
         "sandwatch_coverage_info",
         "How much is watched: full, partial or none, and a digest of hooks and gaps.",
         [([("level", level), ("mark", &*snapshot.coverage)], 1.0)],

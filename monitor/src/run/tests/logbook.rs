@@ -18,7 +18,7 @@ impl Rig {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    fn theft(&mut self) {
+    pub(super) fn theft(&mut self) {
         let record = fixture::open(self.head(Kind::Open), "/etc/toy/key", access::READ, 0);
         self.agent.probes.state.records.push_back(record);
         self.turn();

@@ -5,10 +5,10 @@ use crate::run::{Loaded, NewConfig, Refused};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-type Next = Rc<RefCell<Result<Config, String>>>;
+pub(super) type Next = Rc<RefCell<Result<Config, String>>>;
 
 /// An agent whose configuration is whatever lies in the cell.
-fn following(rig: &mut Rig) -> (Config, Next) {
+pub(super) fn following(rig: &mut Rig) -> (Config, Next) {
     let mut config = Config::default();
     config.workers.watch = vec!["/lab/*".into()];
     config.workers.assign = vec![Assign {
@@ -33,7 +33,7 @@ fn following(rig: &mut Rig) -> (Config, Next) {
     (config, next)
 }
 
-fn conditions(rig: &Rig) -> Vec<(String, crate::alert::State)> {
+pub(super) fn conditions(rig: &Rig) -> Vec<(String, crate::alert::State)> {
     rig.alerts().into_iter().filter_map(|alert| Some((alert.health?.condition, alert.state))).collect()
 }
 
@@ -103,74 +103,6 @@ fn configuration_that_is_bad_changes_neither_it_nor_the_rules() {
     rig.turn();
     assert_eq!(rig.agent.pipeline().rules().digest(), before);
     assert_eq!(conditions(&rig), [("config-refused".into(), crate::alert::State::Open)]);
-}
-
-/// Turns until the sinks are exchanged.
-fn exchanged(rig: &mut Rig) {
-    let until = std::time::Instant::now() + Duration::from_secs(60);
-    while rig.agent.sinks.is_exchanging() {
-        assert!(std::time::Instant::now() < until, "the exchange does not end");
-        rig.turn();
-    }
-}
-
-/// An agent with a spool on disk, whose configuration is whatever lies in the cell.
-fn on_disk(rig: &mut Rig) -> (Config, Next) {
-    let (mut config, next) = following(rig);
-    config.state_dir = rig.path("state");
-    config.sinks = vec![SinkConfig::file(rig.path("alerts"))];
-    fs::create_dir(&config.state_dir).unwrap();
-    let envelope = envelope(&config, "sha256:0", std::path::Path::new("/sys/fs/cgroup"));
-    let mut engine = Engine::open(crate::delivery::Setup::of(&config, envelope)).unwrap();
-    engine.start().unwrap();
-    rig.agent.sinks = engine;
-    rig.agent.follow_config(config.clone(), "sha256:1".into());
-    (config, next)
-}
-
-#[test]
-fn sinks_change_without_a_restart_and_get_what_comes_from_there_on() {
-    let mut rig = Rig::new();
-    let (mut config, next) = on_disk(&mut rig);
-    config.sinks = vec![SinkConfig { name: "other".into(), ..SinkConfig::file(rig.path("other")) }];
-    *next.borrow_mut() = Ok(config.clone());
-    rig.agent.reload("a test");
-    assert!(rig.agent.sinks.is_exchanging());
-    // A second change meanwhile is not forgotten.
-    config.environment = Some("staging".into());
-    *next.borrow_mut() = Ok(config);
-    rig.agent.reload("a test");
-    exchanged(&mut rig);
-    exchanged(&mut rig);
-    assert_eq!(rig.agent.pipeline.detector.envelope.environment.as_deref(), Some("staging"));
-    let record = fixture::open(rig.head(Kind::Open), "/etc/toy/key", access::READ, 0);
-    rig.agent.probes.state.records.push_back(record);
-    rig.turn();
-    assert!(rig.agent.sinks.settle(Duration::from_secs(60)));
-    assert!(fs::read_to_string(rig.path("other")).unwrap().contains("/etc/toy/key"));
-    assert!(!fs::read_to_string(rig.path("alerts")).unwrap_or_default().contains("/etc/toy/key"));
-}
-
-#[test]
-fn sinks_that_can_never_work_are_refused_with_all_that_came_with_them() {
-    let mut rig = Rig::new();
-    let (config, next) = on_disk(&mut rig);
-    let environment = Some("staging".into());
-    let never = SinkConfig {
-        name: "never".into(),
-        kind: crate::config::SinkKind::Http,
-        url: Some(crate::profile::doc::OneOrMany(vec!["ftp://host/".into()])),
-        ..SinkConfig::stdout()
-    };
-    *next.borrow_mut() = Ok(Config { sinks: vec![never], environment, ..config.clone() });
-    rig.agent.reload("a test");
-    assert!(!rig.agent.sinks.is_exchanging());
-    rig.turn();
-    let alert = rig.alerts().remove(0);
-    let health = alert.health.unwrap();
-    assert_eq!(health.condition, "config-refused");
-    assert!(health.detail.contains("never"), "{}", health.detail);
-    assert_eq!(rig.agent.pipeline.detector.envelope.environment, None, "nothing of it is in force");
 }
 
 #[test]

@@ -25,15 +25,36 @@ fn accept(engine: &Engine, numbers: std::ops::RangeInclusive<u64>) {
 /// Exchanges and waits for it; what `meanwhile` accepts comes while it is under way.
 fn exchange(engine: &mut Engine, sinks: &[SinkConfig], meanwhile: impl Fn(&Engine)) -> Result<(), String> {
     let wanted = wanted(sinks);
-    engine.check(&wanted)?;
+    looked(engine, &wanted)?;
     engine.exchange(wanted).unwrap();
     meanwhile(engine);
     engine.adopt(LONG).unwrap()
 }
 
+/// What a look at these finds.
+fn looked(engine: &Engine, wanted: &Wanted) -> Result<(), String> {
+    let look = engine.look_at(wanted);
+    until(|| look.result())
+}
+
+/// Waits for something.
+fn until<T>(mut found: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + LONG;
+    loop {
+        if let Some(found) = found() {
+            return found;
+        }
+        assert!(Instant::now() < until, "it does not come");
+        std::thread::sleep(SHORT);
+    }
+}
+
 fn numbers(all: std::ops::RangeInclusive<u64>) -> Vec<String> {
     all.map(|number| number.to_string()).collect()
 }
+
+mod hangs;
+mod stands;
 
 #[test]
 fn what_comes_before_during_and_after_goes_to_the_sink_that_stays_and_to_the_new_one_from_there_on() {
@@ -106,7 +127,7 @@ fn sinks_that_cannot_work_change_nothing_and_are_named() {
 fn alerts_that_wait_in_memory_only_are_not_given_away() {
     let dir = tempfile::tempdir().unwrap();
     let engine = engine(None, &[file(&dir.path().join("alerts.jsonl"))]);
-    let refused = engine.check(&wanted(&[file(&dir.path().join("other.jsonl"))])).unwrap_err();
+    let refused = looked(&engine, &wanted(&[file(&dir.path().join("other.jsonl"))])).unwrap_err();
     assert!(refused.contains("in memory only"), "{refused}");
 }
 
@@ -171,10 +192,10 @@ fn disk_that_takes_nothing_leaves_the_sinks_as_they_are_and_at_work() {
     let [old, new] = ["old", "new"].map(|name| dir.path().join(name));
     let mut engine = engine(Some(dir.path()), &[called("siem", &old)]);
     let wanted = wanted(&[called("siem", &new)]);
-    engine.check(&wanted).unwrap();
+    looked(&engine, &wanted).unwrap();
     // It breaks once it was looked at.
-    engine.shared.lock().broken = true;
-    assert!(engine.check(&wanted).unwrap_err().contains("make room"));
+    engine.disk_takes_nothing(true);
+    assert!(looked(&engine, &wanted).unwrap_err().contains("make room"));
     engine.exchange(wanted).unwrap();
     accept(&engine, 1..=5);
     let stays = engine.adopt(LONG).unwrap().unwrap_err();

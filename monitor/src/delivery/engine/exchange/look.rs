@@ -1,0 +1,79 @@
+//! Whether other sinks could work: looked at on a thread of its own, as their files and keys may lie where nobody answers.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::time::Instant;
+
+use super::{Wanted, unkept};
+use crate::config::SinkConfig;
+use crate::delivery::caught;
+use crate::delivery::engine::{Engine, named, sinks};
+use crate::sink::Place;
+
+const HANGS: &str = "a file that a sink names (its `path`, key or certificate) does not open: it is a pipe, or its file system hangs";
+
+/// A look that is under way.
+pub struct Look {
+    found: Receiver<Result<(), String>>,
+    until: Instant,
+}
+
+impl Look {
+    fn done(result: Result<(), String>) -> Self {
+        let (found, receiver) = sync_channel(1);
+        // It has room for one.
+        let _ = found.send(result);
+        Self { found: receiver, until: Instant::now() }
+    }
+
+    /// What was found, in words why the sinks cannot be put in place; `None`: nothing yet. Never blocks.
+    pub fn result(&self) -> Option<Result<(), String>> {
+        match self.found.try_recv() {
+            Ok(found) => Some(found),
+            Err(TryRecvError::Empty) if Instant::now() < self.until => None,
+            Err(TryRecvError::Empty) => Some(Err(HANGS.to_owned())),
+            Err(TryRecvError::Disconnected) => {
+                Some(Err("the thread that looked at them has ended".to_owned()))
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// Looks whether these could be put in place of what there is: not if a sink can never work as it is configured, or alerts
+    /// would be lost.
+    pub fn look_at(&self, wanted: &Wanted) -> Look {
+        if self.state_dir.is_none() || self.shared.folder.is_none() {
+            return Look::done(Err("alerts that wait are in memory only, where an exchange of sinks would lose them: restart the agent".to_owned()));
+        }
+        if unkept(&self.shared) {
+            return Look::done(Err("the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned()));
+        }
+        // One that is there already can work.
+        let known: Vec<&SinkConfig> = self.sinks.iter().map(|sink| &sink.config).collect();
+        let new: Vec<SinkConfig> =
+            named(&wanted.sinks).into_iter().filter(|config| !known.contains(&config)).collect();
+        if new.is_empty() {
+            return Look::done(Ok(()));
+        }
+        if Arc::strong_count(&self.looking) > 1 {
+            return Look::done(Err(format!("{HANGS}; that was found before, and is waited for")));
+        }
+        let (looking, clock) = (Arc::clone(&self.looking), Arc::clone(&self.clock));
+        let (found, receiver) = sync_channel(1);
+        let started = crate::observe::start_thread("look", move || {
+            // Without a folder: what a sink keeps there is still another's.
+            let place = Place { state_dir: None, clock: &clock, goes_on: true };
+            let result = caught(|| sinks(&new, &place).map(drop).map_err(|error| error.to_string()));
+            drop(looking);
+            // Nobody listens any more if it took too long.
+            let _ = found.send(result.and_then(|result| result));
+        });
+        match started {
+            Ok(_) => Look { found: receiver, until: Instant::now() + self.patience.look },
+            Err(error) => {
+                Look::done(Err(format!("the system gives no thread to look at the sinks: {error}")))
+            }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! An exchange that cannot go on, or not as it was wanted: that is told, and alerts go where they went.
+
+use super::*;
+use crate::delivery::NoThread;
+
+#[test]
+fn exchange_without_threads_says_that_nothing_is_delivered_and_goes_on_once_there_are_some() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second, new] = ["first", "second", "new"].map(|name| dir.path().join(name));
+    let mut engine = engine(Some(dir.path()), &[called("gone", &first), called("second", &second)]);
+    engine.be_short();
+    accept(&engine, 1..=5);
+    assert!(engine.settle(LONG));
+    assert_eq!(engine.stands_still(), None);
+    let none = NoThread::of_sink("no-thread-for-it");
+    let sinks = [called("second", &second), called("no-thread-for-it", &new)];
+    engine.exchange(wanted(&sinks)).unwrap();
+    let why = until(|| engine.stands_still());
+    assert!(why.contains("no threads to deliver with"), "{why}");
+    // More than one try, each of which tells what is for one sink alone of its place.
+    std::thread::sleep(Duration::from_millis(200));
+    accept(&engine, 6..=10);
+    drop(none);
+    engine.adopt(LONG).unwrap().unwrap();
+    assert_eq!(engine.stands_still(), None);
+    assert!(engine.settle(LONG));
+    engine.finish();
+    assert_eq!((ids(&second), ids(&new)), (numbers(1..=10), numbers(6..=10)));
+}
+
+#[test]
+fn what_is_for_one_sink_alone_finds_it_however_often_the_exchange_is_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+    let mut engine = engine(Some(dir.path()), &[called("goes", &first), called("stays", &second)]);
+    engine.be_short();
+    let none = NoThread::of_sink("tried-often");
+    let sinks = [called("stays", &second), called("tried-often", &first)];
+    engine.exchange(wanted(&sinks)).unwrap();
+    until(|| engine.stands_still());
+    // The places are those of the new sinks by now: this is for the first of them.
+    engine.intake.put(alert(Class::Normal, 7), 0, Some(0), None);
+    std::thread::sleep(Duration::from_millis(200));
+    drop(none);
+    engine.adopt(LONG).unwrap().unwrap();
+    assert!(engine.settle(LONG));
+    engine.finish();
+    assert_eq!((ids(&second), ids(&first)), (numbers(7..=7), vec![]));
+}
+
+#[test]
+fn sink_that_proves_impossible_in_the_middle_of_it_leaves_sinks_and_spool_as_they_were() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("alerts.jsonl");
+    let mut engine = engine(Some(dir.path()), &[called("siem", &path)]);
+    accept(&engine, 1..=5);
+    let never = SinkConfig {
+        name: "never".to_owned(),
+        kind: crate::config::SinkKind::Http,
+        url: Some(crate::profile::doc::OneOrMany(vec!["ftp://host/".to_owned()])),
+        ..SinkConfig::stdout()
+    };
+    let mut wanted = wanted(&[never]);
+    wanted.spool.max_bytes = crate::config::Bytes(64 << 20);
+    // Nobody has looked at it, as if it had been possible then.
+    engine.exchange(wanted).unwrap();
+    accept(&engine, 6..=10);
+    let stays = engine.adopt(LONG).unwrap().unwrap_err();
+    assert!(stays.contains("never"), "{stays}");
+    let capacity = engine.spool().classes.iter().map(|(_, _, most)| *most).sum::<u64>();
+    assert_eq!(capacity, 256 << 20);
+    assert!(engine.settle(LONG));
+    engine.finish();
+    assert_eq!(ids(&path), numbers(1..=10));
+}
