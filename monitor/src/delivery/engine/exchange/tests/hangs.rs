@@ -130,3 +130,20 @@ fn log_that_hangs_in_a_request_is_left_behind_in_time_and_its_alerts_go_to_the_n
     assert_eq!((ids(&new), ids(&other)), (numbers(1..=10), numbers(1..=10)));
     engine.finish();
 }
+
+#[test]
+fn pager_that_hangs_in_a_request_is_waited_for_longer_than_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (address, connections, _) = receiver(false);
+    let path = dir.path().join("alerts.jsonl");
+    let pager = SinkConfig { kind: SinkKind::Alertmanager, ..http("pager", &address) };
+    let mut engine = engine(Some(dir.path()), &[pager.clone(), file(&path)]);
+    engine.be_short();
+    engine.patience.all = Duration::from_secs(2);
+    engine.accept(alert(Class::High, 1));
+    until(|| (connections.load(Relaxed) > 0).then_some(()));
+    let began = Instant::now();
+    exchange(&mut engine, &[pager, called("other", &path)], |_| ()).unwrap();
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(1500) && took < LONG / 2, "{took:?}");
+}

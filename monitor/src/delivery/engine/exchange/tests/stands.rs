@@ -73,3 +73,26 @@ fn sink_that_proves_impossible_in_the_middle_of_it_leaves_sinks_and_spool_as_the
     engine.finish();
     assert_eq!(ids(&path), numbers(1..=10));
 }
+
+#[test]
+fn sink_that_does_not_go_on_when_the_disk_takes_nothing_is_named_and_fails_until_another_exchange() {
+    let dir = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| dir.path().join(name));
+    let sinks = [called("goes-on", &first), called("stopped-short", &second)];
+    let mut engine = engine(Some(dir.path()), &sinks);
+    engine.disk_takes_nothing(true);
+    let none = NoThread::of_sink("stopped-short");
+    engine.exchange(wanted(&sinks[..1])).unwrap();
+    let stays = engine.adopt(LONG).unwrap().unwrap_err();
+    assert!(stays.contains("stopped-short does not go on") && !stays.contains("goes-on does"), "{stays}");
+    let failing = |engine: &Engine| engine.stats().iter().map(|(_, stats)| stats.failing).collect::<Vec<_>>();
+    assert_eq!(failing(&engine), [false, true]);
+    accept(&engine, 1..=5);
+    drop(none);
+    engine.disk_takes_nothing(false);
+    exchange(&mut engine, &sinks, |_| ()).unwrap();
+    assert!(engine.settle(LONG));
+    assert_eq!(failing(&engine), [false, false]);
+    engine.finish();
+    assert_eq!((ids(&first), ids(&second)), (numbers(1..=5), numbers(1..=5)));
+}
