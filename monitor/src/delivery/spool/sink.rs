@@ -26,6 +26,9 @@ pub(crate) struct SinkState {
     pub(crate) ahead: [BTreeMap<u64, u64>; 3],
     /// By class: the lowest number that a waiting record tells of as gone.
     pub(crate) told: [Option<u64>; 3],
+    /// By class: how far it was, and the number that belongs to that, before an eviction that is not told on disk yet. No cursor
+    /// is written beyond: a kill now would leave numbers that are neither there nor named.
+    untold: [Option<(u64, u64)>; 3],
     /// Something came since it last looked.
     pub(crate) rung: bool,
     /// How often its files were to be opened again, and for how many of these they were.
@@ -48,6 +51,7 @@ impl SinkState {
             last: [0; 3],
             ahead: Default::default(),
             told: [None; 3],
+            untold: [None; 3],
             rung: false,
             reopen: 0,
             reopened: 0,
@@ -97,6 +101,16 @@ impl SinkState {
         }
     }
 
+    /// Records of a class go that wait for it; what tells of them is about to be written.
+    pub(crate) fn loses(&mut self, order: usize) {
+        self.untold[order].get_or_insert((self.cursor.at[order], self.cursor.seq[order]));
+    }
+
+    /// Everything that went is told on disk.
+    pub(crate) fn is_told(&mut self) {
+        self.untold = [None; 3];
+    }
+
     /// A record of a class that waits for it tells of others that went.
     pub(crate) fn tells(&mut self, order: usize, alert: &Alert) {
         let runs = alert.gap.iter().flat_map(|gap| &gap.sequences).map(|run| run[0]);
@@ -107,6 +121,11 @@ impl SinkState {
     pub(crate) fn to_save(&self, ends: [u64; 3]) -> Cursor {
         let mut cursor = self.cursor.clone();
         cursor.ends = ends;
+        for (order, untold) in self.untold.into_iter().enumerate() {
+            if let Some((at, seq)) = untold {
+                (cursor.at[order], cursor.seq[order]) = (at, seq);
+            }
+        }
         let waits = |order: &usize| cursor.at[*order] < self.last[*order];
         let told = self.told.into_iter().flatten();
         let first = (0..3).filter(waits).map(|order| cursor.seq[order] + 1).chain(told).min();

@@ -11,7 +11,7 @@ fn spool_that_is_full_evicts_the_oldest_and_names_every_number() {
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
     let limits = Limits { class: [256 << 10, 128 << 10, 64 << 10], ..Limits::default() };
-    let mut writer = open(dir.path(), &["slow", "quick"], limits, &clock);
+    let mut writer = open(dir.path(), &["slow", "quick"], limits.clone(), &clock);
     let mut quick = Taker::new(&writer, 1);
     let mut seen = Vec::new();
     for number in 1..=200 {
@@ -30,6 +30,9 @@ fn spool_that_is_full_evicts_the_oldest_and_names_every_number() {
     assert_eq!(accounted(&got), (1..=last).collect());
     slow.commit();
     assert_eq!(slow.waiting(), 0);
+    drop((writer, slow, quick));
+    let writer = open(dir.path(), &["slow", "quick"], limits, &clock);
+    assert!(Taker::new(&writer, 0).take(1000).is_empty(), "what is told and taken stays behind its cursor");
 }
 
 #[test]
@@ -49,6 +52,39 @@ fn eviction_survives_a_kill_and_is_named_again_if_it_is_evicted_itself() {
     let got = Taker::new(&writer, 0).take(1000);
     let last = got.iter().map(|got| got.seq).max().unwrap();
     assert!(got.iter().any(|got| got.gone.is_some()));
+    assert_eq!(accounted(&got), (1..=last).collect());
+}
+
+#[test]
+fn kill_between_an_eviction_and_what_tells_of_it_leaves_no_number_that_is_neither_there_nor_named() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Arc, Mutex};
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let limits = Limits { class: [64 << 10; 3], ..Limits::default() };
+    let shared: Arc<Mutex<Option<Arc<Shared>>>> = Arc::default();
+    let (at_hand, tell) = (Arc::clone(&shared), say());
+    let names = ["a".into()];
+    let killed = move |eviction: &Eviction| {
+        let Some(shared) = at_hand.lock().unwrap().take() else { return tell(eviction) };
+        // The sink's thread writes its cursor at that moment, as it does whenever it likes.
+        shared.save(0).unwrap();
+        panic!("killed");
+    };
+    let mut writer =
+        Writer::open(dir.path(), &names, limits.clone(), clock.clone(), Box::new(killed)).unwrap();
+    writer.set_room(Box::new(|_| None));
+    *shared.lock().unwrap() = Some(writer.shared());
+    let appends = AssertUnwindSafe(|| {
+        (1..=200).for_each(|number| writer.append(record(Class::Normal, number, &*clock), &[0]));
+    });
+    assert!(catch_unwind(appends).is_err(), "nothing was evicted");
+    drop(writer);
+    let mut writer = open(dir.path(), &["a"], limits, &clock);
+    writer.append(record(Class::Normal, 201, &*clock), &[0]);
+    let got = Taker::new(&writer, 0).take(1000);
+    let last = got.iter().map(|got| got.seq).max().unwrap();
+    assert!(last > 1);
     assert_eq!(accounted(&got), (1..=last).collect());
 }
 

@@ -11,6 +11,7 @@ use crate::delivery::spool::evict::{self, Why};
 use crate::delivery::spool::format;
 use crate::delivery::spool::index::ClassLog;
 use crate::delivery::spool::limits::{FLOOR, FREE_PERCENT, Limits, TAIL};
+use crate::delivery::spool::sink::SinkState;
 
 impl Writer {
     /// Evicts until a record of this class has room on disk.
@@ -91,6 +92,9 @@ impl Writer {
             }
             let next = log.next;
             for (at, sink) in index.sinks.iter_mut().enumerate() {
+                if evictions.iter().any(|eviction| eviction.sink == at) {
+                    sink.loses(order);
+                }
                 let gone = evictions.iter().find(|eviction| eviction.sink == at).map_or(0, |e| e.records);
                 sink.waiting[order] = sink.waiting[order].saturating_sub(gone);
                 if let Some(held) = segment.held(sink.key) {
@@ -106,6 +110,7 @@ impl Writer {
         self.note_given();
         // Said for good before the only copy goes, and no cursor before it.
         self.sync(!evictions.is_empty());
+        let told = self.told();
         let behind = self.shared.lock().unsaved(class, segment.end);
         let saved = behind.into_iter().all(|sink| {
             self.shared
@@ -114,10 +119,23 @@ impl Writer {
                 .is_ok()
         });
         match &mut self.disk {
-            Some(disk) if disk.broken.is_some() || !saved => disk.leftover.push(segment.path.to_path_buf()),
+            Some(disk) if disk.broken.is_some() || !told || !saved => {
+                disk.leftover.push(segment.path.to_path_buf())
+            }
             _ => remove(&segment.path),
         }
         true
+    }
+
+    /// Whether what tells of every eviction is on disk; then cursors may be written behind what was evicted.
+    pub(super) fn told(&self) -> bool {
+        let works = self.disk.as_ref().is_none_or(|disk| disk.broken.is_none());
+        let mut index = self.shared.lock();
+        let told = works && index.classes.iter().all(|log| log.unstored() == 0);
+        if told {
+            index.sinks.iter_mut().for_each(SinkState::is_told);
+        }
+        told
     }
 
     /// What was evicted while the disk did not take what names it.

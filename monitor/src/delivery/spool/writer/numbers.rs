@@ -145,6 +145,7 @@ impl Writer {
 
     /// The disk has everything: cursors that say so, and the file that says that they do. `false`: not yet.
     pub(super) fn mended(&mut self) -> bool {
+        self.told();
         let sinks = self.shared.lock().sinks.len();
         for sink in 0..sinks {
             if let Err(error) = self.shared.save(sink) {
