@@ -1,7 +1,7 @@
 //! Whether other sinks could work: looked at on a thread of its own, as their files and keys may lie where nobody answers.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Wanted, unkept};
@@ -10,11 +10,13 @@ use crate::delivery::caught;
 use crate::delivery::engine::{Engine, named, sinks};
 use crate::sink::Place;
 
-const HANGS: &str = "a file that a sink names (its `path`, key or certificate) does not open: it is a pipe, or its file system hangs";
+const HANGS: &str = "a file that it names (its `path`, key or certificate) does not open: it is a pipe, or its file system hangs";
 
 /// A look that is under way.
 pub struct Look {
     found: Receiver<Result<(), String>>,
+    /// Name of the sink that is looked at.
+    at: Arc<Mutex<String>>,
     until: Instant,
 }
 
@@ -23,7 +25,7 @@ impl Look {
         let (found, receiver) = sync_channel(1);
         // It has room for one.
         let _ = found.send(result);
-        Self { found: receiver, until: Instant::now() }
+        Self { found: receiver, at: Arc::default(), until: Instant::now() }
     }
 
     /// What was found, in words why the sinks cannot be put in place; `None`: nothing yet. Never blocks.
@@ -31,7 +33,10 @@ impl Look {
         match self.found.try_recv() {
             Ok(found) => Some(found),
             Err(TryRecvError::Empty) if Instant::now() < self.until => None,
-            Err(TryRecvError::Empty) => Some(Err(HANGS.to_owned())),
+            Err(TryRecvError::Empty) => {
+                let at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+                Some(Err(format!("sink {:?}: {HANGS}", *at)))
+            }
             Err(TryRecvError::Disconnected) => {
                 Some(Err("the thread that looked at them has ended".to_owned()))
             }
@@ -57,20 +62,28 @@ impl Engine {
             return Look::done(Ok(()));
         }
         if Arc::strong_count(&self.looking) > 1 {
-            return Look::done(Err(format!("{HANGS}; that was found before, and is waited for")));
+            let what = "a file of the sinks that were to come before these does not open yet: it is a pipe, or its file system hangs";
+            return Look::done(Err(what.to_owned()));
         }
         let (looking, clock) = (Arc::clone(&self.looking), Arc::clone(&self.clock));
         let (found, receiver) = sync_channel(1);
+        let at = Arc::<Mutex<String>>::default();
+        let name = Arc::clone(&at);
         let started = crate::observe::start_thread("look", move || {
             // Without a folder: what a sink keeps there is still another's.
             let place = Place { state_dir: None, clock: &clock, goes_on: true };
-            let result = caught(|| sinks(&new, &place).map(drop).map_err(|error| error.to_string()));
+            let result = caught(|| {
+                new.iter().try_for_each(|config| {
+                    name.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&config.name);
+                    sinks(std::slice::from_ref(config), &place).map(drop).map_err(|error| error.to_string())
+                })
+            });
             drop(looking);
             // Nobody listens any more if it took too long.
             let _ = found.send(result.and_then(|result| result));
         });
         match started {
-            Ok(_) => Look { found: receiver, until: Instant::now() + self.patience.look },
+            Ok(_) => Look { found: receiver, at, until: Instant::now() + self.patience.look },
             Err(error) => {
                 Look::done(Err(format!("the system gives no thread to look at the sinks: {error}")))
             }

@@ -9,8 +9,8 @@ use super::*;
 use crate::config::{SinkKind, Span};
 use crate::profile::doc::OneOrMany;
 
-/// A webhook that is sent to this address.
-fn http(name: &str, address: &str) -> SinkConfig {
+/// HTTP to this address.
+pub(super) fn http(name: &str, address: &str) -> SinkConfig {
     SinkConfig {
         name: name.to_owned(),
         kind: SinkKind::Http,
@@ -75,8 +75,9 @@ fn key_that_does_not_open_holds_nobody_up_and_is_waited_for_by_one_thread_only()
         sent.send((engine, hangs, found, again)).unwrap();
     });
     let (engine, hangs, found, again) = came.recv_timeout(LONG).expect("the look returns");
-    assert!(found.unwrap_err().contains("does not open"));
-    assert!(again.unwrap().unwrap_err().contains("found before"));
+    let found = found.unwrap_err();
+    assert!(found.contains("\"hangs\"") && found.contains("does not open"), "{found}");
+    assert!(again.unwrap().unwrap_err().contains("does not open yet"));
     // Somebody writes the key.
     std::fs::write(&pipe, "secret\n").unwrap();
     until(|| (Arc::strong_count(&engine.looking) == 1).then_some(()));

@@ -96,3 +96,20 @@ fn sink_that_does_not_go_on_when_the_disk_takes_nothing_is_named_and_fails_until
     engine.finish();
     assert_eq!((ids(&first), ids(&second)), (numbers(1..=5), numbers(1..=5)));
 }
+
+#[test]
+fn key_that_does_not_open_in_the_middle_of_it_is_told_and_the_exchange_goes_on_once_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, pipe) = (dir.path().join("alerts.jsonl"), dir.path().join("key"));
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut engine = engine(Some(dir.path()), &[file(&path)]);
+    engine.be_short();
+    let keyed = SinkConfig { key_file: Some(pipe.clone()), ..hangs::http("keyed", "127.0.0.1:9") };
+    engine.exchange(wanted(&[file(&path), keyed])).unwrap();
+    accept(&engine, 1..=5);
+    let why = until(|| engine.stands_still());
+    assert!(why.contains("does not answer"), "{why}");
+    std::fs::write(&pipe, "secret\n").unwrap();
+    engine.adopt(LONG).unwrap().unwrap();
+    until(|| (ids(&path) == numbers(1..=5)).then_some(()));
+}
