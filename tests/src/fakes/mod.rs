@@ -3,7 +3,7 @@
 //! A fake enforces what the service's documentation says: limits, states, error codes. It is no proof that the service
 //! itself behaves so. `server` is the HTTP server below them, with faults on demand; `hec` Splunk's collector, `bulk`
 //! Elasticsearch's bulk interface, `otlp` a collector that decodes with the published definitions, `tunnel` a proxy;
-//! `pagerduty` and `slack` those two; `authority` makes certificates, `alerts` makes alerts, `engine` has delivery with its threads. `program` is a
+//! `pagerduty` and `slack` those two; `authority` makes certificates, `place` a folder with one and receivers of it, `alerts` makes alerts, `engine` has delivery with its threads. `program` is a
 //! real receiver, `leaks` looks for secrets.
 
 pub mod alerts;
@@ -14,6 +14,7 @@ pub mod hec;
 pub mod leaks;
 pub mod otlp;
 pub mod pagerduty;
+pub mod place;
 pub mod program;
 pub mod server;
 pub mod slack;
@@ -21,5 +22,6 @@ pub mod tunnel;
 
 pub use authority::Authority;
 pub use pagerduty::Service;
+pub use place::Place;
 pub use server::{Fault, Reply, Request, Server};
 pub use slack::Channel;

@@ -5,11 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
+use anyhow::{Result, bail};
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use prost::Message;
+use serde_json::Value;
 
 use super::server::{self, Reply, Request, Server, lock};
 
@@ -55,6 +58,18 @@ impl Receiver {
     pub fn records(&self) -> Vec<LogRecord> {
         let requests = self.requests().into_iter().flat_map(|request| request.resource_logs);
         requests.flat_map(|of| of.scope_logs).flat_map(|of| of.log_records).collect()
+    }
+
+    /// The alerts in the bodies of those.
+    ///
+    /// # Errors
+    /// A body is not one as JSON text.
+    pub fn alerts(&self) -> Result<Vec<Value>> {
+        let alert = |record: LogRecord| match record.body.and_then(|body| body.value) {
+            Some(Any::StringValue(text)) => Ok(serde_json::from_str(&text)?),
+            other => bail!("the body is no text: {other:?}"),
+        };
+        self.records().into_iter().map(alert).collect()
     }
 
     /// Refuses so many records of the next request, without saying which.

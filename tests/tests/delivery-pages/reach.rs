@@ -1,11 +1,11 @@
 //! What stands between the agent and a receiver (names, certificates, proxies), for each kind of receiver that this program is
 //! about: said by `sandwatch alert test` in words that help, and nothing is sent that nobody may have.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use integration::fakes::authority::{self, Authority, Pair, Valid};
+use integration::fakes::authority::{Authority, Valid};
 use integration::fakes::tunnel::Proxy;
-use integration::fakes::{Reply, Server};
+use integration::fakes::{Place, Server};
 
 use crate::agent::secret;
 use crate::test_alert::run;
@@ -58,98 +58,59 @@ fn name_that_does_not_resolve_is_said_for_each_receiver() {
     });
 }
 
-/// An authority with its files, and receivers whose certificates it signs.
-struct Place {
-    folder: tempfile::TempDir,
-    authority: Authority,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::new(folder.path(), "ca").unwrap();
-        Self { folder, authority }
-    }
-
-    fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    fn ca(&self) -> PathBuf {
-        self.authority.file("ca")
-    }
-
-    fn pair(&self, file: &str, name: &str, valid: Valid) -> Pair {
-        self.authority.sign(file, &[name], valid).unwrap()
-    }
-
-    /// A receiver of this certificate that takes anything; with `clients`, it wants a certificate from us too.
-    fn server(&self, pair: &Pair, clients: bool) -> Server {
-        let ca = self.ca();
-        let tls = authority::server(pair, clients.then_some(ca.as_path())).unwrap();
-        Server::start_tls(tls, |_| Reply::text(202, "{}")).unwrap()
-    }
-
-    /// The sinks to this receiver, with these keys of TLS.
-    fn sinks(&self, server: &Server, tls: &str) -> String {
-        let url = format!("https://localhost:{}", server.address().port());
-        sinks(self.path(), &url, &format!("tls: {{ {tls} }}"))
-    }
-
-    /// Keys of TLS: the authority to trust, and our own certificate.
-    fn keys(&self, client: Option<&Pair>) -> String {
-        let own = client.map(|pair| {
-            format!(", cert_file: {}, key_file: {}", pair.certificate.display(), pair.key.display())
-        });
-        format!("ca_file: {}{}", self.ca().display(), own.unwrap_or_default())
-    }
+/// The sinks to this receiver, with these keys of TLS.
+fn secured(place: &Place, server: &Server, tls: &str) -> String {
+    let url = format!("https://localhost:{}", server.address().port());
+    sinks(place.path(), &url, &format!("tls: {{ {tls} }}"))
 }
 
 #[test]
 fn certificate_that_is_not_to_be_trusted_is_said_for_each_receiver_which_gets_nothing() {
-    let place = Place::new();
+    let place = Place::new().unwrap();
     let trusted = place.keys(None);
-    let expired = place.server(&place.pair("expired", "localhost", Valid::Expired), false);
-    each_says(place.path(), &place.sinks(&expired, &trusted), &["expired on 20", "renewed"]);
-    let other_name = place.server(&place.pair("other", "siem.example", Valid::Now), false);
-    each_says(place.path(), &place.sinks(&other_name, &trusted), &["siem.example", "tls.server_name"]);
-    let good = place.server(&place.pair("good", "localhost", Valid::Now), false);
+    let expired =
+        place.server(&place.pair("expired", &["localhost"], Valid::Expired).unwrap(), false).unwrap();
+    each_says(place.path(), &secured(&place, &expired, &trusted), &["expired on 20", "renewed"]);
+    let other_name =
+        place.server(&place.pair("other", &["siem.example"], Valid::Now).unwrap(), false).unwrap();
+    each_says(place.path(), &secured(&place, &other_name, &trusted), &["siem.example", "tls.server_name"]);
+    let good = place.server(&place.pair("good", &["localhost"], Valid::Now).unwrap(), false).unwrap();
     Authority::new(place.path(), "stranger").unwrap();
     let stranger = format!("ca_file: {}", place.path().join("stranger.pem").display());
-    each_says(place.path(), &place.sinks(&good, &stranger), &["not trusted", "tls.ca_file"]);
+    each_says(place.path(), &secured(&place, &good, &stranger), &["not trusted", "tls.ca_file"]);
     for server in [&expired, &other_name, &good] {
         assert!(server.seen().is_empty(), "no request, and no key in it, goes to one that is not trusted");
     }
     // With the right authority each of them comes through.
-    run(place.path(), &place.sinks(&good, &trusted), &[]);
+    run(place.path(), &secured(&place, &good, &trusted), &[]);
     assert_eq!(paths(&good), ["/api/v2/alerts", "/hook", channel::PATH, "/v2/enqueue"]);
 }
 
 #[test]
 fn client_certificate_that_is_missing_or_refused_is_said_for_each_receiver() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", "localhost", Valid::Now), true);
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["localhost"], Valid::Now).unwrap(), true).unwrap();
     each_says(
         place.path(),
-        &place.sinks(&server, &place.keys(None)),
+        &secured(&place, &server, &place.keys(None)),
         &["asks for a client certificate", "tls.cert_file"],
     );
-    let old = place.pair("old", "agent.example", Valid::Expired);
+    let old = place.pair("old", &["agent.example"], Valid::Expired).unwrap();
     each_says(
         place.path(),
-        &place.sinks(&server, &place.keys(Some(&old))),
+        &secured(&place, &server, &place.keys(Some(&old))),
         &["refuses our certificate", "CertificateExpired"],
     );
     assert!(server.seen().is_empty());
-    let client = place.pair("client", "agent.example", Valid::Now);
-    run(place.path(), &place.sinks(&server, &place.keys(Some(&client))), &[]);
+    let client = place.pair("client", &["agent.example"], Valid::Now).unwrap();
+    run(place.path(), &secured(&place, &server, &place.keys(Some(&client))), &[]);
     assert_eq!(paths(&server), ["/api/v2/alerts", "/hook", channel::PATH, "/v2/enqueue"]);
 }
 
 #[test]
 fn proxy_that_refuses_is_named_for_each_receiver_and_one_that_does_not_is_gone_through_with_tls() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", "localhost", Valid::Now), false);
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["localhost"], Valid::Now).unwrap(), false).unwrap();
     let url = format!("https://localhost:{}", server.address().port());
     let through = |proxy: &Proxy| {
         let keys = format!("proxy: \"{}\", tls: {{ {} }}", proxy.url(), place.keys(None));

@@ -8,7 +8,6 @@ use integration::fakes::bulk::DataStream;
 use integration::fakes::hec::{Collector, Token};
 use integration::fakes::otlp::Receiver;
 use integration::fakes::{Reply, Server};
-use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use serde_json::Value;
 
 use crate::agent::secret;
@@ -55,16 +54,6 @@ fn datagrams(socket: &UdpSocket) -> Vec<Value> {
         .collect()
 }
 
-fn of_otlp(receiver: &Receiver) -> Vec<Value> {
-    let bodies = receiver.records().into_iter().map(|record| record.body.unwrap().value.unwrap());
-    bodies
-        .map(|body| match body {
-            Any::StringValue(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("the body is no text: {other:?}"),
-        })
-        .collect()
-}
-
 #[test]
 fn every_log_gets_the_test_and_says_what_it_knows_of_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -94,7 +83,7 @@ fn every_log_gets_the_test_and_says_what_it_knows_of_it() {
     is_the_test(&received.lock().unwrap());
     is_the_test(&elastic.documents().into_values().collect::<Vec<_>>());
     is_the_test(&splunk.indexed());
-    is_the_test(&of_otlp(&otlp));
+    is_the_test(&otlp.alerts().unwrap());
     is_the_test(&hooked.lock().unwrap().iter().map(|(_, body)| body.clone()).collect::<Vec<_>>());
     is_the_test(&datagrams(&syslog));
 }

@@ -136,16 +136,7 @@ impl Rig {
             Self::Splunk(collector) => {
                 collector.indexed().into_iter().map(|mut event| event["event"].take()).collect()
             }
-            Self::Otlp(receiver) => {
-                use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-                let bodies = receiver.records().into_iter().map(|record| record.body.unwrap().value.unwrap());
-                bodies
-                    .map(|body| match body {
-                        Any::StringValue(text) => serde_json::from_str(&text).unwrap(),
-                        other => panic!("the body is no text: {other:?}"),
-                    })
-                    .collect()
-            }
+            Self::Otlp(receiver) => receiver.alerts().unwrap(),
         }
     }
 

@@ -1,40 +1,11 @@
 //! Certificates: of the receiver, and our own.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use integration::fakes::authority::{self, Authority, Pair, Valid};
-use integration::fakes::{Reply, Server};
+use integration::fakes::authority::{Authority, Pair, Valid};
+use integration::fakes::{Place, Reply, Server};
 
 use crate::deliver::{deliver, ids, open, retry};
-
-struct Place {
-    folder: tempfile::TempDir,
-    authority: Authority,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::new(folder.path(), "ca").unwrap();
-        Self { folder, authority }
-    }
-
-    fn ca(&self) -> String {
-        self.authority.file("ca").display().to_string()
-    }
-
-    fn pair(&self, file: &str, names: &[&str], valid: Valid) -> Pair {
-        self.authority.sign(file, names, valid).unwrap()
-    }
-
-    /// A receiver of this certificate; with `clients`, it wants one from us too.
-    fn server(&self, pair: &Pair, clients: bool) -> Server {
-        let ca = self.authority.file("ca");
-        let tls = authority::server(pair, clients.then_some(ca.as_path())).unwrap();
-        Server::start_tls(tls, |_| Reply::text(200, "")).unwrap()
-    }
-}
 
 fn sink(server: &Server, host: &str, tls: &str) -> Box<dyn monitor::delivery::Transport> {
     let port = server.address().port();
@@ -58,26 +29,27 @@ fn says(server: &Server, host: &str, tls: &str, words: &[&str]) {
 
 #[test]
 fn a_certificate_of_the_configured_authority_is_accepted() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", &["localhost", "127.0.0.1"], Valid::Now), false);
+    let place = Place::new().unwrap();
+    let server =
+        place.server(&place.pair("server", &["localhost", "127.0.0.1"], Valid::Now).unwrap(), false).unwrap();
     for host in ["localhost", "127.0.0.1"] {
-        let mut sink = sink(&server, host, &format!("ca_file: {}", place.ca()));
+        let mut sink = sink(&server, host, &place.keys(None));
         assert_eq!(deliver(&mut *sink, 1..=3).accepted, ids(1..=3), "{host}");
     }
 }
 
 #[test]
 fn an_expired_certificate_is_said_with_the_date() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", &["localhost"], Valid::Expired), false);
-    says(&server, "localhost", &format!("ca_file: {}", place.ca()), &["expired on 20", "renewed"]);
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["localhost"], Valid::Expired).unwrap(), false).unwrap();
+    says(&server, "localhost", &place.keys(None), &["expired on 20", "renewed"]);
 }
 
 #[test]
 fn a_certificate_for_another_name_is_said_with_both_names_unless_that_name_is_configured() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", &["siem.example"], Valid::Now), false);
-    let tls = format!("ca_file: {}", place.ca());
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["siem.example"], Valid::Now).unwrap(), false).unwrap();
+    let tls = place.keys(None);
     says(&server, "localhost", &tls, &["siem.example", "localhost", "tls.server_name"]);
     let mut right = sink(&server, "127.0.0.1", &format!("{tls}, server_name: siem.example"));
     assert_eq!(deliver(&mut *right, 1..=3).accepted, ids(1..=3));
@@ -85,60 +57,48 @@ fn a_certificate_for_another_name_is_said_with_both_names_unless_that_name_is_co
 
 #[test]
 fn a_certificate_of_another_authority_is_refused() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", &["localhost"], Valid::Now), false);
-    Authority::new(place.folder.path(), "other").unwrap();
-    let other = place.folder.path().join("other.pem");
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["localhost"], Valid::Now).unwrap(), false).unwrap();
+    Authority::new(place.path(), "other").unwrap();
+    let other = place.path().join("other.pem");
     says(&server, "localhost", &format!("ca_file: {}", other.display()), &["not trusted", "tls.ca_file"]);
 }
 
 #[test]
 fn a_receiver_without_tls_is_said() {
     let server = Server::start(|_| Reply::text(200, "")).unwrap();
-    let place = Place::new();
-    let mut sink = sink(&server, "localhost", &format!("ca_file: {}", place.ca()));
+    let place = Place::new().unwrap();
+    let mut sink = sink(&server, "localhost", &place.keys(None));
     let (reason, _) = retry(&mut *sink);
     assert!(reason.contains("does not speak TLS") || reason.contains("cut"), "{reason}");
 }
 
 #[test]
 fn a_client_certificate_is_shown_where_one_is_asked_for() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", &["localhost"], Valid::Now), true);
-    let client = place.pair("client", &["agent.example"], Valid::Now);
-    let tls = |pair: &Pair| {
-        format!(
-            "ca_file: {}, cert_file: {}, key_file: {}",
-            place.ca(),
-            pair.certificate.display(),
-            pair.key.display()
-        )
-    };
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["localhost"], Valid::Now).unwrap(), true).unwrap();
+    let client = place.pair("client", &["agent.example"], Valid::Now).unwrap();
+    let tls = |pair: &Pair| place.keys(Some(pair));
     let mut with = sink(&server, "localhost", &tls(&client));
     assert_eq!(deliver(&mut *with, 1..=3).accepted, ids(1..=3));
-    let mut without = sink(&server, "localhost", &format!("ca_file: {}", place.ca()));
+    let mut without = sink(&server, "localhost", &place.keys(None));
     let (reason, _) = retry(&mut *without);
     assert!(reason.contains("asks for a client certificate"), "{reason}");
-    let old = place.pair("old", &["agent.example"], Valid::Expired);
+    let old = place.pair("old", &["agent.example"], Valid::Expired).unwrap();
     says(&server, "localhost", &tls(&old), &["refuses our certificate", "CertificateExpired"]);
 }
 
 #[test]
 fn certificates_are_read_again_on_reload_and_stay_if_the_new_ones_are_broken() {
-    let place = Place::new();
-    let server = place.server(&place.pair("server", &["localhost"], Valid::Now), true);
-    let client = place.pair("client", &["agent.example"], Valid::Expired);
-    let tls = format!(
-        "ca_file: {}, cert_file: {}, key_file: {}",
-        place.ca(),
-        client.certificate.display(),
-        client.key.display()
-    );
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["localhost"], Valid::Now).unwrap(), true).unwrap();
+    let client = place.pair("client", &["agent.example"], Valid::Expired).unwrap();
+    let tls = place.keys(Some(&client));
     for mut sink in [sink(&server, "localhost", &tls), syslog(&server, "localhost", &tls)] {
-        place.pair("client", &["agent.example"], Valid::Expired);
+        place.pair("client", &["agent.example"], Valid::Expired).unwrap();
         sink.reopen().unwrap();
         retry(&mut *sink);
-        place.pair("client", &["agent.example"], Valid::Now);
+        place.pair("client", &["agent.example"], Valid::Now).unwrap();
         sink.reopen().unwrap();
         deliver(&mut *sink, 1..=3);
         std::fs::write(&client.key, "no key").unwrap();
@@ -150,9 +110,9 @@ fn certificates_are_read_again_on_reload_and_stay_if_the_new_ones_are_broken() {
 
 #[test]
 fn files_that_cannot_be_used_are_named_at_start() {
-    let place = Place::new();
-    let pair = place.pair("client", &["agent.example"], Valid::Now);
-    let other = place.pair("other", &["agent.example"], Valid::Now);
+    let place = Place::new().unwrap();
+    let pair = place.pair("client", &["agent.example"], Valid::Now).unwrap();
+    let other = place.pair("other", &["agent.example"], Valid::Now).unwrap();
     let refused = |tls: &str| {
         let keys = format!("type: http, url: \"https://h.example/\", tls: {{ {tls} }}");
         monitor::sink::network(&crate::deliver::config(&keys)).err().unwrap().to_string()
@@ -169,5 +129,4 @@ fn files_that_cannot_be_used_are_named_at_start() {
     assert!(missing.contains("/nonexistent/ca.pem: cannot be read"), "{missing}");
     let name = refused("server_name: \"a b\"");
     assert!(name.contains("server_name"), "{name}");
-    drop(Arc::new(place));
 }
