@@ -21,7 +21,10 @@
 #![no_main]
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 #![cfg_attr(feature = "atomics", feature(core_intrinsics))]
-#![allow(internal_features, reason = "atomic_xadd is the only fetch-and-add there is for this target")]
+#![cfg_attr(
+    feature = "atomics",
+    expect(internal_features, reason = "atomic_xadd is the only fetch-and-add there is for this target")
+)]
 
 mod block;
 mod cgroup;

@@ -1,6 +1,6 @@
 //! The rule files that are shipped: they compile without a warning, their tests name every detection and identity, and what they
 //! make the kernel report of a build is little.
-#![allow(clippy::panic, clippy::expect_used, reason = "the helpers of a test may fail loudly")]
+#![expect(clippy::panic, clippy::expect_used, reason = "the helpers of a test may fail loudly")]
 
 use std::collections::BTreeSet;
 use std::fs;

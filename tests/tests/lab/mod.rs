@@ -1,5 +1,5 @@
 //! A worker cgroup on the live kernel and `sandwatch run` that watches it.
-#![allow(dead_code, reason = "each test program uses what it needs of it")]
+#![expect(dead_code, reason = "each test program uses what it needs of it")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
