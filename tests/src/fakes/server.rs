@@ -186,6 +186,11 @@ impl Server {
         lock(&self.shared.faults).push_back(fault);
     }
 
+    /// From now on everything is answered as it should be.
+    pub fn mend(&self) {
+        lock(&self.shared.faults).clear();
+    }
+
     /// Every request that came, also those that were not taken.
     pub fn seen(&self) -> Vec<Request> {
         lock(&self.shared.seen).clone()

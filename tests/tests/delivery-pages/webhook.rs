@@ -1,46 +1,36 @@
 //! The signed webhook: every alert in order, each verified by an implementation that is not ours.
 
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use integration::fakes::{Fault, Reply, Request, Server};
-use serde_json::Value;
+use integration::fakes::hook::{self, Received};
+use integration::fakes::program::free_address;
+use integration::fakes::server::ANY;
+use integration::fakes::{Fault, Reply, Server};
 
 use crate::agent::{Agent, eventually, incident, secret};
 
 pub(crate) const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD1vGxlfXvYTg=";
 
-pub(crate) type Received = Arc<Mutex<Vec<(String, Value)>>>;
-
 /// A receiver that verifies; what it takes are the id of the message and its body.
 pub(crate) fn receiver() -> (Server, Received) {
-    let received = Received::default();
-    let inner = Arc::clone(&received);
-    let server = Server::start(move |request| {
-        let Ok(verifier) = standardwebhooks::Webhook::new(KEY) else { return Reply::text(500, "") };
-        if verifier.verify(&request.body, &headers(request)).is_err() {
-            return Reply::text(401, "the signature is wrong");
-        }
-        let id = request.header("webhook-id").unwrap_or_default().to_owned();
-        inner.lock().unwrap().push((id, serde_json::from_slice(&request.body).unwrap()));
-        Reply::text(204, "")
-    })
-    .unwrap();
-    (server, received)
-}
-
-fn headers(request: &Request) -> http::HeaderMap {
-    let mut headers = http::HeaderMap::new();
-    for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-        let value = request.header(name).unwrap_or_default().parse().unwrap();
-        headers.insert(name, value);
-    }
-    headers
+    hook::start_at(ANY, KEY).unwrap()
 }
 
 /// The keys of a sink to it.
 pub(crate) fn sink(folder: &std::path::Path, server: &Server) -> String {
+    sink_to(folder, server.address())
+}
+
+fn sink_to(folder: &std::path::Path, address: SocketAddr) -> String {
     let key = secret(folder, "webhook.key", KEY);
-    format!("type: webhook, url: \"{}/hook\", key_file: {key}, retry: 50ms, timeout: 500ms", server.url())
+    format!("type: webhook, url: \"http://{address}/hook\", key_file: {key}, retry: 50ms, timeout: 500ms")
+}
+
+/// The revisions that came, in order.
+fn revisions(received: &Received) -> Vec<u64> {
+    let received = received.lock().unwrap();
+    received.iter().map(|(_, body)| body["data"]["incident"]["revision"].as_u64().unwrap()).collect()
 }
 
 #[test]
@@ -54,18 +44,14 @@ fn every_alert_arrives_signed_in_order_and_with_its_id_whatever_goes_wrong() {
     for revision in 1..=5 {
         agent.raise(incident("i", revision, "identity", "update"));
     }
-    eventually("all arrived", || {
-        received.lock().unwrap().iter().any(|(_, body)| body["data"]["incident"]["revision"] == 5)
-    });
+    eventually("all arrived", || revisions(&received).contains(&5));
     let stats = agent.end();
     assert_eq!((stats.acknowledged, stats.rejected), (5, 0), "{stats:?}");
-    let received = received.lock().unwrap().clone();
-    let mut revisions: Vec<u64> = Vec::new();
-    for (id, body) in &received {
+    for (id, body) in received.lock().unwrap().iter() {
         assert_eq!(body["type"], "sandwatch.incident");
         assert_eq!(*id, body["data"]["id"], "the id of the message is the alert's");
-        revisions.push(body["data"]["incident"]["revision"].as_u64().unwrap());
     }
+    let revisions = revisions(&received);
     let mut distinct = revisions.clone();
     distinct.dedup();
     assert_eq!(distinct, [1, 2, 3, 4, 5], "{revisions:?}");
@@ -84,9 +70,80 @@ fn receiver_that_wants_nothing_more_is_left_alone_until_the_agent_reloads() {
     let agent = Agent::start(folder.path(), &sink(folder.path(), &server));
     agent.raise(incident("i", 1, "identity", "open"));
     eventually("it failed", || agent.stats().failing);
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    std::thread::sleep(Duration::from_secs(1));
     assert_eq!(server.seen().len(), 1, "it is not asked again");
     agent.reopen();
     eventually("it arrived", || received.lock().unwrap().len() == 1);
     agent.end();
+}
+
+#[test]
+fn receiver_that_is_down_at_start_has_every_alert_once_it_is_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = free_address().unwrap();
+    let agent = Agent::start(folder.path(), &sink_to(folder.path(), address));
+    for revision in 1..=5 {
+        agent.raise(incident("i", revision, "identity", "update"));
+    }
+    eventually("it fails", || agent.stats().failing && agent.stats().queued == 5);
+    let (_server, received) = hook::start_at(address, KEY).unwrap();
+    agent.wait_taken_in();
+    let stats = agent.end();
+    assert_eq!((stats.acknowledged, stats.rejected, stats.waiting), (5, 0, 0), "{stats:?}");
+    // While it failed, some were tried in turn.
+    let mut revisions = revisions(&received);
+    revisions.sort_unstable();
+    assert_eq!(revisions, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn connection_that_is_cut_or_hangs_before_an_alert_was_taken_costs_neither_alert_nor_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, received) = receiver();
+    let agent = Agent::start(folder.path(), &sink(folder.path(), &server));
+    let faults = [Fault::Cut, Fault::Hang(Duration::from_secs(30)), Fault::CloseQuietly];
+    for (revision, fault) in (1..).zip(faults) {
+        let before = agent.stats().retried;
+        server.fail(fault.clone());
+        agent.raise(incident("i", revision, "identity", "update"));
+        eventually("it arrived", || revisions(&received).len() as u64 == revision);
+        let again = !matches!(fault, Fault::CloseQuietly);
+        eventually("and was tried again, if it had to be", || {
+            agent.stats().retried == before + u64::from(again)
+        });
+    }
+    agent.wait_taken_in();
+    let stats = agent.end();
+    assert_eq!((stats.acknowledged, stats.rejected, stats.waiting), (3, 0, 0), "{stats:?}");
+    assert_eq!(revisions(&received), [1, 2, 3]);
+}
+
+#[test]
+fn alert_that_is_refused_is_a_dead_letter_and_those_behind_it_arrive() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, received) = receiver();
+    server.fail(Fault::Answer(Reply::text(400, "what is this")));
+    let agent = Agent::start(folder.path(), &sink(folder.path(), &server));
+    for revision in 1..=3 {
+        agent.raise(incident("i", revision, "identity", "update"));
+    }
+    agent.wait_taken_in();
+    let stats = agent.end();
+    assert_eq!((stats.acknowledged, stats.rejected, stats.waiting), (2, 1, 0), "{stats:?}");
+    assert_eq!(revisions(&received), [2, 3]);
+    assert!(folder.path().join("dead/t.jsonl").exists(), "it is kept for `sandwatch alerts replay`");
+}
+
+#[test]
+fn redirect_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let ((server, received), (elsewhere, _)) = (receiver(), receiver());
+    for status in [302, 307] {
+        server.fail(Fault::Answer(Reply::text(status, "").with("location", &elsewhere.url())));
+    }
+    let agent = Agent::start(folder.path(), &sink(folder.path(), &server));
+    agent.raise(incident("i", 1, "identity", "open"));
+    agent.wait_taken_in();
+    assert_eq!((agent.end().retried, revisions(&received)), (2, vec![1]));
+    assert_eq!(elsewhere.connections(), 0, "nothing, and no signature, went there");
 }
