@@ -87,6 +87,13 @@ pub(crate) fn incident(id: &str, revision: u64, tier: &str, state: &str) -> Aler
     serde_json::from_value(alert).unwrap()
 }
 
+/// The same with its id in the title: a channel shows no other sign of which incident a message is about.
+pub(crate) fn titled(id: &str, revision: u64, tier: &str, state: &str) -> Alert {
+    let mut alert = incident(id, revision, tier, state);
+    alert.title = format!("{id} began");
+    alert
+}
+
 /// Waits until it is so.
 pub(crate) fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let until = Instant::now() + PATIENCE;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use integration::fakes::program::{Program, free_address};
-use integration::fakes::{Reply, Request, Server};
+use integration::fakes::server::ANY;
+use integration::fakes::{Fault, Reply, Request, Server};
 use serde_json::Value;
 
 use crate::agent::{Agent, eventually, incident};
@@ -33,6 +34,11 @@ pub(crate) struct Alertmanager {
 impl Alertmanager {
     /// Starts one that keeps its files here. `inhibit`: with the shipped rules.
     pub(crate) fn start(folder: &Path, inhibit: bool) -> Self {
+        Self::start_at(folder, inhibit, ANY)
+    }
+
+    /// The same with its gate on this address.
+    pub(crate) fn start_at(folder: &Path, inhibit: bool, gate: SocketAddr) -> Self {
         let told = Arc::new(Mutex::new(Vec::new()));
         let inner = Arc::clone(&told);
         let receiver = Server::start(move |request| {
@@ -60,13 +66,13 @@ impl Alertmanager {
             .arg("--cluster.listen-address=");
         let program = Program::start(command, folder, address).unwrap();
         eventually("it is ready", || get(address, "/-/ready").is_some_and(|(status, _)| status == 200));
-        let gate = Server::start(move |request| forward(address, request)).unwrap();
+        let gate = Server::start_at(gate, None, move |request| forward(address, request)).unwrap();
         Self { gate, address, told, _receiver: receiver, _program: program }
     }
 
     /// The keys of a sink to it.
     pub(crate) fn sink(&self) -> String {
-        format!("type: alertmanager, url: \"{}\", retry: 50ms, timeout: 500ms", self.gate.url())
+        sink_to(&self.gate.url())
     }
 
     /// What its receiver was told so far.
@@ -82,6 +88,11 @@ impl Alertmanager {
         active.sort_unstable();
         active
     }
+}
+
+/// The keys of a sink to whoever is there.
+pub(crate) fn sink_to(url: &str) -> String {
+    format!("type: alertmanager, url: \"{url}\", retry: 50ms, timeout: 500ms")
 }
 
 fn line(alert: &Value) -> String {
@@ -173,19 +184,57 @@ fn with_the_shipped_rule_the_end_of_the_lower_tier_is_told_with_that_of_the_high
 }
 
 #[test]
-fn every_replica_is_told_whatever_becomes_of_another() {
+fn every_replica_is_told_whatever_becomes_of_another_and_that_one_once_it_is_there() {
     let folder = tempfile::tempdir().unwrap();
-    let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-    std::fs::create_dir(&one).unwrap();
-    std::fs::create_dir(&two).unwrap();
-    let (one, two) = (Alertmanager::start(&one, false), Alertmanager::start(&two, false));
+    let start = |name: &str, gate: SocketAddr| {
+        let folder = folder.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        Alertmanager::start_at(&folder, false, gate)
+    };
+    let (one, two) = (start("one", ANY), start("two", ANY));
     let dead = free_address().unwrap();
     let urls = format!("[\"http://{dead}\", \"{}\", \"{}\"]", one.gate.url(), two.gate.url());
     let agent =
         Agent::start(folder.path(), &format!("type: alertmanager, url: {urls}, retry: 50ms, timeout: 500ms"));
+    agent.raise(incident("b", 1, "boundary", "open"));
     agent.raise(incident("i", 1, "identity", "open"));
     for replica in [&one, &two] {
-        eventually("each of those that live has it", || replica.active() == ["identity i"]);
+        eventually("each of those that live has both", || replica.active() == ["boundary b", "identity i"]);
     }
+    agent.raise(incident("b", 2, "boundary", "closed"));
+    for replica in [&one, &two] {
+        eventually("and the end of one", || replica.active() == ["identity i"]);
+    }
+    assert!(agent.stats().failing, "one of them is away: {:?}", agent.stats());
+    let three = start("three", dead);
+    eventually("the one that was away has what is open", || {
+        three.active().contains(&"identity i".to_owned())
+    });
+    eventually("none is away", || !agent.stats().failing);
+    let active = three.active();
+    assert!(!active.contains(&"boundary b".to_owned()), "what came and went is not open there: {active:?}");
     agent.end();
+}
+
+#[test]
+fn batch_that_is_refused_is_sent_one_by_one_and_only_what_is_bad_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let alertmanager = Alertmanager::start(folder.path(), false);
+    let agent = Agent::start(folder.path(), &alertmanager.sink());
+    // Both wait behind the first answer, and go together.
+    alertmanager.gate.fail(Fault::Answer(Reply::text(503, "").with("retry-after", "1")));
+    alertmanager.gate.fail(Fault::Answer(Reply::text(400, "one of them is bad")));
+    alertmanager.gate.fail(Fault::Answer(Reply::text(400, "this one")));
+    agent.raise(incident("i", 1, "identity", "open"));
+    eventually("it was tried", || !alertmanager.gate.seen().is_empty());
+    agent.raise(incident("j", 1, "identity", "open"));
+    eventually("the other is open", || alertmanager.active().len() == 1);
+    eventually("one is given up", || agent.stats().rejected == 1);
+    let sizes: Vec<usize> = alertmanager.gate.seen().iter().map(alerts_of).collect();
+    assert_eq!(sizes, [1, 2, 1, 1]);
+    agent.end();
+}
+
+fn alerts_of(request: &Request) -> usize {
+    serde_json::from_slice::<Value>(&request.body).unwrap().as_array().unwrap().len()
 }

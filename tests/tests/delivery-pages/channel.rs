@@ -8,7 +8,12 @@ pub(crate) const PATH: &str = "/services/T0000/B0000/s3cretXXXXXXXXXXXXXXXXXX";
 
 /// The keys of a sink to a channel.
 pub(crate) fn sink(folder: &std::path::Path, channel: &Channel) -> String {
-    let address = secret(folder, "slack.webhook", &channel.address());
+    sink_to(folder, &channel.address())
+}
+
+/// The same to the webhook of this address.
+pub(crate) fn sink_to(folder: &std::path::Path, address: &str) -> String {
+    let address = secret(folder, "slack.webhook", address);
     format!(
         "type: slack, key_file: {address}, runbook_url: \"https://runbooks.example\", retry: 50ms, timeout: 500ms"
     )

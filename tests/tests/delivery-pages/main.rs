@@ -11,6 +11,7 @@ mod faults;
 mod killed;
 mod pagerduty;
 mod reach;
+mod receivers;
 mod secrets;
 mod test_alert;
 mod test_logs;

@@ -9,10 +9,14 @@ pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// The keys of a sink to a service.
 pub(crate) fn sink(folder: &std::path::Path, service: &Service) -> String {
+    sink_to(folder, &service.server.url())
+}
+
+/// The same to whoever is there.
+pub(crate) fn sink_to(folder: &std::path::Path, url: &str) -> String {
     let key = secret(folder, "pagerduty.key", KEY);
     format!(
-        "type: pagerduty, url: \"{}\", key_file: {key}, runbook_url: \"https://runbooks.example\", retry: 50ms, timeout: 500ms",
-        service.server.url()
+        "type: pagerduty, url: \"{url}\", key_file: {key}, runbook_url: \"https://runbooks.example\", retry: 50ms, timeout: 500ms"
     )
 }
 
