@@ -9,6 +9,8 @@ mod cef;
 mod dashboard;
 mod deliver;
 mod faults;
+mod hangs;
+mod kills;
 mod load;
 mod mute_node;
 mod names;

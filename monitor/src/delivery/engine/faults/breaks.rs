@@ -68,16 +68,6 @@ fn restart_sends_what_was_not_dealt_with_and_nothing_else_much() {
 }
 
 #[test]
-fn sink_that_hangs_delays_no_other() {
-    // Each has a thread of its own; here: the one that is never stepped holds nothing back.
-    let mut rig = Rig::new(None, &["hangs", "works"]);
-    rig.accept(Class::Normal, 1..=10);
-    rig.settle(1);
-    assert_eq!(rig.far(1).got.len(), 10);
-    assert_eq!(rig.stats(0).waiting, 10);
-}
-
-#[test]
 fn an_item_without_an_answer_is_sent_again() {
     let mut rig = Rig::new(None, &["a"]);
     rig.far(0).answer = Box::new(|_: &Item| None);
