@@ -198,3 +198,16 @@ fn otlp_what_the_specification_calls_final_is_sent_once() {
     let done = deliver(&mut *sink, 1..=3);
     assert_eq!((done.rejected.len(), receiver.server.seen().len()), (3, 1));
 }
+
+#[test]
+fn syslog_a_datagram_that_is_too_large_is_rejected_and_holds_up_nobody() {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut sink = open(&format!("type: syslog, address: \"udp://{}\"", socket.local_addr().unwrap()));
+    let mut items = alerts::items(1..=3).unwrap();
+    items[1].text = vec![b'x'; 66_000];
+    let outcomes = sink.send(&items);
+    let [Outcome::Accepted, Outcome::Rejected { reason }, Outcome::Accepted] = &*outcomes else {
+        panic!("{outcomes:?}")
+    };
+    assert!(reason.contains("do not fit into one datagram"), "{reason}");
+}

@@ -6,6 +6,7 @@ use integration::fakes::authority::{Authority, Pair, Valid};
 use integration::fakes::{Place, Reply, Server};
 
 use crate::deliver::{deliver, ids, open, retry};
+use crate::rig::token_file;
 
 fn sink(server: &Server, host: &str, tls: &str) -> Box<dyn monitor::delivery::Transport> {
     let port = server.address().port();
@@ -18,13 +19,23 @@ fn syslog(server: &Server, host: &str, tls: &str) -> Box<dyn monitor::delivery::
     open(&format!("type: syslog, address: \"tls://{host}:{port}\", tls: {{ {tls} }}"))
 }
 
+/// Every kind of sink that can speak TLS says these words, and the receiver gets nothing.
 fn says(server: &Server, host: &str, tls: &str, words: &[&str]) {
-    for mut sink in [sink(server, host, tls), syslog(server, host, tls)] {
+    let url = format!("url: \"https://{host}:{}/\", tls: {{ {tls} }}", server.address().port());
+    let sinks = [
+        sink(server, host, tls),
+        open(&format!("type: elasticsearch, {url}")),
+        open(&format!("type: splunk, key_file: {}, {url}", token_file())),
+        open(&format!("type: otlp, {url}")),
+        syslog(server, host, tls),
+    ];
+    for mut sink in sinks {
         let (reason, _) = retry(&mut *sink);
         for word in words {
             assert!(reason.contains(word), "{}: {reason}", sink.target());
         }
     }
+    assert!(server.seen().is_empty(), "no request, and no secret in it, goes to one that is not trusted");
 }
 
 #[test]
@@ -81,11 +92,15 @@ fn a_client_certificate_is_shown_where_one_is_asked_for() {
     let tls = |pair: &Pair| place.keys(Some(pair));
     let mut with = sink(&server, "localhost", &tls(&client));
     assert_eq!(deliver(&mut *with, 1..=3).accepted, ids(1..=3));
-    let mut without = sink(&server, "localhost", &place.keys(None));
-    let (reason, _) = retry(&mut *without);
-    assert!(reason.contains("asks for a client certificate"), "{reason}");
+}
+
+#[test]
+fn a_client_certificate_that_is_missing_or_refused_is_said() {
+    let place = Place::new().unwrap();
+    let server = place.server(&place.pair("server", &["localhost"], Valid::Now).unwrap(), true).unwrap();
+    says(&server, "localhost", &place.keys(None), &["asks for a client certificate"]);
     let old = place.pair("old", &["agent.example"], Valid::Expired).unwrap();
-    says(&server, "localhost", &tls(&old), &["refuses our certificate", "CertificateExpired"]);
+    says(&server, "localhost", &place.keys(Some(&old)), &["refuses our certificate", "CertificateExpired"]);
 }
 
 #[test]
