@@ -31,6 +31,12 @@ const CONTAINERS: [Package; 5] = [
     Package { name: "runc", proof: "/usr/sbin/runc" },
     Package { name: "busybox-static", proof: "/bin/busybox" },
 ];
+/// Needed to build the sink `kafka`: librdkafka has its TLS from the system's OpenSSL.
+const KAFKA: [Package; 3] = [
+    Package { name: "libssl-dev", proof: "/usr/include/openssl/ssl.h" },
+    Package { name: "pkg-config", proof: "/usr/bin/pkg-config" },
+    Package { name: "make", proof: "/usr/bin/make" },
+];
 /// Needed to check shell scripts.
 const LINT: [Package; 1] = [Package { name: "shellcheck", proof: "/usr/bin/shellcheck" }];
 
@@ -97,6 +103,11 @@ pub(crate) fn lint_packages() -> Result<()> {
 /// The Debian packages of receivers that the delivery tests start.
 pub(crate) fn peer_packages() -> Result<()> {
     host::ensure(&PEERS)
+}
+
+/// The Debian packages that building the sink `kafka` needs.
+pub(crate) fn kafka_packages() -> Result<()> {
+    host::ensure(&KAFKA)
 }
 
 /// `PATH` with the BPF linker in front, for every build.

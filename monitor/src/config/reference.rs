@@ -122,7 +122,9 @@ fn shape(value: &Value, defs: &Map<String, Value>) -> String {
 
 /// The words of an enumeration, each with what it means.
 fn choices(value: &Value, defs: &Map<String, Value>) -> String {
-    let of = value["items"]["$ref"].as_str().or_else(|| value["$ref"].as_str());
+    // The last: one that may be left out.
+    let places = [&value["items"], value, &value["anyOf"][0]];
+    let of = places.into_iter().find_map(|place| place["$ref"].as_str());
     let Some(def) = of.and_then(|path| path.strip_prefix("#/$defs/")).and_then(|name| defs.get(name)) else {
         return String::new();
     };

@@ -84,9 +84,12 @@ pub struct SinkConfig {
     /// Proxy for HTTP, `http://HOST:PORT`. Left out: none, whatever the environment says.
     #[serde(default)]
     pub proxy: Option<String>,
-    /// User for basic authentication; the password is the key.
+    /// User for basic authentication, and of Kafka; the password is the key.
     #[serde(default)]
     pub user: Option<String>,
+    /// How the agent logs in to Kafka as `user`.
+    #[serde(default)]
+    pub sasl: Option<Sasl>,
     /// File with the sink's secret: API key, token, routing key, signing secret, or the URL itself for Slack.
     #[serde(default)]
     pub key_file: Option<PathBuf>,
@@ -111,7 +114,7 @@ pub struct SinkConfig {
     /// Splunk: wait until the indexers have it. The token must allow acknowledgement.
     #[serde(default)]
     pub ack: Option<bool>,
-    /// Kafka brokers, `HOST:PORT`.
+    /// Kafka brokers, `HOST:PORT`, or `tls://HOST:PORT`; all of them with TLS, or none.
     #[serde(default)]
     pub brokers: Vec<String>,
     /// Kafka topic.
@@ -169,6 +172,20 @@ pub enum SinkFormat {
     Cef,
     /// For people.
     Human,
+}
+
+/// How Kafka is logged in to: mechanisms of SASL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Sasl {
+    /// The password as it is; only with TLS, or on loopback.
+    #[serde(rename = "plain")]
+    Plain,
+    /// A proof that the agent has the password.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// The same with SHA-512.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
 }
 
 /// When a file is put aside.
@@ -270,7 +287,7 @@ impl SinkKind {
                 "sourcetype",
                 "ack",
             ],
-            Self::Kafka => &["brokers", "topic", "gzip"],
+            Self::Kafka => &["brokers", "topic", "gzip", "user", "sasl", "key_file", "key_env", "tls"],
             Self::Pagerduty => &["url", "key_file", "key_env", "proxy", "tls", "runbook_url"],
             Self::Alertmanager => &[
                 "url",
@@ -338,6 +355,7 @@ impl SinkConfig {
             gzip: false,
             proxy: None,
             user: None,
+            sasl: None,
             key_file: None,
             key_env: None,
             tls: TlsConfig::default(),
@@ -385,6 +403,7 @@ impl SinkConfig {
             ("gzip", self.gzip),
             ("proxy", self.proxy.is_some()),
             ("user", self.user.is_some()),
+            ("sasl", self.sasl.is_some()),
             ("key_file", self.key_file.is_some()),
             ("key_env", self.key_env.is_some()),
             ("tls", self.tls != TlsConfig::default()),

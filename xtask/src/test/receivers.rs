@@ -3,7 +3,7 @@
 use super::deadline::Deadline;
 use super::judge::tests;
 use super::outcome::Outcome;
-use super::tiers::programs;
+use super::tiers::{as_root, programs};
 use crate::{build, host, peers, setup};
 use anyhow::{Context, Result};
 use std::process::Command;
@@ -41,10 +41,11 @@ pub(super) fn peers(deadline: &Deadline) -> Result<Outcome> {
 
 /// With a broker, from a build with the feature `kafka`.
 pub(super) fn kafka(deadline: &Deadline) -> Result<Outcome> {
+    setup::kafka_packages()?;
     let arguments =
         ["test", "--no-run", "--package", "integration", "--features", "kafka", "--test", "kafka"];
     let test = build::executables(&arguments)?.into_iter().find(|test| test.name == "kafka");
-    let mut command = Command::new(&test.context("cargo built no tests of kafka")?.path);
+    let mut command = as_root(&test.context("cargo built no tests of kafka")?.path);
     command.arg("--test-threads=1").env("SANDWATCH_PEER_TANSU", peers::tansu()?);
     tests("kafka", "host", &deadline.run(&mut command)?)
 }

@@ -310,7 +310,7 @@ fn add(outcome: &mut Outcome, result: vm::CellResult) {
 }
 
 /// A program that needs root: as it is when we are, else through sudo if that asks nothing.
-fn as_root(program: &PathBuf) -> Command {
+pub(super) fn as_root(program: &PathBuf) -> Command {
     if host::is_root() {
         return Command::new(program);
     }

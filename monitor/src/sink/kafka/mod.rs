@@ -1,23 +1,30 @@
 //! Kafka: one message for each alert, keyed by incident, with a report from the broker for each.
 //!
 //! The producer is idempotent, so that its own retries neither double nor reorder; all alerts of an incident have the same
-//! key and so the same partition. Only in builds with the feature `kafka`, as it brings librdkafka. That is built without
-//! OpenSSL: brokers are spoken to without TLS.
+//! key and so the same partition. Only in builds with the feature `kafka`, as it brings librdkafka, which has its TLS from
+//! OpenSSL. `route` is where to, `access` with which certificates and password, `producer` one producer and what it says, `trouble`
+//! that in words.
+//!
+//! A producer lives as long as it takes messages. One that gave up, for whatever reason, is ended and made anew: left alone it would go
+//! on connecting, and logging in with a wrong password, twenty times a second.
 
-use std::sync::mpsc::{self, Receiver, Sender};
+mod access;
+mod producer;
+mod route;
+mod trouble;
+
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext, PurgeConfig};
+use rdkafka::error::RDKafkaErrorCode as Code;
 
-use crate::alert::Alert;
 use crate::config::SinkConfig;
 use crate::delivery::{Item, Limits, Outcome, Promise, Transport};
 use crate::sink::net::NetError;
-use crate::sink::net::address::HostPort;
+
+use access::Access;
+use producer::{Fate, Live};
+use route::Route;
 
 /// Of a batch.
 const ITEMS: usize = 500;
@@ -25,97 +32,121 @@ const BYTES: usize = 2 << 20;
 /// Brokers take messages up to 1 MB unless told otherwise.
 const MAX_BYTES: u64 = 64 << 10;
 
+/// The producer gives up each message by itself after the timeout; a little more is for its reports.
+const GRACE: Duration = Duration::from_secs(1);
+/// For a look at a certificate.
+const LOOK: Duration = Duration::from_secs(1);
+/// librdkafka takes no less, and no more for a request.
+const LEAST: Duration = Duration::from_secs(1);
+const MOST: Duration = Duration::from_secs(300);
+/// How often a message is sent again that a broker answers with an error to; with the pauses between, about four seconds. Without
+/// a bound the error would never be told.
+const RETRIES: &str = "6";
+
 /// A sink to Kafka.
 pub struct Kafka {
-    settings: ClientConfig,
-    topic: String,
-    brokers: String,
-    max_bytes: usize,
+    config: SinkConfig,
+    route: Route,
+    access: Access,
     timeout: Duration,
-    /// Made when there is something to send, and anew after an error that it cannot recover from.
-    producer: Option<(BaseProducer<Reporter>, Receiver<Report>)>,
-    round: u64,
-}
-
-/// What the broker said of a message.
-struct Report {
-    round: u64,
-    index: usize,
-    error: Option<KafkaError>,
-}
-
-/// Passes reports on.
-struct Reporter(Sender<Report>);
-
-impl ClientContext for Reporter {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(facility, "kafka: {message}");
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!("kafka: {error}: {reason}");
-    }
-}
-
-impl ProducerContext for Reporter {
-    type DeliveryOpaque = Box<(u64, usize)>;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, place: Self::DeliveryOpaque) {
-        let (round, index) = *place;
-        let error = result.as_ref().err().map(|(error, _)| error.clone());
-        // Nobody waits any more when the sink is being dropped.
-        let _ = self.0.send(Report { round, index, error });
-    }
+    /// Made when there is something to send.
+    live: Option<Live>,
 }
 
 impl Kafka {
     /// The sink as configured. Connects when there is something to send.
     ///
     /// # Errors
-    /// Brokers or topic are missing or cannot be used.
+    /// Brokers, topic or login are missing or cannot be used; a file is not there or does not hold what it should.
     pub fn open(config: &SinkConfig) -> Result<Self, NetError> {
-        if config.brokers.is_empty() {
-            return Err(NetError::key("brokers", "is missing: a list of HOST:PORT"));
-        }
-        for broker in &config.brokers {
-            HostPort::parse(broker).map_err(|what| NetError::key("brokers", what))?;
-        }
-        let topic = config.topic.clone().unwrap_or_default();
-        let legal = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
-        if topic.is_empty() || topic.len() > 249 || !topic.chars().all(legal) {
-            return Err(NetError::key("topic", format!("{topic:?} is not the name of a topic")));
-        }
-        let brokers = config.brokers.join(",");
-        let milliseconds = config.timeout.0.as_millis().max(1000).to_string();
+        let route = Route::of(config)?;
+        let access = Access::read(config, route.secure)?;
+        let timeout = config.timeout.0.max(LEAST);
+        Ok(Self { config: config.clone(), route, access, timeout, live: None })
+    }
+
+    fn settings(&self) -> ClientConfig {
+        let milliseconds = |span: Duration| span.as_millis().to_string();
+        let request = milliseconds(self.timeout.min(MOST));
         let mut settings = ClientConfig::new();
+        settings.set_log_level(RDKafkaLogLevel::Info);
         settings
-            .set("bootstrap.servers", &brokers)
+            .set("bootstrap.servers", self.route.servers())
             .set("client.id", "sandwatch")
             .set("enable.idempotence", "true")
-            .set("message.timeout.ms", &milliseconds)
-            .set("socket.timeout.ms", &milliseconds)
+            .set("retries", RETRIES)
+            .set("message.timeout.ms", milliseconds(self.timeout))
+            .set("socket.timeout.ms", &request)
+            .set("socket.connection.setup.timeout.ms", &request)
+            // Longer than a message is kept, and nobody would hear that there is no such topic.
+            .set("topic.metadata.propagation.max.ms", milliseconds(self.timeout / 4))
+            .set("reconnect.backoff.max.ms", "2000")
             .set("partitioner", "murmur2_random")
             .set("linger.ms", "5")
             .set("queue.buffering.max.kbytes", "8192")
-            .set("compression.type", if config.gzip { "gzip" } else { "none" });
-        let max_bytes =
-            usize::try_from(config.max_bytes.map_or(MAX_BYTES, |bytes| bytes.0)).unwrap_or(usize::MAX);
-        Ok(Self { settings, topic, brokers, max_bytes, timeout: config.timeout.0, producer: None, round: 0 })
+            .set("compression.type", if self.config.gzip { "gzip" } else { "none" });
+        self.access.apply(&mut settings);
+        settings
     }
 
-    fn ready(&mut self) -> Result<&(BaseProducer<Reporter>, Receiver<Report>), String> {
-        let broken =
-            self.producer.as_ref().is_some_and(|(producer, _)| producer.client().fatal_error().is_some());
-        if broken {
-            self.producer = None;
+    fn ready(&mut self) -> Result<Live, String> {
+        match self.live.take() {
+            Some(live) if live.fatal().is_none() => Ok(live),
+            other => {
+                other.into_iter().for_each(Live::retire);
+                Live::new(&self.settings(), self.access.hidden())
+            }
         }
-        if self.producer.is_none() {
-            let (sender, receiver) = mpsc::channel();
-            let made =
-                self.settings.create_with_context(Reporter(sender)).map_err(|error| error.to_string())?;
-            self.producer = Some((made, receiver));
+    }
+
+    /// Sends what was refused together one by one, until the alert that it was refused for stands alone.
+    fn alone(&self, live: &mut Live, batch: &[Item], fates: &mut [Fate], until: Instant) {
+        if batch.len() == 1 {
+            return;
         }
-        self.producer.as_ref().ok_or_else(|| "there is no producer".to_owned())
+        for (index, fate) in fates.iter_mut().enumerate() {
+            let Fate::Refused(code) = *fate else { continue };
+            *fate = Fate::Failed(code);
+            if Instant::now() + GRACE > until || live.is_hopeless() || live.fatal().is_some() {
+                continue;
+            }
+            let item = batch.get(index..=index).unwrap_or_default();
+            if let Some(said) = live.send(&self.route.topic, item, until).pop() {
+                *fate = said;
+            }
+        }
+    }
+
+    /// Why a message was not taken that the broker said nothing of.
+    fn why(&self, live: &Live) -> String {
+        if let Some((code, text)) = live.fatal() {
+            let what = trouble::of_code(code, &self.route.topic);
+            let known = what != trouble::said(code);
+            return if known {
+                what
+            } else {
+                trouble::harmless(&format!("{what}: {text}"), self.access.hidden().as_ref())
+            };
+        }
+        let Some(trouble) = &live.trouble else {
+            return format!("no answer within {} s", self.timeout.as_secs_f32());
+        };
+        // OpenSSL says that a certificate is not accepted, but not why.
+        let broker = trouble.broker().filter(|_| trouble.is_certificate());
+        let look = broker.and_then(|broker| Some((self.access.look_at(&broker, LOOK)?, broker)));
+        look.map_or_else(|| trouble.words(), |(what, broker)| format!("{broker}: {what}"))
+    }
+
+    fn outcome(&self, fate: Fate, why: &str) -> Outcome {
+        let retry = |reason: String| Outcome::Retry { reason, after: None };
+        match fate {
+            Fate::Taken => Outcome::Accepted,
+            Fate::Refused(code) | Fate::Unfit(code) => {
+                Outcome::Rejected { reason: trouble::of_code(code, &self.route.topic) }
+            }
+            Fate::Failed(code) if !is_vague(code) => retry(trouble::of_code(code, &self.route.topic)),
+            Fate::Failed(_) | Fate::Silent => retry(why.to_owned()),
+        }
     }
 }
 
@@ -125,86 +156,64 @@ impl Transport for Kafka {
     }
 
     fn limits(&self) -> Limits {
-        Limits { items: ITEMS, bytes: BYTES, max_bytes: self.max_bytes }
+        let most = self.config.max_bytes.map_or(MAX_BYTES, |bytes| bytes.0);
+        Limits { items: ITEMS, bytes: BYTES, max_bytes: usize::try_from(most).unwrap_or(usize::MAX) }
     }
 
     fn target(&self) -> String {
-        format!("{} ({})", self.brokers, self.topic)
+        self.route.shown()
     }
 
     fn send(&mut self, batch: &[Item]) -> Vec<Outcome> {
-        self.round += 1;
-        let (round, topic, timeout) = (self.round, self.topic.clone(), self.timeout);
-        let (producer, reports) = match self.ready() {
-            Ok((producer, reports)) => (producer, reports),
+        let until = Instant::now() + self.timeout + GRACE;
+        let mut live = match self.ready() {
+            Ok(live) => live,
             Err(reason) => return vec![Outcome::Retry { reason, after: None }],
         };
-        let mut outcomes: Vec<Option<Outcome>> = vec![None; batch.len()];
-        let mut waiting = 0;
-        for (index, item) in batch.iter().enumerate() {
-            let key = key(&item.alert);
-            let number = item.seq.to_string();
-            let headers = OwnedHeaders::new()
-                .insert(Header { key: "schema", value: Some(item.alert.schema.as_str()) })
-                .insert(Header { key: "id", value: Some(item.alert.id.as_str()) })
-                .insert(Header { key: "seq", value: Some(number.as_str()) });
-            let record = BaseRecord::with_opaque_to(&topic, Box::new((round, index)))
-                .key(key)
-                .payload(item.text.as_slice())
-                .headers(headers);
-            match producer.send(record) {
-                Ok(()) => waiting += 1,
-                Err((error, _)) => {
-                    let outcome = of_error(&error);
-                    let stop = matches!(outcome, Outcome::Retry { .. });
-                    if let Some(place) = outcomes.get_mut(index) {
-                        *place = Some(outcome);
-                    }
-                    if stop {
-                        break;
-                    }
-                }
-            }
+        let mut fates = live.send(&self.route.topic, batch, until);
+        self.alone(&mut live, batch, &mut fates, until);
+        let gave_up = |fate: &Fate| match fate {
+            Fate::Failed(code) => is_vague(*code),
+            Fate::Silent => true,
+            Fate::Taken | Fate::Refused(_) | Fate::Unfit(_) => false,
+        };
+        let worn = live.is_hopeless() || fates.iter().any(gave_up);
+        let why = if worn { self.why(&live) } else { String::new() };
+        if worn {
+            live.retire();
+        } else {
+            self.live = Some(live);
         }
-        // The producer gives up each message by itself within its own timeout; a little more is for its reports.
-        let until = Instant::now() + timeout.max(Duration::from_secs(1)) + Duration::from_secs(1);
-        while waiting > 0 && Instant::now() < until {
-            producer.poll(Duration::from_millis(50));
-            for report in reports.try_iter().filter(|report| report.round == round) {
-                waiting -= 1;
-                if let Some(place) = outcomes.get_mut(report.index) {
-                    *place = Some(report.error.as_ref().map_or(Outcome::Accepted, of_error));
-                }
-            }
+        fates.into_iter().map(|fate| self.outcome(fate, &why)).collect()
+    }
+
+    fn reopen(&mut self) -> Result<(), String> {
+        self.access = Access::read(&self.config, self.route.secure).map_err(|error| error.to_string())?;
+        if let Some(live) = self.live.take() {
+            live.retire();
         }
-        if waiting > 0 {
-            // What is sent again must not still be on its way.
-            producer.purge(PurgeConfig::default().queue().inflight());
-        }
-        let missing =
-            || Outcome::Retry { reason: "the broker did not say what became of it".into(), after: None };
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
+        Ok(())
     }
 }
 
-/// Alerts of one incident, or of one condition, stay in order.
-fn key(alert: &Alert) -> &str {
-    let condition = || alert.gap.as_ref().and_then(|gap| gap.condition.as_deref());
-    alert
-        .incident
-        .as_ref()
-        .map(|incident| incident.id.as_str())
-        .or_else(condition)
-        .unwrap_or(&alert.host.name)
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if let Some(live) = self.live.take() {
+            live.retire();
+        }
+    }
 }
 
-fn of_error(error: &KafkaError) -> Outcome {
-    use RDKafkaErrorCode::{InvalidMessage, InvalidMessageSize, InvalidRecord, MessageSizeTooLarge};
-    let reason = error.to_string();
-    match error.rdkafka_error_code() {
-        Some(MessageSizeTooLarge | InvalidMessage | InvalidMessageSize | InvalidRecord) => {
-            Outcome::Rejected { reason }
-        }
-        _ => Outcome::Retry { reason, after: None },
-    }
+/// Whether a report only says that a message was given up, and not what for.
+fn is_vague(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageTimedOut
+            | Code::OperationTimedOut
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::PurgeQueue
+            | Code::PurgeInflight
+            | Code::Fatal
+    )
 }

@@ -119,7 +119,7 @@ pub(super) fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 }
 
 /// The beginning of a text that a stranger wrote.
-pub(super) fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     let short: String = text.trim().chars().take(EXCERPT).collect();
     let mut safe = escape::for_terminal(&short).into_owned();
     if short.len() < text.trim().len() {
