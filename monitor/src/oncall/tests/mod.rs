@@ -1,3 +1,4 @@
+mod crowd_tests;
 mod desk_tests;
 mod on_call_tests;
 mod page_tests;
