@@ -27,6 +27,14 @@ fn sink_to(folder: &std::path::Path, address: SocketAddr) -> String {
     format!("type: webhook, url: \"http://{address}/hook\", key_file: {key}, retry: 50ms, timeout: 500ms")
 }
 
+/// An agent whose sink has sent revision 1: what is there before its thread counts as piled up, and may be overtaken.
+fn running(folder: &std::path::Path, server: &Server, received: &Received) -> Agent {
+    let agent = Agent::start(folder, &sink(folder, server));
+    agent.raise(incident("i", 1, "identity", "update"));
+    eventually("the first arrived", || revisions(received) == [1]);
+    agent
+}
+
 /// The revisions that came, in order.
 fn revisions(received: &Received) -> Vec<u64> {
     let received = received.lock().unwrap();
@@ -37,11 +45,11 @@ fn revisions(received: &Received) -> Vec<u64> {
 fn every_alert_arrives_signed_in_order_and_with_its_id_whatever_goes_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let (server, received) = receiver();
+    let agent = running(folder.path(), &server, &received);
     server.fail(Fault::Answer(Reply::text(500, "")));
     server.fail(Fault::Answer(Reply::text(429, "").with("retry-after", "1")));
     server.fail(Fault::CutAfter);
-    let agent = Agent::start(folder.path(), &sink(folder.path(), &server));
-    for revision in 1..=5 {
+    for revision in 2..=5 {
         agent.raise(incident("i", revision, "identity", "update"));
     }
     eventually("all arrived", || revisions(&received).contains(&5));
@@ -100,9 +108,9 @@ fn receiver_that_is_down_at_start_has_every_alert_once_it_is_up() {
 fn connection_that_is_cut_or_hangs_before_an_alert_was_taken_costs_neither_alert_nor_order() {
     let folder = tempfile::tempdir().unwrap();
     let (server, received) = receiver();
-    let agent = Agent::start(folder.path(), &sink(folder.path(), &server));
+    let agent = running(folder.path(), &server, &received);
     let faults = [Fault::Cut, Fault::Hang(Duration::from_secs(30)), Fault::CloseQuietly];
-    for (revision, fault) in (1..).zip(faults) {
+    for (revision, fault) in (2..).zip(faults) {
         let before = agent.stats().retried;
         server.fail(fault.clone());
         agent.raise(incident("i", revision, "identity", "update"));
@@ -114,23 +122,23 @@ fn connection_that_is_cut_or_hangs_before_an_alert_was_taken_costs_neither_alert
     }
     agent.wait_taken_in();
     let stats = agent.end();
-    assert_eq!((stats.acknowledged, stats.rejected, stats.waiting), (3, 0, 0), "{stats:?}");
-    assert_eq!(revisions(&received), [1, 2, 3]);
+    assert_eq!((stats.acknowledged, stats.rejected, stats.waiting), (4, 0, 0), "{stats:?}");
+    assert_eq!(revisions(&received), [1, 2, 3, 4]);
 }
 
 #[test]
 fn alert_that_is_refused_is_a_dead_letter_and_those_behind_it_arrive() {
     let folder = tempfile::tempdir().unwrap();
     let (server, received) = receiver();
+    let agent = running(folder.path(), &server, &received);
     server.fail(Fault::Answer(Reply::text(400, "what is this")));
-    let agent = Agent::start(folder.path(), &sink(folder.path(), &server));
-    for revision in 1..=3 {
+    for revision in 2..=4 {
         agent.raise(incident("i", revision, "identity", "update"));
     }
     agent.wait_taken_in();
     let stats = agent.end();
-    assert_eq!((stats.acknowledged, stats.rejected, stats.waiting), (2, 1, 0), "{stats:?}");
-    assert_eq!(revisions(&received), [2, 3]);
+    assert_eq!((stats.acknowledged, stats.rejected, stats.waiting), (3, 1, 0), "{stats:?}");
+    assert_eq!(revisions(&received), [1, 3, 4]);
     assert!(folder.path().join("dead/t.jsonl").exists(), "it is kept for `sandwatch alerts replay`");
 }
 
