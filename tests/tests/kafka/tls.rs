@@ -66,6 +66,7 @@ impl Secured {
         for word in words {
             assert!(reason.contains(word), "{reason}");
         }
+        assert!(!reason.contains("server_name"), "there is none: {reason}");
         assert!(begin.elapsed() < Duration::from_secs(6), "{:?}: {reason}", begin.elapsed());
     }
 }

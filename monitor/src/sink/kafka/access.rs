@@ -86,7 +86,9 @@ impl Access {
     /// What is wrong with a broker's certificate, from a look at it; `None` if nothing is.
     pub(super) fn look_at(&self, broker: &HostPort, timeout: Duration) -> Option<String> {
         let files = self.tls.as_ref()?;
-        Connection::open(broker, Some(&files.ours), timeout).err().map(|error| explain(&error))
+        let error = Connection::open(broker, Some(&files.ours), timeout).err()?;
+        // A key that this sink does not take.
+        Some(explain(&error).replace(", or set `tls.server_name`", ""))
     }
 }
 

@@ -94,7 +94,7 @@ impl Kafka {
             Some(live) if live.fatal().is_none() => Ok(live),
             other => {
                 other.into_iter().for_each(Live::retire);
-                Live::new(&self.settings(), self.access.hidden())
+                Live::new(&self.settings(), &self.route.brokers, self.access.hidden())
             }
         }
     }

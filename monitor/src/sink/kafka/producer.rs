@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, Prod
 use super::trouble::{self, Trouble};
 use crate::alert::Alert;
 use crate::delivery::{Item, Secret};
+use crate::sink::net::address::HostPort;
 
 /// Between looks at what was said: short while something comes, longer while nothing does.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -22,6 +23,8 @@ pub(super) struct Live {
     producer: BaseProducer<Reporter>,
     said: Receiver<Said>,
     round: u64,
+    /// Those that it was told of.
+    brokers: Vec<HostPort>,
     /// What went wrong last, until a message is taken.
     pub(super) trouble: Option<Trouble>,
     state: State,
@@ -31,10 +34,10 @@ pub(super) struct Live {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is known of the way to the brokers since a batch was begun.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct State {
-    /// A broker could not be connected to.
-    unreached: bool,
+    /// Brokers that could not be connected to.
+    unreached: Vec<HostPort>,
     /// One was, and it or we did not want the other.
     turned_away: bool,
     /// A connection broke: what was sent over it may have been taken.
@@ -47,7 +50,7 @@ impl State {
     /// Nothing was handed to any broker, and nothing will be.
     fn is_hopeless(&self) -> bool {
         let tried = |since: Instant| self.turned_away || since.elapsed() >= PATIENCE;
-        self.unreached && !self.cut && self.alone.is_some_and(tried)
+        !self.unreached.is_empty() && !self.cut && self.alone.is_some_and(tried)
     }
 }
 
@@ -117,7 +120,11 @@ impl Live {
     ///
     /// # Errors
     /// What librdkafka has against the settings, without their values.
-    pub(super) fn new(settings: &ClientConfig, hidden: Option<Secret>) -> Result<Self, String> {
+    pub(super) fn new(
+        settings: &ClientConfig,
+        brokers: &[HostPort],
+        hidden: Option<Secret>,
+    ) -> Result<Self, String> {
         let (sender, said) = mpsc::channel();
         let reporter = Reporter { said: sender, hidden: hidden.clone() };
         let producer = settings.create_with_context(reporter).map_err(|error| {
@@ -128,7 +135,8 @@ impl Live {
             };
             trouble::harmless(&what, hidden.as_ref())
         })?;
-        Ok(Self { producer, said, round: 0, trouble: None, state: State::default() })
+        let (brokers, state) = (brokers.to_owned(), State::default());
+        Ok(Self { producer, said, round: 0, brokers, trouble: None, state })
     }
 
     /// Why it will never take anything again; `None` if it may.
@@ -143,11 +151,13 @@ impl Live {
 
     /// Hands over a batch and waits until all is said, there is no hope, or `until`. One fate for each item, in order.
     pub(super) fn send(&mut self, topic: &str, batch: &[Item], until: Instant) -> Vec<Fate> {
-        // What happened since the last batch says nothing of this one.
-        self.producer.poll(SHORTEST);
-        self.listen(&mut []);
+        if self.round > 0 {
+            // What happened since the last batch says nothing of this one; what a new producer met already does, and it says it once.
+            self.producer.poll(SHORTEST);
+            self.listen(&mut []);
+            self.state = State::default();
+        }
         self.round += 1;
-        self.state = State::default();
         let mut fates = vec![Fate::Silent; batch.len()];
         let mut waiting = 0;
         for (index, item) in batch.iter().enumerate() {
@@ -210,7 +220,13 @@ impl Live {
                 Said::Trouble(code, text) => {
                     let trouble = Trouble { code, text };
                     let unreached = trouble.is_before_anything_was_sent();
-                    self.state.unreached |= unreached;
+                    if let Some(broker) = trouble.broker().filter(|_| unreached) {
+                        self.state.unreached.push(broker);
+                        // librdkafka does not always say that all are down: while it adds one, it waits for that too.
+                        if self.brokers.iter().all(|broker| self.state.unreached.contains(broker)) {
+                            self.state.alone.get_or_insert_with(Instant::now);
+                        }
+                    }
                     self.state.turned_away |= trouble.is_final();
                     self.state.cut |= !unreached;
                     self.trouble = Some(trouble);
