@@ -72,6 +72,12 @@ impl Source {
         oldest
     }
 
+    /// Whether some of what was not taken is of an earlier run.
+    pub(crate) fn is_behind(&self) -> bool {
+        let earlier = self.shared.lock().earlier;
+        self.at.iter().zip(earlier).any(|(at, end)| at.number < end)
+    }
+
     pub(crate) fn catching_up(&self) -> bool {
         self.backlog.is_some()
     }

@@ -226,6 +226,13 @@ impl Rig {
         Self { engine, clock, workers, far, spooler }
     }
 
+    /// A sink's thread begins only now.
+    pub(crate) fn begin(&mut self, sink: usize) {
+        let far = Arc::clone(&self.far[sink]);
+        let near = Near { far, promise: Promise::Acknowledged, shared: true, clock: Arc::clone(&self.clock) };
+        self.workers[sink] = self.engine.outfit(sink).worker(Box::new(near), dice());
+    }
+
     /// Has a sink take other alerts.
     pub(crate) fn filter(&mut self, sink: usize, change: impl FnOnce(&mut SinkConfig)) {
         let of = &mut self.engine.sinks[sink];

@@ -119,6 +119,8 @@ impl ClassLog {
 pub(crate) struct Index {
     pub(crate) classes: [ClassLog; 3],
     pub(crate) sinks: Vec<SinkState>,
+    /// By class: records below this number are of an earlier run.
+    pub(crate) earlier: [u64; 3],
     /// The file system has too little room left: the spool does not grow.
     pub(crate) nearly_full: bool,
     /// The disk takes nothing.

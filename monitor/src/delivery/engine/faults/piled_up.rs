@@ -21,6 +21,27 @@ fn sink_that_is_down_at_start_gets_everything_once_it_is_up() {
 }
 
 #[test]
+fn alerts_of_this_run_that_were_there_before_the_sink_began_have_not_piled_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(Some(dir.path()), &["a"]);
+    rig.accept(Class::Normal, 1..=5);
+    rig.begin(0);
+    rig.settle(0);
+    assert_eq!(rig.far(0).ids(), [1, 2, 3, 4, 5], "at once");
+    rig.far(0).fail("down");
+    rig.accept(Class::Normal, 6..=8);
+    rig.pass(SECOND);
+    drop(rig);
+    // Of the run before.
+    let mut rig = Rig::new(Some(dir.path()), &["a"]);
+    rig.accept(Class::High, [9]);
+    rig.settle(0);
+    assert_eq!(rig.far(0).ids(), [9]);
+    rig.pass(10 * SECOND);
+    assert_eq!(rig.far(0).ids(), [9, 6, 7, 8]);
+}
+
+#[test]
 fn after_an_outage_what_piled_up_comes_slowly_and_a_new_theft_at_once() {
     let mut rig = Rig::new(None, &["a"]);
     rig.far(0).fail("connection refused");

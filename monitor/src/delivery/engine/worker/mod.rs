@@ -138,7 +138,7 @@ impl Worker {
             settle: false,
             parts,
         };
-        if worker.parts.shared.waiting(worker.parts.sink) > 0 {
+        if worker.source.is_behind() && worker.parts.shared.waiting(worker.parts.sink) > 0 {
             worker.begin_catch_up(now);
         }
         worker

@@ -416,6 +416,7 @@ fn index(found: &Found, mut sinks: Vec<SinkState>) -> Index {
         let log = &mut index.classes[order];
         log.next = found.next[order].max(1);
         log.stored = log.next;
+        index.earlier[order] = log.next;
         log.segments = found.segments[order].iter().cloned().collect();
         for sink in &mut sinks {
             // What was dealt with in a file that is not there any more is no matter.
