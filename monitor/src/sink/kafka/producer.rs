@@ -221,7 +221,9 @@ impl Live {
                     let trouble = Trouble { code, text };
                     let unreached = trouble.is_before_anything_was_sent();
                     if let Some(broker) = trouble.broker().filter(|_| unreached) {
-                        self.state.unreached.push(broker);
+                        if !self.state.unreached.contains(&broker) {
+                            self.state.unreached.push(broker);
+                        }
                         // librdkafka does not always say that all are down: while it adds one, it waits for that too.
                         if self.brokers.iter().all(|broker| self.state.unreached.contains(broker)) {
                             self.state.alone.get_or_insert_with(Instant::now);

@@ -23,12 +23,16 @@ impl Trouble {
         matches!(self.code, Code::Resolve | Code::SSL | Code::Authentication)
             || self.text.contains("Connect to ")
             || self.text.contains("Failed to connect to broker")
+            || self.text.contains("in state SSL_HANDSHAKE")
             || self.text.contains("SSL alert")
     }
 
     /// Whether a broker was reached, and it or we want nothing of the other: that does not change by trying again.
     pub(super) fn is_final(&self) -> bool {
-        matches!(self.code, Code::SSL | Code::Authentication) || self.text.contains("SSL alert")
+        // One and the same refusal of a certificate is told with either code, as it was noticed.
+        matches!(self.code, Code::SSL | Code::Authentication)
+            || self.is_certificate()
+            || self.text.contains("SSL alert")
     }
 
     /// Whether it is the broker's certificate that is not accepted.
