@@ -257,8 +257,7 @@ impl Old {
         // What sinks had to say of themselves names them by their places, which it is told of once, however often this is tried.
         let names: Vec<String> = new.sinks.iter().map(|sink| sink.config.name.clone()).collect();
         let places = self.names.iter().map(|old| names.iter().position(|new| new == old));
-        self.intake.name_anew(&places.collect::<Vec<_>>());
-        new.tell_filters();
+        self.intake.name_anew(&places.collect::<Vec<_>>(), new.filters());
         self.names = names;
         self.intake.hand_over(false);
         if let Err(error) = new.start() {

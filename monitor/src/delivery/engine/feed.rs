@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::meter::{Dropped, Meter};
 use super::notes::Notes;
-use super::source::{Source, Taken};
+use super::source::{STUCK, Source, Taken};
 use super::watch::Watch;
 use crate::delivery::spool::{Done, Shared, Sort};
 use crate::delivery::{Clock, Consumer, Stored};
@@ -83,7 +83,10 @@ impl Consumer for Feed {
             if let Some(stored) = self.take() {
                 return Some(stored);
             }
-            let left = until.saturating_sub(self.clock.monotonic());
+            let mut left = until.saturating_sub(self.clock.monotonic());
+            if self.source.is_stuck() {
+                left = left.min(STUCK);
+            }
             if left.is_zero() || self.ending() {
                 return None;
             }

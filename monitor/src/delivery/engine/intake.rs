@@ -14,6 +14,9 @@ use crate::ledger::What;
 /// Most bytes, roughly, that wait to be appended.
 const MOST: usize = 8 << 20;
 
+/// Most alerts that were left out and are told of only once that was said.
+const UNTOLD: usize = 10_000;
+
 /// What waits to be appended.
 #[derive(Debug)]
 pub(crate) struct Arrival {
@@ -45,6 +48,8 @@ struct Queue {
     filters: Vec<Filter>,
     /// Left out because too much waited: at most one for each sink and class.
     left_out: Vec<LeftOut>,
+    /// Of these alerts: told of once that they were left out is on its way itself.
+    untold: Vec<Ticket>,
     closed: bool,
     /// Who appends is to leave what waits to the next one.
     handed_over: bool,
@@ -55,7 +60,16 @@ struct Queue {
 
 impl Queue {
     /// It goes no further: each sink that would have had it is told.
-    fn leave_out(&mut self, alert: &Alert, class: Class, accepted: i64, only: Option<usize>) {
+    fn leave_out(
+        &mut self,
+        alert: &Alert,
+        class: Class,
+        accepted: i64,
+        only: Option<usize>,
+        ticket: Option<Ticket>,
+    ) {
+        let told = if self.untold.len() < UNTOLD { &mut self.untold } else { &mut self.appended };
+        told.extend(ticket);
         for (sink, filter) in self.filters.iter().enumerate() {
             if only.map_or_else(|| filter.takes(alert), |only| only == sink) {
                 match self.left_out.iter_mut().find(|left| (left.sink, left.class) == (sink, class)) {
@@ -95,13 +109,11 @@ impl Intake {
                 None => None,
             };
             let Some(gone) = gone else {
-                queue.leave_out(&alert, class, accepted, only);
-                queue.appended.extend(ticket);
+                queue.leave_out(&alert, class, accepted, only, ticket);
                 return;
             };
             queue.weight -= gone.weight;
-            queue.leave_out(&gone.alert, gone.class, gone.accepted, gone.only);
-            queue.appended.extend(gone.ticket);
+            queue.leave_out(&gone.alert, gone.class, gone.accepted, gone.only, gone.ticket);
         }
         queue.weight += weight;
         queue.waiting.push_back(Arrival { class, accepted, alert, only, ticket, weight });
@@ -162,9 +174,10 @@ impl Intake {
         self.lock().logged.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// What was left out since the last call.
-    pub(crate) fn take_left_out(&self) -> Vec<LeftOut> {
-        std::mem::take(&mut self.lock().left_out)
+    /// What was left out since the last call; and to be told of once that is on its way.
+    pub(crate) fn take_left_out(&self) -> (Vec<LeftOut>, Vec<Ticket>) {
+        let mut queue = self.lock();
+        (std::mem::take(&mut queue.left_out), std::mem::take(&mut queue.untold))
     }
 
     /// From now on nobody is given anything (`true`), or whoever asks again (`false`): what comes meanwhile waits.
@@ -178,10 +191,11 @@ impl Intake {
         self.lock().filters = filters;
     }
 
-    /// Sinks have other places now (`None`: they are none any more): what is for one of them alone goes with it.
-    pub(crate) fn name_anew(&self, places: &[Option<usize>]) {
+    /// Sinks have other places now (`None`: they are none any more), and take this: what is for one of them alone goes with it.
+    pub(crate) fn name_anew(&self, places: &[Option<usize>], filters: Vec<Filter>) {
         let mut queue = self.lock();
         let queue = &mut *queue;
+        queue.filters = filters;
         queue.left_out.retain_mut(|left| {
             let place = places.get(left.sink).copied().flatten();
             left.sink = place.unwrap_or(left.sink);
@@ -272,12 +286,14 @@ mod tests {
         for _ in 0..MOST / one {
             put(&intake, Class::Low, None);
         }
-        put(&intake, Class::Low, None);
+        put(&intake, Class::Low, Some(("low".to_owned(), 1)));
         put(&intake, Class::High, Some(("i".into(), 1)));
-        let left = intake.take_left_out();
+        assert!(intake.take_appended().is_empty(), "not before it is said");
+        let (left, told) = intake.take_left_out();
+        assert_eq!(told, [("low".to_owned(), 1)]);
         assert_eq!(left.len(), 1, "the second sink takes nothing of that class: {left:?}");
         assert_eq!((left[0].sink, left[0].class, left[0].count), (0, Class::Low, 2));
-        assert!(intake.take_left_out().is_empty());
+        assert!(intake.take_left_out().0.is_empty());
         let taken = intake.take(Duration::ZERO).unwrap();
         assert_eq!(taken.len(), MOST / one);
         assert_eq!(taken.last().unwrap().class, Class::High);
@@ -294,8 +310,8 @@ mod tests {
             intake.put(alert(Class::High, 1), at, None, None);
         }
         intake.put(alert(Class::High, 1), 9000, Some(1), None);
-        intake.name_anew(&[None, Some(0)]);
-        let left = intake.take_left_out();
+        intake.name_anew(&[None, Some(0)], Vec::new());
+        let (left, _) = intake.take_left_out();
         assert_eq!(left.len(), 1, "the first sink is none any more: {left:?}");
         let from = i64::try_from(MOST / one).unwrap();
         assert_eq!((left[0].sink, left[0].count, left[0].span), (0, 3, (from, 9000)));

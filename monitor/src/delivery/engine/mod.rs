@@ -197,7 +197,11 @@ impl Engine {
 
     /// What is left out before it is spooled is named to those that would have taken it.
     fn tell_filters(&self) {
-        self.intake.set_filters(self.sinks.iter().map(|sink| sink.filter.clone()).collect());
+        self.intake.set_filters(self.filters());
+    }
+
+    fn filters(&self) -> Vec<Filter> {
+        self.sinks.iter().map(|sink| sink.filter.clone()).collect()
     }
 
     /// Starts the threads, if they are not.

@@ -3,6 +3,7 @@
 //! The highest class first. After an outage, or at a start with records of an earlier run, what had piled up by then is
 //! taken slowly, and new records of the highest class overtake it: for those there is a second place in that class.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +14,28 @@ use crate::delivery::spool::{At, Entry, Lost, Pull, Pulled, Shared};
 /// So few that came while it caught up are no pile.
 const PILE: u64 = 25;
 
+/// What cannot be read at the moment is tried again after this.
+pub(crate) const STUCK: Duration = Duration::from_secs(1);
+
 /// A sink's places.
 pub(crate) struct Source {
     shared: Arc<Shared>,
     pull: Pull,
     at: [At; 3],
-    /// While it catches up: where, by class, that ends; and the place for new records of the highest class.
-    backlog: Option<([u64; 3], At)>,
+    /// While it catches up.
+    backlog: Option<Backlog>,
     /// How much had piled up when that end was set, at most.
     piled: u64,
+}
+
+/// What piled up.
+struct Backlog {
+    /// By class: where it ends.
+    ends: [u64; 3],
+    /// Further parts of it in the highest class, first and end: what is between them was new when it came, and is sent.
+    more: VecDeque<[u64; 2]>,
+    /// The place for new records of the highest class.
+    live: At,
 }
 
 /// A record for the sink.
@@ -57,7 +71,10 @@ impl Source {
     /// Goes back; what was taken since is taken again.
     pub(crate) fn back_to(&mut self, places: [u64; 3]) {
         self.at = places.map(At::new);
-        if let Some((ends, live)) = &mut self.backlog {
+        if let Some(Backlog { ends, more, live }) = &mut self.backlog {
+            if let Some([_, end]) = more.drain(..).next_back() {
+                ends[0] = ends[0].max(end);
+            }
             *live = At::new(ends[0]);
         }
     }
@@ -89,23 +106,33 @@ impl Source {
             [0, 1, 2].map(|order| index.classes[order].next)
         };
         self.piled = self.until(&ends);
+        let live = At::new(ends[0]);
         self.backlog = Some(match self.backlog.take() {
-            // The highest class goes on as it was: what is between its two places is sent already.
-            Some((before, live)) => ([before[0], ends[1], ends[2]], live),
-            None => (ends, At::new(ends[0])),
+            Some(before) => {
+                let mut more = before.more;
+                more.push_back([before.live.number, ends[0]]);
+                Backlog { ends: [before.ends[0], ends[1], ends[2]], more, live }
+            }
+            None => Backlog { ends, more: VecDeque::new(), live },
         });
     }
 
     /// The next new record of the highest class, while everything else waits for its turn.
     pub(crate) fn next_live_high(&mut self) -> Option<Taken> {
-        let at = self.backlog.as_mut().map_or(&mut self.at[0], |(_, live)| live);
+        let at = self.backlog.as_mut().map_or(&mut self.at[0], |backlog| &mut backlog.live);
         let pulled = self.pull.next(Class::High, at, u64::MAX)?;
         Some(taken(Class::High, pulled))
     }
 
     /// The next record. When to ask again, if the pace of catching up says so.
     pub(crate) fn next(&mut self, pace: &mut Pace, now: Duration) -> Result<Option<Taken>, Duration> {
-        while let Some((ends, live)) = &mut self.backlog {
+        while let Some(Backlog { ends, more, live }) = &mut self.backlog {
+            while self.at[0].number >= ends[0]
+                && let Some([first, end]) = more.pop_front()
+            {
+                self.at[0] = At::new(self.at[0].number.max(first));
+                ends[0] = end;
+            }
             for class in Class::ALL {
                 let order = class.order();
                 if self.at[order].number >= ends[order] {
@@ -115,8 +142,14 @@ impl Source {
                 if let Some(pulled) = self.pull.next(class, &mut self.at[order], ends[order]) {
                     return Ok(Some(taken(class, pulled)));
                 }
+                if self.at[order].take_stuck() {
+                    return Err(now + STUCK);
+                }
                 // Nothing of this class was for this sink; its leave is for the next.
                 self.at[order].number = self.at[order].number.max(ends[order]);
+            }
+            if !more.is_empty() {
+                continue;
             }
             self.at[0] = At::new(live.number.max(self.at[0].number));
             *live = At::new(self.at[0].number);
@@ -125,7 +158,15 @@ impl Source {
                 pace.end_catch_up();
             }
         }
-        Ok(self.next_unpaced())
+        match self.next_unpaced() {
+            None if self.is_stuck() => Err(now + STUCK),
+            next => Ok(next),
+        }
+    }
+
+    /// Whether the last that was asked for could not be read at the moment.
+    pub(crate) fn is_stuck(&mut self) -> bool {
+        self.at.iter_mut().fold(false, |stuck, at| at.take_stuck() || stuck)
     }
 
     /// How many records there are up to these ends, those for other sinks among them.
@@ -145,8 +186,8 @@ impl Source {
             return false;
         }
         self.piled = more;
-        if let Some((old, _)) = &mut self.backlog {
-            *old = ends;
+        if let Some(backlog) = &mut self.backlog {
+            backlog.ends = ends;
         }
         true
     }

@@ -84,12 +84,15 @@ impl Spooler {
         }
         self.writer.tick();
         self.tell_events();
-        for left in self.intake.take_left_out() {
+        let (left_out, tickets) = self.intake.take_left_out();
+        for left in left_out {
             self.writer.leave_out(&left);
         }
+        self.intake.appended(tickets);
         self.log_noted();
         self.refuse(faults, "a fault of the agent itself: its log has the place; please report it");
         self.replay();
+        self.writer.ring();
     }
 
     /// What the local log has to say of it, if it `logs`.

@@ -24,6 +24,8 @@ const MARK: [u8; 4] = [0xff, b'S', b'W', 0xfe];
 pub(crate) const HEAD: usize = 12;
 /// Bytes of a body before its sinks.
 const FIXED: usize = 18;
+/// Where, in a record, its sort is: 0 an alert.
+pub(crate) const SORT: usize = HEAD + 16;
 /// The longest body: the largest alert, with room for what JSON escapes, and every sink.
 pub(crate) const MAX_BODY: usize = 192 << 10;
 /// The longest record.

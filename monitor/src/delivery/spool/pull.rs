@@ -28,6 +28,8 @@ pub(crate) struct At {
     open: Option<Open>,
     /// What comes next, if it was looked at and not taken, and the number behind it.
     ahead: Option<(Box<Pulled>, u64)>,
+    /// There is something that could not be read at the moment.
+    stuck: bool,
 }
 
 /// A segment that is being read, and what was seen of it.
@@ -64,7 +66,12 @@ pub(crate) struct Lost {
 impl At {
     /// A place.
     pub(crate) fn new(number: u64) -> Self {
-        Self { number, open: None, ahead: None }
+        Self { number, open: None, ahead: None, stuck: false }
+    }
+
+    /// Whether there is something that could not be read when it was last asked for: it is to be asked for again.
+    pub(crate) fn take_stuck(&mut self) -> bool {
+        std::mem::take(&mut self.stuck)
     }
 }
 
@@ -147,6 +154,7 @@ impl Pull {
                         // Of this process, and for a moment: the segment is as it was.
                         Err(error) if passes(&error) => {
                             tracing::error!(path = %part.path.display(), %error, "segment of the spool not read yet");
+                            at.stuck = true;
                             return None;
                         }
                         Err(error) => Some(error),

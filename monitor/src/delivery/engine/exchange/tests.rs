@@ -242,7 +242,7 @@ fn what_is_for_one_sink_alone_finds_it_at_its_new_place() {
     intake.put(alert(Class::Low, 1), 0, Some(0), None);
     intake.put(alert(Class::Low, 2), 0, Some(1), None);
     intake.put(alert(Class::Low, 3), 0, None, None);
-    intake.name_anew(&[None, Some(0)]);
+    intake.name_anew(&[None, Some(0)], Vec::new());
     let left = intake.take(Duration::ZERO).unwrap();
     assert_eq!(left.iter().map(|arrival| arrival.only).collect::<Vec<_>>(), [Some(0), None]);
 }

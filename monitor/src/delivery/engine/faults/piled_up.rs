@@ -1,6 +1,7 @@
 //! What piles up while a receiver is away.
 
 use super::*;
+use crate::delivery::spool::testing::{in_own_mounts, without_files};
 
 #[test]
 fn sink_that_is_down_at_start_gets_everything_once_it_is_up() {
@@ -92,6 +93,70 @@ fn what_was_at_hand_and_what_comes_while_it_catches_up_comes_no_faster() {
     // At the end comes what was too little to wait for.
     let most = far.batches.iter().map(|(at, _)| in_second(*at)).max();
     assert!(most <= Some(50 + 25), "{most:?} in a second");
+}
+
+#[test]
+fn what_piled_up_and_cannot_be_read_for_a_moment_comes_after_it() {
+    let test = "what_piled_up_and_cannot_be_read_for_a_moment_comes_after_it";
+    if !in_own_mounts(module_path!(), test) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut before = Rig::new(Some(dir.path()), &["a"]);
+    before.far(0).fail("down");
+    before.accept(Class::Normal, 1..=60);
+    before.accept(Class::Low, 61..=90);
+    before.pass(SECOND);
+    drop(before);
+    // No descriptor is left in this process, at the very moment when it begins to catch up.
+    let mut rig = Rig::new(Some(dir.path()), &["a"]);
+    without_files(|| {
+        for _ in 0..10 {
+            rig.clock.pass(SECOND);
+            rig.settle(0);
+        }
+    });
+    assert!(rig.far(0).got.is_empty());
+    rig.pass(20 * SECOND);
+    assert!(unique(&rig.far(0).ids()).into_iter().eq(1..=90), "{}", rig.far(0).ids().len());
+    assert_eq!(rig.stats(0).waiting, 0);
+}
+
+#[test]
+fn second_outage_while_it_catches_up_piles_up_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut before = Rig::new(Some(dir.path()), &["a"]);
+    before.far(0).fail("down");
+    before.accept(Class::High, 1..=100);
+    before.pass(SECOND);
+    drop(before);
+    let mut rig = Rig::new(Some(dir.path()), &["a"]);
+    while rig.far(0).got.is_empty() {
+        rig.pass(Duration::from_millis(100));
+    }
+    rig.accept(Class::High, [101]);
+    rig.pass(Duration::from_millis(50));
+    assert!(rig.far(0).ids().contains(&101), "new while it catches up");
+    rig.far(0).fail("down again");
+    rig.accept(Class::High, 102..=500);
+    rig.pass(60 * SECOND);
+    rig.far(0).work();
+    rig.far(0).batches.clear();
+    while rig.far(0).batches.is_empty() {
+        rig.pass(SECOND);
+    }
+    rig.accept(Class::High, [501]);
+    rig.pass(Duration::from_millis(50));
+    assert!(rig.far(0).ids().contains(&501), "new after it");
+    rig.pass(30 * SECOND);
+    let far = rig.far(0);
+    assert_eq!((unique(&far.ids()).len(), far.ids().len()), (501, 501), "each once");
+    let in_second = |from: Duration| {
+        let batches = far.batches.iter().filter(|(at, _)| (from..from + SECOND).contains(at));
+        batches.map(|(_, size)| size).sum::<usize>()
+    };
+    let most = far.batches.iter().map(|(at, _)| in_second(*at)).max();
+    assert!(most <= Some(50 + 1), "{most:?} in a second");
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Worker {
         let limits = self.parts.transport.limits();
         let most = self.parts.pace.batch(limits.items);
         // While only one at a time is tried, there are others to try in its place.
-        let held = self.fill(most.max(TRIED_IN_TURN), limits.bytes, now);
+        let held = self.fill(most.max(TRIED_IN_TURN), limits.items.max(TRIED_IN_TURN), limits.bytes, now);
         if let Some(streams) = self.parts.shared.streams(self.parts.sink, self.parts.form.since()) {
             self.parts.form.set_streams(streams);
         }
@@ -301,11 +301,13 @@ impl Worker {
     }
 
     /// Takes records from the spool, the highest class first. When there will be more, if that is known.
-    fn fill(&mut self, most: usize, bytes: usize, now: Duration) -> Option<Duration> {
+    fn fill(&mut self, most: usize, items: usize, bytes: usize, now: Duration) -> Option<Duration> {
         // Retried ones may fill a batch; the highest class still goes ahead of them.
         let is_high = |f: &&Flight| f.granted && f.entry.record.class == Class::High;
         let mut high = self.flight.iter().filter(is_high).count();
-        while high < most && self.has_room(bytes, |flight| flight.granted) {
+        // And ahead of what piled up, which may be as much again.
+        let bounded = |worker: &Self| worker.flight.len() < 2 * items && worker.has_room(2 * bytes, |_| true);
+        while high < most && self.has_room(bytes, |flight| flight.granted) && bounded(self) {
             let Some(next) = self.source.next_live_high() else { break };
             if let Some(flight) = self.readable(next) {
                 self.flight.insert(high.min(self.flight.len()), flight);

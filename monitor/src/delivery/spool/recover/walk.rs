@@ -179,9 +179,10 @@ impl<'a> Walk<'a> {
         let corrupt = format!("{}: its last {rest} bytes are corrupt", path.display());
         match whole(file, good, length) {
             // Torn by a kill: its append had not returned.
-            Some(0) => self.torn = Some(corrupt),
-            Some(count) => {
-                // Whatever numbers they had are not given to others.
+            Some((0, _)) => self.torn = Some(corrupt),
+            Some((count, telling)) => {
+                // Whatever numbers they had are not given to others. What told of alerts that were left out had more than its own.
+                self.doubt |= telling;
                 self.sinks.iter_mut().for_each(|sink| sink.cursor.next += count);
                 self.expected = self.expected.map(|expected| expected + count);
                 self.hole(Some(count), corrupt);
@@ -229,18 +230,24 @@ impl<'a> Walk<'a> {
 }
 
 /// How many records lie behind the last good one that were written to their end once, by the lengths that they say. `None`:
-/// they do not say.
-fn whole(file: &File, good: u64, length: u64) -> Option<u64> {
+/// they do not say. And whether some of them told of others that are gone.
+fn whole(file: &File, good: u64, length: u64) -> Option<(u64, bool)> {
     let mut at = good;
-    let mut count = 0;
+    let (mut count, mut telling) = (0, false);
     while at < length {
         let mut head = [0; format::HEAD];
         if length - at < head.len() as u64 {
-            return Some(count);
+            break;
         }
         file.read_exact_at(&mut head, at).ok()?;
-        at += format::said_length(&head)? as u64;
-        count += u64::from(at <= length);
+        let end = at + format::said_length(&head)? as u64;
+        if end <= length {
+            let mut sort = [0];
+            file.read_exact_at(&mut sort, at + format::SORT as u64).ok()?;
+            telling |= sort[0] != 0;
+            count += 1;
+        }
+        at = end;
     }
-    Some(count)
+    Some((count, telling))
 }

@@ -124,3 +124,13 @@ pub(crate) fn put_back(copy: &[(PathBuf, Vec<u8>)]) {
 pub(crate) fn is_cursor(name: &str) -> bool {
     name.ends_with(".cursor")
 }
+
+/// Runs this while the process may open nothing. Only in a process of its own.
+pub(crate) fn without_files<T>(body: impl FnOnce() -> T) -> T {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+    let done = body();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    done
+}

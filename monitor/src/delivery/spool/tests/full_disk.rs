@@ -176,3 +176,41 @@ fn disk_that_stays_full_begins_a_stream_that_is_named_and_ends_with_the_agent() 
         unmount(dir);
     }
 }
+
+#[test]
+fn what_the_memory_let_go_is_named_on_disk_before_anything_says_that_it_has_all() {
+    let test = "what_the_memory_let_go_is_named_on_disk_before_anything_says_that_it_has_all";
+    if !in_own_mounts(module_path!(), test) {
+        return;
+    }
+    let disk = tempfile::tempdir().unwrap();
+    let dir = disk.path();
+    mount_small(dir, "512k");
+    let clock = TestClock::new();
+    let (folder, told) = (dir.join("spool"), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
+    let (of_say, say) = (std::sync::Arc::clone(&told), say());
+    let has = move |eviction: &Eviction| {
+        of_say.lock().unwrap().push((eviction.why, boot::has(&folder)));
+        say(eviction)
+    };
+    let limits = Limits { records: 20, ..Limits::default() };
+    let mut writer =
+        Writer::open(dir, &["a".to_owned()], limits.clone(), clock.clone(), Box::new(has)).unwrap();
+    writer.set_room(Box::new(|_| None));
+    writer.append(record(Class::Normal, 1, &*clock), &[0]);
+    let _ = fs::write(dir.join("filler"), vec![0; 1 << 20]);
+    for number in 2..=50 {
+        writer.append(record(Class::Normal, number, &*clock), &[0]);
+    }
+    fs::remove_file(dir.join("filler")).unwrap();
+    clock.pass(Duration::from_secs(2));
+    writer.tick();
+    // A kill between the two would have the next agent look for nothing.
+    let told = told.lock().unwrap().clone();
+    assert!(told.iter().any(|(why, _)| *why == Why::Memory), "{told:?}");
+    assert!(told.iter().all(|(_, has)| *has == boot::Has::Some), "{told:?}");
+    let got = Taker::new(&writer, 0).take(100);
+    check(&got);
+    drop(writer);
+    unmount(dir);
+}

@@ -73,6 +73,29 @@ fn corrupt_last_record_is_named_and_its_number_not_given_again() {
 }
 
 #[test]
+fn corrupt_last_record_that_told_of_others_has_none_of_their_numbers_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let mut writer = open(dir.path(), &["a"], Limits::default(), &clock);
+    writer.append(record(Class::Normal, 1, &*clock), &[0]);
+    writer.leave_out(&LeftOut { sink: 0, class: Class::Normal, count: 300, span: (1, 2) });
+    // It is sent from memory, and no cursor says so.
+    let mut got = Taker::new(&writer, 0).take(100);
+    assert_eq!(seqs(&got), [1, 302]);
+    drop(writer);
+    let path = segments(dir.path(), Class::Normal).remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let mut writer = open(dir.path(), &["a"], Limits::default(), &clock);
+    writer.append(record(Class::Normal, 2, &*clock), &[0]);
+    got.extend(Taker::new(&writer, 0).take(100));
+    check(&got);
+    assert!(got.iter().all(|got| got.id != "2" || got.seq > 302), "{:?}", seqs(&got));
+}
+
+#[test]
 fn segment_of_another_version_is_put_aside_and_named() {
     for version in [0u32, 99] {
         let dir = tempfile::tempdir().unwrap();

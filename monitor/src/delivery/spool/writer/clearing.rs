@@ -129,7 +129,7 @@ impl Writer {
 
     /// Whether what tells of every eviction is on disk; then cursors may be written behind what was evicted.
     pub(super) fn told(&self) -> bool {
-        let works = self.disk.as_ref().is_none_or(|disk| disk.broken.is_none());
+        let works = self.unsaid.is_empty() && self.disk.as_ref().is_none_or(|disk| disk.broken.is_none());
         let mut index = self.shared.lock();
         let told = works && index.classes.iter().all(|log| log.unstored() == 0);
         if told {

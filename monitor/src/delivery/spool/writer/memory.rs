@@ -44,6 +44,8 @@ impl Writer {
                 }
             }
         }
+        // Before anything says that the disk has it all.
+        self.tell_unsaid();
         self.sync(true);
         if self.disk.as_ref().is_some_and(|disk| disk.broken.is_none()) && self.mended() {
             self.shared.lock().broken = false;

@@ -232,9 +232,7 @@ impl Writer {
         self.write_unstored();
         self.drop_dealt_with();
         self.drop_old();
-        for eviction in std::mem::take(&mut self.unsaid) {
-            self.note(&eviction);
-        }
+        self.tell_unsaid();
         self.ring();
     }
 
@@ -257,9 +255,7 @@ impl Writer {
     /// The end: everything is on disk, and every cursor.
     pub(crate) fn finish(&mut self) {
         self.write_unstored();
-        for eviction in std::mem::take(&mut self.unsaid) {
-            self.note(&eviction);
-        }
+        self.tell_unsaid();
         self.ring();
         self.sync(true);
         let whole = self.disk.as_ref().is_some_and(|disk| disk.broken.is_none());
@@ -362,6 +358,13 @@ impl Writer {
                 self.broke(format!("{folder}: {error}"));
                 false
             }
+        }
+    }
+
+    /// Tells what was evicted from memory.
+    pub(super) fn tell_unsaid(&mut self) {
+        for eviction in std::mem::take(&mut self.unsaid) {
+            self.note(&eviction);
         }
     }
 

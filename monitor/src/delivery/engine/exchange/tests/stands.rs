@@ -15,8 +15,9 @@ fn exchange_without_threads_says_that_nothing_is_delivered_and_goes_on_once_ther
     let none = NoThread::of_sink("no-thread-for-it");
     let sinks = [called("second", &second), called("no-thread-for-it", &new)];
     engine.exchange(wanted(&sinks)).unwrap();
-    let why = until(|| engine.stands_still());
-    assert!(why.contains("no threads to deliver with"), "{why}");
+    // On a slow machine it says before that, that files are being opened.
+    let no_threads = |why: &String| why.contains("no threads to deliver with");
+    until(|| engine.stands_still().filter(no_threads));
     // More than one try, each of which tells what is for one sink alone of its place.
     std::thread::sleep(Duration::from_millis(200));
     accept(&engine, 6..=10);
@@ -37,7 +38,7 @@ fn what_is_for_one_sink_alone_finds_it_however_often_the_exchange_is_tried() {
     let none = NoThread::of_sink("tried-often");
     let sinks = [called("stays", &second), called("tried-often", &first)];
     engine.exchange(wanted(&sinks)).unwrap();
-    until(|| engine.stands_still());
+    until(|| engine.stands_still().filter(|why| why.contains("no threads")));
     // The places are those of the new sinks by now: this is for the first of them.
     engine.intake.put(alert(Class::Normal, 7), 0, Some(0), None);
     std::thread::sleep(Duration::from_millis(200));
