@@ -166,7 +166,7 @@ impl Source {
 
     /// Whether the last that was asked for could not be read at the moment.
     pub(crate) fn is_stuck(&mut self) -> bool {
-        self.at.iter_mut().fold(false, |stuck, at| at.take_stuck() || stuck)
+        self.at.each_mut().map(At::take_stuck).contains(&true)
     }
 
     /// How many records there are up to these ends, those for other sinks among them.
