@@ -5,7 +5,7 @@
 //! Elasticsearch's bulk interface, `otlp` a collector that decodes with the published definitions, `tunnel` a proxy;
 //! `pagerduty` and `slack` those two; `hook` signed webhooks, `syslog` messages over TCP; `authority` makes certificates, `place` a folder
 //! with one and receivers of it, `alerts` makes alerts, `engine` has delivery with its threads. `program` is a
-//! real receiver, `leaks` looks for secrets.
+//! real receiver, `no_network` a network without any, `leaks` looks for secrets.
 
 pub mod alerts;
 pub mod authority;
@@ -14,6 +14,7 @@ pub mod engine;
 pub mod hec;
 pub mod hook;
 pub mod leaks;
+pub mod no_network;
 pub mod otlp;
 pub mod pagerduty;
 pub mod place;
@@ -24,6 +25,7 @@ pub mod syslog;
 pub mod tunnel;
 
 pub use authority::Authority;
+pub use no_network::without_network;
 pub use pagerduty::Service;
 pub use place::Place;
 pub use server::{Fault, Reply, Request, Server};

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use integration::fakes::authority::{Authority, Valid};
 use integration::fakes::tunnel::Proxy;
-use integration::fakes::{Place, Server};
+use integration::fakes::{Place, Server, without_network};
 
 use crate::agent::secret;
 use crate::test_alert::run;
@@ -47,15 +47,7 @@ fn each_says(folder: &Path, sinks: &str, words: &[&str]) {
 fn name_that_does_not_resolve_is_said_for_each_receiver() {
     let folder = tempfile::tempdir().unwrap();
     let sinks = sinks(folder.path(), "https://receiver.invalid", "");
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            // SAFETY: takes only flags, and concerns only this thread and what it starts.
-            let done = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-            assert_eq!(done, 0, "a network namespace needs root: {}", std::io::Error::last_os_error());
-            each_says(folder.path(), &sinks, &["the name does not resolve"]);
-        });
-        thread.join().unwrap();
-    });
+    without_network(|| each_says(folder.path(), &sinks, &["the name does not resolve"])).unwrap();
 }
 
 /// The sinks to this receiver, with these keys of TLS.

@@ -15,7 +15,7 @@ use integration::fakes::syslog::Collector;
 use integration::fakes::{Fault, Reply, Server, alerts, engine};
 use serde_json::Value;
 
-use crate::rig::{Kind, Rig, token_file};
+use crate::rig::{KINDS, Kind, Rig, token_file};
 
 /// Set in the child: the folder that it works in, the number of its first alert, and whether nobody will kill it.
 const FOLDER: &str = "SANDWATCH_TEST_KILLED_FOLDER";
@@ -28,13 +28,6 @@ const LIFE: u64 = 100_000;
 /// Longer than anything here takes, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-const KINDS: [(&str, Kind); 5] = [
-    ("http", Kind::Http),
-    ("elastic", Kind::Elasticsearch),
-    ("splunk", Kind::Splunk),
-    ("splunk-ack", Kind::SplunkAck),
-    ("otlp", Kind::Otlp),
-];
 const KEY: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD1vGxlfXvYTg=";
 
 /// Run by the other test, in another process; without it, there is nothing to do.

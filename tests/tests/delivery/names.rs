@@ -1,20 +1,9 @@
 //! A name that does not resolve, in a network namespace without any network.
 
+use integration::fakes::without_network;
+
 use crate::deliver::{open, retry};
 use crate::rig::token_file;
-
-/// Runs this on a thread in a network namespace of its own.
-fn without_network<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            // SAFETY: takes only flags, and concerns only this thread.
-            let done = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-            assert_eq!(done, 0, "a network namespace needs root: {}", std::io::Error::last_os_error());
-            body()
-        });
-        thread.join().unwrap()
-    })
-}
 
 #[test]
 fn a_name_that_does_not_resolve_is_said_and_nothing_is_given_up() {
@@ -28,7 +17,7 @@ fn a_name_that_does_not_resolve_is_said_and_nothing_is_given_up() {
         "type: syslog, address: \"tls://receiver.invalid:6514\"",
         "type: syslog, address: \"udp://receiver.invalid:514\"",
     ] {
-        let reason = without_network(|| retry(&mut *open(&format!("{keys}, timeout: 5s"))).0);
+        let reason = without_network(|| retry(&mut *open(&format!("{keys}, timeout: 5s"))).0).unwrap();
         assert!(reason.contains("the name does not resolve"), "{keys}: {reason}");
     }
 }
@@ -40,7 +29,7 @@ fn an_address_without_a_way_to_it_is_said_and_nothing_is_given_up() {
         "type: syslog, address: \"tcp://192.0.2.1:514\"",
         "type: syslog, address: \"udp://192.0.2.1:514\"",
     ] {
-        let reason = without_network(|| retry(&mut *open(&format!("{keys}, timeout: 5s"))).0);
+        let reason = without_network(|| retry(&mut *open(&format!("{keys}, timeout: 5s"))).0).unwrap();
         assert!(reason.contains("Network is unreachable"), "{keys}: {reason}");
     }
 }

@@ -26,6 +26,15 @@ pub(crate) enum Kind {
     Otlp,
 }
 
+/// All of them, and what their sinks are called.
+pub(crate) const KINDS: [(&str, Kind); 5] = [
+    ("http", Kind::Http),
+    ("elastic", Kind::Elasticsearch),
+    ("splunk", Kind::Splunk),
+    ("splunk-ack", Kind::SplunkAck),
+    ("otlp", Kind::Otlp),
+];
+
 /// A receiver.
 pub(crate) enum Rig {
     Http(Server, Arc<Mutex<Vec<Value>>>),

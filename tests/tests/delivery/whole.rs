@@ -13,19 +13,11 @@ use monitor::delivery::Engine;
 use serde_json::Value;
 
 use crate::deliver::ids;
-use crate::rig::{Kind, Rig, token_file};
+use crate::rig::{KINDS, Kind, Rig, token_file};
 use crate::rsyslog::Rsyslog;
 
 /// Longer than anything here takes, however busy the machine is.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-const KINDS: [(&str, Kind); 5] = [
-    ("http", Kind::Http),
-    ("elastic", Kind::Elasticsearch),
-    ("splunk", Kind::Splunk),
-    ("splunk-ack", Kind::SplunkAck),
-    ("otlp", Kind::Otlp),
-];
 
 /// A configuration of the agent with these sinks and its state in this folder.
 fn configured(state: &Path, sinks: &[String]) -> Config {

@@ -3,26 +3,15 @@
 
 use std::time::{Duration, Instant};
 
+use integration::fakes::without_network;
+
 use crate::broker::TOPIC;
 use crate::deliver::{open, retry};
-
-/// Runs this on a thread in a network namespace of its own.
-fn without_network<T: Send>(body: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            // SAFETY: takes only flags, and concerns only this thread.
-            let done = unsafe { libc::unshare(libc::CLONE_NEWNET) };
-            assert_eq!(done, 0, "a network namespace needs root: {}", std::io::Error::last_os_error());
-            body()
-        });
-        thread.join().unwrap()
-    })
-}
 
 fn reason_for(broker: &str) -> String {
     let keys = format!("type: kafka, brokers: [\"{broker}\"], topic: {TOPIC}, timeout: 10s");
     let begin = Instant::now();
-    let reason = without_network(|| retry(&mut *open(&keys)).0);
+    let reason = without_network(|| retry(&mut *open(&keys)).0).unwrap();
     assert!(begin.elapsed() < Duration::from_secs(5), "no need for the whole timeout: {:?}", begin.elapsed());
     reason
 }

@@ -29,10 +29,13 @@ use crate::delivery::{Clock, caught, is_taken};
 use crate::detect::Envelope;
 use crate::sink::{Place, SinkError};
 
+/// Why there is no exchange while alerts are in memory only for want of a disk.
+const NO_ROOM: &str = "the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload";
 /// How often it is looked whether the spool is closed.
 const SHORT: Duration = Duration::from_millis(2);
 /// How often the disk is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
 /// What is to be.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -207,7 +210,7 @@ impl Old {
     /// The disk takes nothing: a new spool would not have what is in memory. The sinks begin again, on the spool that there is.
     fn go_on(self) -> Done {
         self.shared.lock().ending = None;
-        let mut why = "the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned();
+        let mut why = NO_ROOM.to_owned();
         for outfit in self.outfits {
             let name = thread_of(&outfit.config);
             if self.alive.runs(&name) {

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::{Wanted, unkept};
+use super::{NO_ROOM, Wanted, unkept};
 use crate::config::SinkConfig;
 use crate::delivery::caught;
 use crate::delivery::engine::{Engine, named, sinks};
@@ -52,7 +52,7 @@ impl Engine {
             return Look::done(Err("alerts that wait are in memory only, where an exchange of sinks would lose them: restart the agent".to_owned()));
         }
         if unkept(&self.shared) {
-            return Look::done(Err("the disk of `state_dir` takes nothing, and alerts that wait in memory would be lost: make room, then reload".to_owned()));
+            return Look::done(Err(NO_ROOM.to_owned()));
         }
         // One that is there already can work.
         let known: Vec<&SinkConfig> = self.sinks.iter().map(|sink| &sink.config).collect();

@@ -54,16 +54,21 @@ fn corrupt_record_in_the_middle_is_skipped_and_named() {
     assert_eq!(named, [vec![[4, 4]]]);
 }
 
+/// Of class normal.
+fn damage_last(dir: &Path) {
+    let path = segments(dir, Class::Normal).remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    let last = bytes.len() - 5;
+    bytes[last] ^= 1;
+    fs::write(&path, bytes).unwrap();
+}
+
 #[test]
 fn corrupt_last_record_is_named_and_its_number_not_given_again() {
     let dir = tempfile::tempdir().unwrap();
     let clock = TestClock::new();
     filled(dir.path(), 3, &clock, &Limits::default());
-    let path = segments(dir.path(), Class::Normal).remove(0);
-    let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 5;
-    bytes[last] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    damage_last(dir.path());
     let mut writer = open(dir.path(), &["a"], Limits::default(), &clock);
     writer.append(record(Class::Normal, 4, &*clock), &[0]);
     let got = Taker::new(&writer, 0).take(100);
@@ -83,11 +88,7 @@ fn corrupt_last_record_that_told_of_others_has_none_of_their_numbers_given_again
     let mut got = Taker::new(&writer, 0).take(100);
     assert_eq!(seqs(&got), [1, 302]);
     drop(writer);
-    let path = segments(dir.path(), Class::Normal).remove(0);
-    let mut bytes = fs::read(&path).unwrap();
-    let last = bytes.len() - 5;
-    bytes[last] ^= 1;
-    fs::write(&path, bytes).unwrap();
+    damage_last(dir.path());
     let mut writer = open(dir.path(), &["a"], Limits::default(), &clock);
     writer.append(record(Class::Normal, 2, &*clock), &[0]);
     got.extend(Taker::new(&writer, 0).take(100));
